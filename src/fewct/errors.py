@@ -1,0 +1,155 @@
+"""Errors that tell their reader what to do, and checks for arrays that come from outside.
+
+Every error names four things: the input, what was expected, what was found, and the way out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FewctError(Exception):
+    """Something a user can mend; the base of all errors that fewct raises on purpose.
+
+    Args:
+        subject: The input at fault: a file, an argument, an option.
+        expected: What was expected of it.
+        found: What was found instead.
+        fix: What the user can do, as a sentence.
+
+    Example:
+        >>> print(FewctError("slice.png", expected="a grey image", found="3 colours", fix="Convert it."))
+        slice.png: expected a grey image, found 3 colours. Convert it.
+    """
+
+    def __init__(self, subject: object, *, expected: str, found: str, fix: str) -> None:
+        self.subject = str(subject)
+        self.expected = expected
+        self.found = found
+        self.fix = fix
+        super().__init__(f"{subject}: expected {expected}, found {found}. {fix}")
+
+
+class InputError(FewctError):
+    """A file or an array that cannot be used as it is."""
+
+
+class OutputError(FewctError):
+    """A result that could not be written; nothing partial is left behind."""
+
+
+class UsageError(FewctError):
+    """An option or argument out of its range, or two that contradict each other."""
+
+
+class MissingExtraError(FewctError):
+    """A feature whose optional dependency is not installed."""
+
+
+class FewctWarning(UserWarning):
+    """Something a user should know about an input that was used all the same."""
+
+
+def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:
+    """Raise unless `pixels` is a non-empty two-dimensional array of real numbers.
+
+    Args:
+        pixels: Array to check, (rows, columns).
+        name: How the message calls it.
+
+    Raises:
+        InputError: For another dimension, an empty array, or values that are not real numbers.
+    """
+    if pixels.ndim != 2 or pixels.size == 0:
+        raise InputError(
+            name,
+            expected="a non-empty array (rows, columns)",
+            found=f"shape {pixels.shape}",
+            fix="Pass one slice at a time.",
+        )
+    if pixels.dtype.kind not in "uif":
+        raise InputError(
+            name, expected="real numbers", found=f"dtype {pixels.dtype}", fix="Convert it to float32 first."
+        )
+
+
+def check_labels(labels: NDArray[Any], name: str = "labels") -> None:
+    """Raise unless `labels` is a label map: two or three dimensions, integers, none negative.
+
+    Args:
+        labels: Array to check, (rows, columns) or (slices, rows, columns).
+        name: How the message calls it.
+
+    Raises:
+        InputError: For another dimension, an empty array, values that are not integers, or negative ones.
+    """
+    if labels.ndim not in (2, 3) or labels.size == 0:
+        raise InputError(
+            name,
+            expected="a non-empty label map (rows, columns) or (slices, rows, columns)",
+            found=f"shape {labels.shape}",
+            fix="Pass the label map of one slice or one scan.",
+        )
+    if labels.dtype.kind not in "uib":
+        raise InputError(
+            name,
+            expected="integer labels, 0 for background",
+            found=f"dtype {labels.dtype}",
+            fix="Round the values and convert them to int32.",
+        )
+    if labels.dtype.kind == "i" and int(labels.min()) < 0:
+        raise InputError(
+            name,
+            expected="labels of 0 (background) or more",
+            found=f"a smallest label of {int(labels.min())}",
+            fix="Set unknown pixels to 0.",
+        )
+
+
+def check_same_shape(first: NDArray[Any], second: NDArray[Any], names: Sequence[str]) -> None:
+    """Raise unless two arrays have the same shape.
+
+    Args:
+        first: One array.
+        second: The other.
+        names: How the message calls the two.
+
+    Raises:
+        InputError: If the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise InputError(
+            f"{names[0]} and {names[1]}",
+            expected="arrays of the same shape",
+            found=f"{first.shape} and {second.shape}",
+            fix="Compare two results on the same pixel grid.",
+        )
+
+
+def as_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
+    """Return a checked label map as int32, the type label maps have in memory.
+
+    Args:
+        labels: Label map of any integer type, (rows, columns) or (slices, rows, columns).
+        name: How an error calls it.
+
+    Returns:
+        The same labels as int32; the array itself if it has that type already.
+
+    Raises:
+        InputError: If it is no label map (see `check_labels`) or a label exceeds int32.
+    """
+    check_labels(labels, name)
+    if labels.dtype == np.int32:
+        return labels
+    largest = int(labels.max())
+    if largest > np.iinfo(np.int32).max:
+        raise InputError(
+            name,
+            expected="labels up to 2147483647",
+            found=f"a largest label of {largest}",
+            fix="Number the structures from 1 upwards.",
+        )
+    return labels.astype(np.int32)

@@ -1,0 +1,377 @@
+"""The records that travel through fewct, and the array types they are made of.
+
+Arrays are (rows, columns), volumes (slices, rows, columns). Points and boxes are x, y in pixels, x along
+the columns. Background is 0. Patient space is LPS (towards left, posterior, superior) in millimetres, as
+in DICOM.
+"""
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from numpy.typing import NDArray
+
+from fewct.errors import InputError, check_image
+
+Image: TypeAlias = Float32[NDArray[np.float32], "rows columns"]
+Mask: TypeAlias = Bool[NDArray[np.bool_], "rows columns"]
+Labels: TypeAlias = Int32[NDArray[np.int32], "rows columns"]
+Labels3D: TypeAlias = Int32[NDArray[np.int32], "slices rows columns"]
+AnyLabels: TypeAlias = Int32[NDArray[np.int32], "*grid"]
+Boxes: TypeAlias = Int64[NDArray[np.int64], "n 4"]
+Affine: TypeAlias = Float64[NDArray[np.float64], "4 4"]
+
+Unit: TypeAlias = Literal["hu", "grey"]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where a pixel grid stands in the patient.
+
+    Args:
+        affine: Maps (slice, row, column, 1) to (x, y, z, 1) in LPS millimetres, at voxel centres.
+        frame_of_reference_uid: DICOM's name of that patient space, where known.
+
+    Raises:
+        InputError: If the affine is not finite or maps two voxels to one place.
+    """
+
+    affine: Affine
+    frame_of_reference_uid: str | None = None
+
+    def __post_init__(self) -> None:
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
+            raise InputError(
+                "geometry",
+                expected="an invertible 4 x 4 affine of finite numbers (spacing above 0)",
+                found=np.array2string(affine, precision=4, separator=", ").replace("\n", ""),
+                fix="Repair the spacing, origin and direction in the file's header.",
+            )
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring (slices, rows, columns) in millimetres."""
+        slice_mm, row_mm, column_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(slice_mm), float(row_mm), float(column_mm)
+
+    def at_slice(self, index: int) -> "Geometry":
+        """Return the geometry whose slice 0 is this one's slice `index`."""
+        affine = self.affine.copy()
+        affine[:3, 3] += index * affine[:3, 0]
+        return replace(self, affine=affine)
+
+    @classmethod
+    def from_spacing(cls, spacing_mm: tuple[float, float, float]) -> "Geometry":
+        """Return an axis-aligned geometry at the origin from (slice, row, column) spacing in millimetres.
+
+        Example:
+            >>> Geometry.from_spacing((5.0, 0.8, 0.7)).spacing_mm
+            (5.0, 0.8, 0.7)
+        """
+        slice_mm, row_mm, column_mm = spacing_mm
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = slice_mm, row_mm, column_mm, 1.0
+        return cls(affine)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pixels came from, so that results can be written in the input's own kind and grid.
+
+    Args:
+        path: The file or folder that the user named.
+        format: Its format family.
+        name: A name safe for files, from which output names are made.
+        files: The files read, for DICOM in slice order; members of a zip are `zipfile.Path`.
+        stored_axes: For formats that store axes in any order: for each of (slice, row, column) the
+            file's axis, counted from 1, negative where it runs the other way.
+        stored_ndim: Number of dimensions of the array in the file.
+    """
+
+    path: Path
+    format: Literal["dicom", "nifti", "nrrd", "metaimage", "image", "numpy"]
+    name: str
+    files: tuple[Path | zipfile.Path, ...] = ()
+    stored_axes: tuple[int, int, int] | None = None
+    stored_ndim: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CTSlice:
+    """One CT slice.
+
+    Args:
+        pixels: float32 (rows, columns): Hounsfield units or grey values; NaN marks padding.
+        unit: "hu" for Hounsfield units, "grey" for values windowed in an unknown way.
+        geometry: Where the slice stands (its slice index is 0); None where the file does not tell.
+        source: Where it came from; None for arrays.
+
+    Raises:
+        InputError: If `pixels` is not a non-empty two-dimensional array of real numbers.
+    """
+
+    pixels: Image
+    unit: Unit
+    geometry: Geometry | None = None
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        pixels = np.asarray(self.pixels)
+        check_image(pixels)
+        object.__setattr__(self, "pixels", pixels.astype(np.float32, copy=False))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        rows, columns = self.pixels.shape
+        return rows, columns
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """Distance between neighbouring (rows, columns) in millimetres, None where unknown."""
+        return None if self.geometry is None else self.geometry.spacing_mm[1:]
+
+    @property
+    def pixel_area_mm2(self) -> float:
+        """Area of one pixel in square millimetres, NaN where the spacing is unknown."""
+        return float("nan") if self.spacing_mm is None else self.spacing_mm[0] * self.spacing_mm[1]
+
+
+@dataclass(frozen=True, eq=False)
+class CTVolume:
+    """A scan, read slice by slice: it never holds the whole unless made from an array.
+
+    Args:
+        shape: (slices, rows, columns).
+        load: Returns the float32 pixels (rows, columns) of the slice with a given index.
+        unit: "hu" or "grey", as in `CTSlice`.
+        geometry: Where the scan stands; None where the file does not tell.
+        source: Where it came from; None for arrays.
+    """
+
+    shape: tuple[int, int, int]
+    load: Callable[[int], Image]
+    unit: Unit
+    geometry: Geometry | None = None
+    source: Source | None = None
+
+    @classmethod
+    def from_array(
+        cls, pixels: NDArray[Any], unit: Unit, geometry: Geometry | None = None, source: Source | None = None
+    ) -> "CTVolume":
+        """Return a volume over an array (slices, rows, columns) of real numbers.
+
+        Raises:
+            InputError: If the array has another number of dimensions or no slices.
+        """
+        if pixels.ndim != 3 or pixels.size == 0:
+            raise InputError(
+                "pixels",
+                expected="a non-empty array (slices, rows, columns)",
+                found=f"shape {pixels.shape}",
+                fix="Use CTSlice for one slice.",
+            )
+        slices, rows, columns = pixels.shape
+        return cls((slices, rows, columns), lambda k: pixels[k].astype(np.float32), unit, geometry, source)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Distance between neighbouring (slices, rows, columns) in millimetres, None where unknown."""
+        return None if self.geometry is None else self.geometry.spacing_mm
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> CTSlice:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"slice {index} of a volume of {len(self)}")
+        index %= len(self)
+        geometry = None if self.geometry is None else self.geometry.at_slice(index)
+        return CTSlice(self.load(index), self.unit, geometry, self.source)
+
+    def __iter__(self) -> Iterator[CTSlice]:
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A label map with its place in the patient.
+
+    Args:
+        labels: int32 (rows, columns) or (slices, rows, columns), 0 for background.
+        geometry: Where it stands; None where the file does not tell.
+        source: Where it came from; None for arrays.
+    """
+
+    labels: AnyLabels
+    geometry: Geometry | None = None
+    source: Source | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MaskProposals:
+    """Masks that may overlap, each kept cropped to its box.
+
+    Args:
+        shape: (rows, columns) of the slice.
+        boxes_xyxy: int64 (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
+        crops: For each mask a bool array (y1 - y0, x1 - x0).
+        scores: float32 (n,), higher is better.
+    """
+
+    shape: tuple[int, int]
+    boxes_xyxy: Boxes
+    crops: tuple[NDArray[np.bool_], ...]
+    scores: Float32[NDArray[np.float32], " n"]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @property
+    def areas(self) -> Int64[NDArray[np.int64], " n"]:
+        """Number of pixels of each mask."""
+        return np.array([np.count_nonzero(crop) for crop in self.crops], dtype=np.int64)
+
+    def mask(self, index: int) -> Mask:
+        """Return mask `index` in full size, bool (rows, columns)."""
+        full = np.zeros(self.shape, dtype=np.bool_)
+        x0, y0, x1, y1 = self.boxes_xyxy[index]
+        full[y0:y1, x0:x1] = self.crops[index]
+        return full
+
+    def keep(self, index: NDArray[Any]) -> "MaskProposals":
+        """Return the proposals that an index array (integers in any order, or a bool mask) selects."""
+        chosen = np.arange(len(self))[index]
+        return MaskProposals(
+            self.shape, self.boxes_xyxy[chosen], tuple(self.crops[i] for i in chosen), self.scores[chosen]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MergeTree:
+    """A hierarchy of regions: which neighbours merge first, and at what level.
+
+    Node 0 .. n - 1 are the leaves, n .. 2n - 2 the merges in the order they happen, the last one the root.
+
+    Args:
+        leaves: int32 (rows, columns): the over-segmentation, node number + 1; 0 lies outside the tree.
+        parents: int64 (nodes,): parent of each node; the root is its own.
+        levels: float64 (nodes,): level in [0, 1] at which a node comes to be; 0 for leaves. Never below
+            the level of a child.
+    """
+
+    leaves: Labels
+    parents: Int64[NDArray[np.int64], " nodes"]
+    levels: Float64[NDArray[np.float64], " nodes"]
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves."""
+        return (len(self.parents) + 1) // 2
+
+
+@dataclass(frozen=True, eq=False)
+class Delineation:
+    """What a method finds on one slice.
+
+    Args:
+        labels: int32 (rows, columns): structures numbered 1 .. n without gaps, 0 for background.
+        scores: float32 (n,): confidence of each structure in [0, 1]; NaN where the method gives none.
+        tree: The hierarchy that the labels were cut from, when the method has one.
+    """
+
+    labels: Labels
+    scores: Float32[NDArray[np.float32], " n"]
+    tree: MergeTree | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One row of the table of structures.
+
+    Coordinates are voxels: x along columns, y along rows, z along slices (0 on a single slice); the box's
+    upper ends are one past the last voxel. What the input does not tell (spacing, score) is NaN.
+    """
+
+    id: int
+    area_px: int
+    area_mm2: float
+    volume_mm3: float
+    x0: int
+    y0: int
+    z0: int
+    x1: int
+    y1: int
+    z1: int
+    centroid_x: float
+    centroid_y: float
+    centroid_z: float
+    mean_intensity: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How a result came to be.
+
+    Args:
+        version: Version of fewct.
+        method: Name of the method.
+        configuration: All its settings.
+        weights_sha256: Hash of the network's weights, None for methods without.
+        input_sha256: Hash of the input's files (of its pixels, for arrays).
+        unit: "hu" or "grey", as the input was read.
+        seconds: Wall-clock time by step.
+    """
+
+    version: str
+    method: str
+    configuration: Mapping[str, Any]
+    weights_sha256: str | None
+    input_sha256: str
+    unit: Unit
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The result for one slice or scan.
+
+    Args:
+        labels: int32 (rows, columns) or (slices, rows, columns), 0 for background.
+        structures: One row a structure, by id.
+        manifest: How the result came to be.
+        geometry: Where the labels stand, as in the input.
+        source: Where the input came from.
+        tree: The hierarchy, for one slice, when the method has one.
+    """
+
+    labels: AnyLabels
+    structures: tuple[Structure, ...]
+    manifest: Manifest
+    geometry: Geometry | None = None
+    source: Source | None = None
+    tree: MergeTree | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What a user points at on one slice.
+
+    Args:
+        points_xy: float32 (n, 2): x, y in pixels.
+        point_labels: int64 (n,): 1 inside the structure, 0 outside.
+        boxes_xyxy: float32 (m, 4): x0, y0, x1, y1 in pixels.
+        mask: bool (rows, columns), a first guess.
+    """
+
+    points_xy: Float32[NDArray[np.float32], "n 2"]
+    point_labels: Int64[NDArray[np.int64], " n"]
+    boxes_xyxy: Float32[NDArray[np.float32], "m 4"]
+    mask: Mask | None = None
