@@ -26,6 +26,9 @@ Boxes: TypeAlias = Int64[NDArray[np.int64], "n 4"]
 Affine: TypeAlias = Float64[NDArray[np.float64], "4 4"]
 
 Unit: TypeAlias = Literal["hu", "grey"]
+UnitChoice: TypeAlias = Literal["auto", "hu", "grey"]
+WindowName: TypeAlias = Literal["soft-tissue", "lung", "bone", "brain", "liver", "mediastinum"]
+Format: TypeAlias = Literal["nifti", "nrrd", "metaimage", "dicom-seg", "png", "npz", "coco"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +299,9 @@ class Structure:
     """One row of the table of structures.
 
     Coordinates are voxels: x along columns, y along rows, z along slices (0 on a single slice); the box's
-    upper ends are one past the last voxel. What the input does not tell (spacing, score) is NaN.
+    upper ends are one past the last voxel. In a scan, `score` is the mean over slices, and `link_quality`
+    the mean intersection over union of cross-sections on neighbouring slices, both weighted by area. What
+    is not known (spacing, score, links) is NaN.
     """
 
     id: int
@@ -314,6 +319,7 @@ class Structure:
     centroid_z: float
     mean_intensity: float
     score: float
+    link_quality: float
 
 
 @dataclass(frozen=True)

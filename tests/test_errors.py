@@ -1,0 +1,56 @@
+"""Errors name the input, what was expected, what was found and the way out."""
+
+import numpy as np
+import pytest
+
+from fewct.errors import InputError, as_labels, check_image, check_labels, check_same_shape
+
+
+def test_message_has_four_parts() -> None:
+    error = InputError("scan.nii", expected="3 dimensions", found="4", fix="Pick one phase.")
+    assert str(error) == "scan.nii: expected 3 dimensions, found 4. Pick one phase."
+    assert (error.subject, error.expected, error.found, error.fix) == (
+        "scan.nii",
+        "3 dimensions",
+        "4",
+        "Pick one phase.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(4, int), r"expected a non-empty label map .* found shape \(4,\)"),
+        (np.zeros((0, 2), int), r"found shape \(0, 2\)"),
+        (np.zeros((2, 2)), "expected integer labels, 0 for background, found dtype float64"),
+        (np.array([[-3, 1]]), "expected labels of 0 .* found a smallest label of -3"),
+    ],
+)
+def test_labels_are_checked(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_labels(labels)
+
+
+def test_labels_become_int32_without_wrapping() -> None:
+    labels = as_labels(np.array([[255, 256]], dtype=np.uint16))
+    assert labels.dtype == np.int32
+    assert labels.tolist() == [[255, 256]]
+    assert as_labels(labels) is labels
+    with pytest.raises(
+        InputError, match="expected labels up to 2147483647, found a largest label of 4294967295"
+    ):
+        as_labels(np.array([[2**32 - 1]], dtype=np.uint32))
+
+
+def test_image_is_checked() -> None:
+    with pytest.raises(InputError, match=r"volume: expected a non-empty array \(rows, columns\)"):
+        check_image(np.zeros((2, 2, 2)), "volume")
+    with pytest.raises(InputError, match="expected real numbers, found dtype bool"):
+        check_image(np.zeros((2, 2), bool))
+
+
+def test_shapes_are_compared() -> None:
+    with pytest.raises(
+        InputError, match=r"a and b: expected arrays of the same shape, found \(2, 2\) and \(2, 3\)"
+    ):
+        check_same_shape(np.zeros((2, 2)), np.zeros((2, 3)), ("a", "b"))
