@@ -1,0 +1,103 @@
+"""The names and numbers of what the phantom is made of.
+
+A slice is first painted with parts. Some parts are structures of the truth (the liver); others are only
+seen in the image and belong to a structure (a vessel in the liver) or to none (fat, skin, the table).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Int32
+from numpy.typing import NDArray
+
+SIDES = ("right", "left")
+VERTEBRAE = (*(f"T{number}" for number in range(3, 13)), *(f"L{number}" for number in range(1, 6)))
+RIBS = range(2, 13)  # the first lies above the highest slice
+SMALL_BOWEL_LOOPS = range(1, 57)
+
+_SINGLE = (
+    "heart",
+    "aorta",
+    "pulmonary_artery",
+    "superior_vena_cava",
+    "inferior_vena_cava",
+    "portal_vein",
+    "trachea",
+    "esophagus",
+    "liver",
+    "gallbladder",
+    "stomach",
+    "spleen",
+    "pancreas",
+    "duodenum",
+    "colon_ascending",
+    "colon_transverse",
+    "colon_descending",
+    "spinal_canal",
+    "sacrum",
+    "sternum",
+)
+_PAIRED = (
+    "lung",
+    "kidney",
+    "adrenal_gland",
+    "iliac_artery",
+    "iliac_vein",
+    "paraspinal_muscle",
+    "iliopsoas",
+    "quadratus_lumborum",
+    "gluteus_medius",
+    "gluteus_maximus",
+    "hip",
+    "scapula",
+    "costal_cartilage",
+)
+_NAMES = (
+    *_SINGLE,
+    *(f"{name}_{side}" for name in _PAIRED for side in SIDES),
+    *(f"rib_{side}_{number}" for side in SIDES for number in RIBS),
+    *(f"vertebra_{name}" for name in VERTEBRAE),
+    *(f"disc_{name}" for name in VERTEBRAE),
+    *(f"small_bowel_{number}" for number in SMALL_BOWEL_LOOPS),
+)
+
+_OWNER_OF_DETAIL: Mapping[str, str | None] = {
+    "fat": None,
+    "skin": None,
+    "muscle": None,
+    "visceral_fat": None,
+    "small_vessel": None,
+    "heart_blood": "heart",
+    "liver_vessel": "liver",
+    "lung_vessel_right": "lung_right",
+    "lung_vessel_left": "lung_left",
+    "stomach_gas": "stomach",
+    "colon_ascending_gas": "colon_ascending",
+    "colon_transverse_gas": "colon_transverse",
+    "colon_descending_gas": "colon_descending",
+    "spinal_cord": "spinal_canal",
+    "arm_muscle": None,
+    "arm_bone": None,
+    "table_shell": None,
+    "table_foam": None,
+}
+
+STRUCTURES: Mapping[int, str] = MappingProxyType(dict(enumerate(_NAMES, start=1)))
+"""Anatomical name of each id in the phantom's truth; a disc is named after the vertebra above it."""
+
+PARTS: Mapping[str, int] = MappingProxyType(
+    {"air": 0, **{name: i for i, name in enumerate((*_NAMES, *_OWNER_OF_DETAIL), start=1)}}
+)
+"""Number of every part; a structure has the number it has in `STRUCTURES`."""
+
+
+def _truth_table() -> Int32[NDArray[np.int32], " parts"]:
+    table = np.arange(len(PARTS), dtype=np.int32)
+    for name, owner in _OWNER_OF_DETAIL.items():
+        table[PARTS[name]] = 0 if owner is None else PARTS[owner]
+    return table
+
+
+TRUTH_OF_PART = _truth_table()
+"""int32 (parts,): id in the truth of each part, 0 for what belongs to no structure."""
