@@ -1,0 +1,274 @@
+"""DICOM headers: is a file DICOM, and what it tells of itself without its pixels."""
+
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.datadict import keyword_for_tag
+from pydicom.errors import BytesLengthException
+from pydicom.uid import UID, SegmentationStorage
+from pydicom.valuerep import VR
+
+from fewct.errors import InputError
+
+AnyPath: TypeAlias = Path | zipfile.Path
+
+UNREADABLE = (
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What pydicom, its decoders and a zip raise on files that they cannot read."""
+
+_LABELMAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
+_SEGMENTATIONS = (SegmentationStorage, _LABELMAP_SEGMENTATION_STORAGE)
+
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_TAGS = (
+    "SpecificCharacterSet",
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "PatientID",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom's warnings about odd headers from the user: what matters is checked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_dicom(file: AnyPath) -> bool:
+    """Tell by its first bytes whether a file is DICOM.
+
+    Args:
+        file: A file, or a member of a zip.
+
+    Returns:
+        Whether "DICM" stands at byte 128 or, in a file without preamble, the first bytes are an element of
+        group 0002 or 0008 as pydicom would read it. False for a file that cannot be opened.
+    """
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(132)
+    except (OSError, zlib.error, zipfile.BadZipFile):
+        return False
+    return start[128:] == b"DICM" or _starts_with_element(start)
+
+
+def _starts_with_element(start: bytes) -> bool:
+    """Tell whether bytes start with an early element of group 0002 or 0008, in any of the three encodings."""
+    if len(start) < 8:
+        return False
+    explicit = start[4:6].decode("latin-1") in VR.__members__
+    for order in "<>":
+        group, element, length = struct.unpack(f"{order}HHL", start[:8])
+        if group in (0x0002, 0x0008) and element <= 0x0018 and (explicit or length <= 64):
+            return True
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a DICOM file tells of itself.
+
+    Args:
+        file: The file, or a member of a zip.
+        dataset: Its attributes without pixels, only those that reading needs.
+    """
+
+    file: AnyPath
+    dataset: Dataset
+
+    def text(self, keyword: str) -> str:
+        """Return an attribute as text, "" where absent or empty."""
+        return text(self.dataset, keyword, self.file)
+
+    def integer(self, keyword: str, default: int) -> int:
+        """Return an attribute as a whole number, `default` where absent or empty.
+
+        Raises:
+            InputError: If the attribute is something else.
+        """
+        values = numbers(self.dataset, keyword, 1, self.file)
+        return default if values is None else int(values[0])
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Kind of object, from the file's meta information where the data set does not tell."""
+        return self.text("SOPClassUID") or str(self.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+
+    @property
+    def sop_class_name(self) -> str:
+        """Name of that kind, such as "CT Image Storage"; "" where it is none of the standard's."""
+        with quiet():
+            name = UID(self.sop_class_uid).name
+        return "" if name == self.sop_class_uid else name
+
+    @property
+    def frames(self) -> int:
+        """Number of frames; 1 for classic images."""
+        return max(self.integer("NumberOfFrames", 1), 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns), 0 where the file does not tell."""
+        return self.integer("Rows", 0), self.integer("Columns", 0)
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether it is a DICOM-SEG."""
+        return self.sop_class_uid in _SEGMENTATIONS
+
+    @property
+    def is_localizer(self) -> bool:
+        """Whether it is a localizer (scout, topogram) and no slice of a scan."""
+        return "LOCALIZER" in self.text("ImageType").upper()
+
+
+def read_header(file: AnyPath, extra: Sequence[str] = ()) -> Header:
+    """Read a DICOM file up to its pixels.
+
+    Args:
+        file: A file, or a member of a zip.
+        extra: Keywords of attributes to keep besides the usual ones.
+
+    Returns:
+        Its header.
+
+    Raises:
+        InputError: If it is no DICOM, broken before anything could be read, or holds a value in its header
+            that cannot be decoded.
+    """
+    try:
+        with quiet(), file.open("rb") as stream:
+            dataset = dcmread(stream, force=True, stop_before_pixels=True, specific_tags=[*_TAGS, *extra])
+    except UNREADABLE as error:
+        raise InputError(
+            file,
+            expected="a readable DICOM file",
+            found=reason(error),
+            fix="It is cut short or damaged: copy or export it again.",
+        ) from error
+    if not dataset:
+        raise InputError(
+            file,
+            expected="a readable DICOM file",
+            found="no DICOM attributes",
+            fix="It is cut short, damaged or no DICOM: copy or export it again.",
+        )
+    with quiet():
+        for part in (dataset.file_meta, dataset):
+            for tag in list(part.keys()):
+                _value(part, keyword_for_tag(tag), file)
+    return Header(file, dataset)
+
+
+def text(dataset: Dataset, keyword: str, file: AnyPath) -> str:
+    """Return an attribute as text, "" where absent or empty.
+
+    Args:
+        dataset: A data set, or an item of a functional group.
+        keyword: The attribute's DICOM keyword.
+        file: How an error calls the file.
+
+    Raises:
+        InputError: If the attribute cannot be decoded.
+    """
+    value = _value(dataset, keyword, file)
+    return "" if value is None else str(value).strip()
+
+
+def numbers(dataset: Dataset, keyword: str, count: int, file: AnyPath) -> NDArray[np.float64] | None:
+    """Return an attribute's numbers.
+
+    Args:
+        dataset: A data set, or an item of a functional group.
+        keyword: The attribute's DICOM keyword.
+        count: How many numbers it holds.
+        file: How an error calls the file.
+
+    Returns:
+        float64 (count,), or None where the attribute is absent or empty.
+
+    Raises:
+        InputError: If there are more or fewer numbers, or values that are no finite numbers.
+    """
+    value = _value(dataset, keyword, file)
+    if value is None or value == "" or value == []:
+        return None
+    try:
+        values = np.atleast_1d(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape == (count,) and np.isfinite(values).all():
+        return values
+    raise InputError(
+        file,
+        expected=f"{count} finite number{'s' if count > 1 else ''} as {keyword}",
+        found=str(value),
+        fix="Repair the file's header, or export it again.",
+    )
+
+
+def _value(dataset: Dataset, keyword: str, file: AnyPath) -> object:
+    """Return an attribute's value, None where absent; pydicom decodes it when it is first asked for."""
+    try:
+        return dataset.get(keyword)
+    except UNREADABLE as error:
+        raise InputError(
+            file,
+            expected=f"a valid {keyword} in the DICOM header",
+            found=reason(error),
+            fix="Repair the file's header, or export it again.",
+        ) from error

@@ -1,0 +1,236 @@
+"""From a path to images or to a label map, whatever the format."""
+
+import re
+import zipfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from fewct.errors import InputError, UsageError
+from fewct.io.arrays import open_numpy
+from fewct.io.dicom import find_dicom, is_dicom, is_segmentation, read_dicom_seg
+from fewct.io.found import Found, name_of
+from fewct.io.images import open_image
+from fewct.io.itk import open_itk
+from fewct.io.kinds import KNOWN_SUFFIXES, kind_by_content, kind_by_suffix
+from fewct.io.nifti import open_nifti
+from fewct.io.pixels import Content, Stored, as_ct, as_label_map, unreadable
+from fewct.types import CTSlice, CTVolume, LabelMap, UnitChoice
+
+_RESULT = re.compile(r"_(labels|overlay|structures|manifest)\.[a-z.]+$")
+_LISTED = 10
+
+
+def discover(path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto") -> list[Found]:
+    """Find the images in a file, a folder with all below it, or a zip of DICOM.
+
+    In a folder, DICOM files are put together to series; every other file of a known format is an image of
+    its own, in natural order (2.png before 10.png). A file that only its name makes an image is found too;
+    its `open` tells what is wrong with it. Hidden files, other files and fewct's own results are left out.
+
+    Args:
+        path: File, folder or zip.
+        series: Chooses a DICOM series: its SeriesInstanceUID, the start of it, or its description.
+        unit: "hu" or "grey" where the user knows better; "auto" asks the file: "hu" where DICOM says so,
+            elsewhere where the first, middle or last slice has values below -200.
+
+    Raises:
+        InputError: If there is nothing there, or nothing readable, or several series and none is chosen.
+        UsageError: If `series` is given for an input without DICOM, or `unit` is none of the three.
+    """
+    path = Path(path)
+    if unit not in get_args(UnitChoice):
+        raise UsageError("unit", expected="auto, hu or grey", found=repr(unit), fix="Choose one of them.")
+    found = _in_folder(path, series, unit) if path.is_dir() else _in_file(path, series, unit)
+    if not found and series is not None:
+        raise UsageError(
+            "series",
+            expected="an input with DICOM",
+            found=f"{path}, which has none",
+            fix="Leave the option out.",
+        )
+    if not found:
+        raise InputError(
+            path,
+            expected="at least one image",
+            found="nothing readable",
+            fix=f"Give DICOM files, or files that end on {KNOWN_SUFFIXES}.",
+        )
+    return found
+
+
+def read(path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto") -> CTSlice | CTVolume:
+    """Read the one image in a file, a folder or a zip.
+
+    Args:
+        path: File, folder or zip.
+        series: Chooses a DICOM series, as in `discover`.
+        unit: As in `discover`.
+
+    Returns:
+        A slice, or a volume if there are several slices.
+
+    Raises:
+        InputError: If there is no image or more than one, or it cannot be used.
+    """
+    found = discover(path, series=series, unit=unit)
+    if len(found) > 1:
+        listed = "; ".join(image.description for image in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise InputError(
+            path,
+            expected="one image",
+            found=f"{len(found)}: {listed}{more}",
+            fix="Name one of them, or take all with fewct.io.discover.",
+        )
+    return found[0].open()
+
+
+def read_labels(path: str | Path) -> LabelMap:
+    """Read a label map from PNG, TIFF, BMP, NIfTI, NRRD, MetaImage, NPZ, NPY or DICOM-SEG.
+
+    Args:
+        path: The file. Its values must be whole numbers of 0 or more, of an integer type or not.
+
+    Returns:
+        The label map, oriented as an image from the same kind of file would be.
+
+    Raises:
+        InputError: If there is no such file, or it holds no label map.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            path, expected="a label map in one file", found="a folder", fix="Name the file in it."
+        )
+    if kind_by_content(_existing(path)) != "dicom":
+        return as_label_map(_stored(path, "labels"))
+    if not is_segmentation(path):
+        raise InputError(
+            path,
+            expected="a label map",
+            found="a DICOM file that is no segmentation",
+            fix="Give a DICOM-SEG, or the label map in another format.",
+        )
+    return read_dicom_seg(path)
+
+
+def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Found]:
+    """Find the images in a folder and all folders below."""
+    files = [
+        file
+        for file in sorted(folder.rglob("*"), key=lambda file: _natural(str(file.relative_to(folder))))
+        if file.is_file() and not _hidden(str(file.relative_to(folder))) and not _RESULT.search(file.name)
+    ]
+    kinds = {file: kind_by_content(file) for file in files}
+    dicom = [file for file in files if kinds[file] == "dicom"]
+    found = _with_unit(find_dicom(dicom, folder, series), unit) if dicom else []
+    if series is not None:
+        return found
+    for file in files:
+        if kinds[file] != "dicom" and (kinds[file] or kind_by_suffix(file)):
+            try:
+                found += _in_file(file, None, unit)
+            except InputError as error:
+                found.append(Found(name_of(file), file, f"{file}, cannot be read", partial(_fail, error)))
+    return found
+
+
+def _fail(error: InputError) -> CTSlice | CTVolume:
+    """Stand for the opening of a file that cannot be read, so that the others in its folder can."""
+    raise error
+
+
+def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[Found]:
+    """Find the one image in a file, or those in a zip."""
+    kind = kind_by_content(_existing(file)) or kind_by_suffix(file)
+    if kind == "zip":
+        return _with_unit(_in_zip(file, series), unit)
+    if kind == "dicom" and is_dicom(file):
+        return _with_unit(find_dicom([file], file, series, alone=True), unit)
+    if kind is None or series is not None:
+        return []
+    return [Found(name_of(file), file, f"{file} ({kind})", lambda: as_ct(_stored(file, "image"), unit))]
+
+
+def _in_zip(file: Path, series: str | None) -> list[Found]:
+    """Find the DICOM images in a zip."""
+    try:
+        archive = zipfile.ZipFile(file)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise unreadable(file, "a whole zip", error) from error
+    members = [
+        member for member in archive.infolist() if not member.is_dir() and not _hidden(member.filename)
+    ]
+    if any(member.flag_bits & 1 for member in members):
+        raise InputError(
+            file, expected="a zip without password", found="an encrypted one", fix="Unpack it first."
+        )
+    names = sorted((member.filename for member in members), key=_natural)
+    dicom = [member for member in (zipfile.Path(archive, name) for name in names) if is_dicom(member)]
+    if not dicom:
+        raise InputError(
+            file,
+            expected="a zip of DICOM files",
+            found=", ".join(names[:_LISTED]) or "an empty zip",
+            fix="Unpack it and give the folder: other formats are not read from a zip.",
+        )
+    return find_dicom(dicom, file, series)
+
+
+def _stored(file: Path, content: Content) -> Stored:
+    """Open a file of any kind but DICOM."""
+    if file.stat().st_size == 0:
+        raise unreadable(file, "an image or a label map", "an empty file")
+    kind = kind_by_content(file) or kind_by_suffix(file)
+    try:
+        if kind == "nifti":
+            return open_nifti(file)
+        if kind == "nrrd" or kind == "metaimage":
+            return open_itk(file, kind)
+        if kind == "image":
+            return open_image(file, content)
+        if kind == "numpy":
+            return open_numpy(file, content)
+    except OSError as error:
+        raise unreadable(file, "a file that can be read", error.strerror or error) from error
+    named = "a DICOM file, as its name says" if kind == "dicom" else f"a file that ends on {KNOWN_SUFFIXES}"
+    raise unreadable(file, named, "other content")
+
+
+def _existing(file: Path) -> Path:
+    """Return the path of a file, if it is one."""
+    if not file.is_file():
+        raise InputError(
+            file, expected="a file or a folder", found="nothing of that name", fix="Check the path."
+        )
+    return file
+
+
+def _with_unit(found: list[Found], unit: UnitChoice) -> list[Found]:
+    """Return found images that open with the unit which the user chose."""
+    if unit == "auto":
+        return found
+
+    def opened(image: Found) -> CTSlice | CTVolume:
+        return replace(image.open(), unit=unit)
+
+    return [replace(image, open=partial(opened, image)) for image in found]
+
+
+def _hidden(path: str) -> bool:
+    """Tell whether a path runs through a hidden file or folder, or a Mac archive's metadata."""
+    return any(part.startswith((".", "__MACOSX")) for part in Path(path).parts)
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names as people do, numbers by their value.
+
+    Example:
+        >>> sorted(["10.png", "b.png", "2.png"], key=_natural)
+        ['2.png', '10.png', 'b.png']
+    """
+    return [
+        (int(part), "") if part.isdecimal() else (10**9, part) for part in re.split(r"(\d+)", path.lower())
+    ]

@@ -1,0 +1,300 @@
+"""NIfTI: nibabel is the oracle for values, places and headers."""
+
+import gzip
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from fewct.errors import InputError
+from fewct.io import read, read_labels, write
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Source
+
+RNG = np.random.default_rng(3)
+AXES = list(itertools.permutations(range(3)))
+TO_LPS = np.array([-1, -1, 1])
+
+
+def oblique_affine(order: tuple[int, ...], seed: int) -> np.ndarray:
+    """A RAS affine of a signed permutation of axes, a turn of up to 35 degrees and any spacing."""
+    rng = np.random.default_rng(seed)
+    turn = Rotation.from_rotvec(rng.uniform(-0.35, 0.35, 3)).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn[:, order] * rng.choice([-1, 1], 3) * rng.uniform(0.4, 6, 3)
+    affine[:3, 3] = rng.uniform(-400, 400, 3)
+    return affine
+
+
+def place(image: CTVolume | LabelMap, slice_row_column: np.ndarray) -> np.ndarray:
+    assert image.geometry is not None
+    return (image.geometry.affine @ [*slice_row_column, 1])[:3]
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    nib.Nifti1Image(array, np.eye(4) if affine is None else affine).to_filename(path)
+    return path
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(order=st.sampled_from(AXES), seed=st.integers(0, 10_000), suffix=st.sampled_from([".nii", ".nii.gz"]))
+def test_each_voxel_is_where_nibabel_says(
+    tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...], seed: int, suffix: str
+) -> None:
+    file = tmp_path_factory.mktemp("n") / f"scan{suffix}"
+    array = np.random.default_rng(seed).permutation(4 * 5 * 6).reshape(4, 5, 6).astype(np.int16)
+    save(file, array, oblique_affine(order, seed))
+    oracle = nib.load(file)
+    scan = read(file)
+    assert isinstance(scan, CTVolume)
+    pixels = np.stack([image.pixels for image in scan])
+    for value in (0, 50, 119):
+        expected = TO_LPS * (oracle.affine @ [*np.argwhere(array == value)[0], 1])[:3]
+        np.testing.assert_allclose(place(scan, np.argwhere(pixels == value)[0]), expected, atol=1e-4)
+    assert scan.geometry is not None
+    towards = np.diag(scan.geometry.affine[[2, 1, 0], :3])
+    assert (towards > 0).all()  # superior, posterior, left
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(order=st.sampled_from(AXES), seed=st.integers(0, 10_000), by_qform=st.booleans())
+def test_labels_return_in_the_files_own_grid_exactly(
+    tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...], seed: int, by_qform: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("n")
+    array = np.random.default_rng(seed).integers(0, 300, (3, 4, 5)).astype(np.int16)
+    image = nib.Nifti1Image(array, oblique_affine(order, seed))
+    if by_qform:
+        image.set_qform(image.affine, 1)
+        image.set_sform(None, 0)
+    image.to_filename(folder / "in.nii.gz")
+    write(read_labels(folder / "in.nii.gz"), folder / "out.nii.gz")
+    before, after = nib.load(folder / "in.nii.gz"), nib.load(folder / "out.nii.gz")
+    assert after.shape == before.shape
+    np.testing.assert_array_equal(after.affine, before.affine)
+    np.testing.assert_array_equal(np.asarray(after.dataobj), array)
+    for name in ("qform_code", "sform_code", "pixdim"):
+        np.testing.assert_array_equal(after.header[name], before.header[name])
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 7, 1, 1), (6, 7, 3, 1)])
+def test_shapes_return(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = RNG.integers(0, 9, shape).astype(np.uint8)
+    file = save(tmp_path / "in.nii", array, np.diag([-0.7, 0.7, 5, 1]))
+    labels = read_labels(file)
+    assert labels.labels.ndim == (3 if 3 in shape else 2)
+    write(labels, tmp_path / "out.nii")
+    after = nib.load(tmp_path / "out.nii")
+    assert after.shape == shape
+    np.testing.assert_array_equal(np.asarray(after.dataobj), array)
+    np.testing.assert_array_equal(after.affine, nib.load(file).affine)
+
+
+def test_one_axial_slice_stands_as_on_a_screen(tmp_path: Path) -> None:
+    array = RNG.integers(-1000, 1000, (6, 7, 1)).astype(np.int16)
+    image = read(save(tmp_path / "in.nii", array, np.diag([-0.7, -0.8, 5, 1])))
+    assert isinstance(image, CTSlice)
+    np.testing.assert_array_equal(image.pixels, array[:, :, 0].T)
+    assert image.spacing_mm == pytest.approx((0.8, 0.7))
+    assert image.unit == "hu"
+
+
+def test_plain_2d_file_without_a_third_axis(tmp_path: Path) -> None:
+    file = save(tmp_path / "in.nii", RNG.normal(size=(6, 7)), np.diag([-0.7, -0.8, 3, 1]))
+    content = bytearray(file.read_bytes())
+    content[312:328] = bytes(16)  # srow_z
+    file.write_bytes(content)
+    image = read(file)
+    assert isinstance(image, CTSlice)
+    assert image.geometry is not None
+    assert image.geometry.spacing_mm == pytest.approx((1, 0.8, 0.7))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_values_are_nibabels(tmp_path: Path, dtype: str, suffix: str) -> None:
+    image = nib.Nifti1Image(RNG.integers(0, 200, (4, 5, 6)).astype(dtype), np.diag([-1, -1, 1, 1]))
+    image.header.set_slope_inter(0.5, -30)
+    image.to_filename(tmp_path / f"in{suffix}")
+    scan = read(tmp_path / f"in{suffix}")
+    oracle = nib.load(tmp_path / f"in{suffix}").get_fdata()
+    for index in (2, 0, 5):
+        np.testing.assert_array_equal(scan[index].pixels, oracle[:, :, index].T.astype(np.float32))
+
+
+def test_nifti_2_and_wrong_suffixes(tmp_path: Path) -> None:
+    array = RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8)
+    nib.Nifti2Image(array, np.diag([-0.123456789, -1, 1, 1])).to_filename(tmp_path / "two.nii")
+    (tmp_path / "two.nii").rename(tmp_path / "two.png")
+    labels = read_labels(tmp_path / "two.png")
+    write(labels, tmp_path / "out.nii.gz")
+    after = nib.load(tmp_path / "out.nii.gz")
+    assert isinstance(after, nib.Nifti2Image)
+    assert after.affine[0, 0] == -0.123456789
+    np.testing.assert_array_equal(np.asarray(after.dataobj), array)
+
+
+def test_metres_become_millimetres(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(RNG.normal(size=(4, 5, 6)), np.diag([0.001, 0.001, 0.002, 1]))
+    image.header.set_xyzt_units("meter")
+    image.to_filename(tmp_path / "in.nii")
+    assert read(tmp_path / "in.nii").spacing_mm == pytest.approx((2, 1, 1))
+
+
+def test_place_without_the_source_file(tmp_path: Path) -> None:
+    affine = oblique_affine((2, 0, 1), 7)
+    labels = read_labels(save(tmp_path / "in.nii", RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8), affine))
+    (tmp_path / "in.nii").unlink()
+    after = nib.load(write(labels, tmp_path / "out.nii"))
+    np.testing.assert_allclose(after.affine, affine, atol=1e-4)
+    assert (after.header["sform_code"], after.header["qform_code"]) == (1, 1)
+    assert after.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(after.get_qform(), affine, atol=1e-3)
+
+
+def test_slice_taken_from_a_volume_stays_in_its_place(tmp_path: Path) -> None:
+    affine = oblique_affine((0, 1, 2), 11)
+    scan = read(save(tmp_path / "in.nii", RNG.permutation(120).reshape(4, 5, 6).astype(np.int16), affine))
+    one = scan[3]
+    labels = np.zeros(one.shape, np.int32)
+    labels[1, 2] = 1
+    write(LabelMap(labels, one.geometry, one.source), tmp_path / "out.nii")
+    after = nib.load(tmp_path / "out.nii")
+    expected = place(scan, np.array([3, 1, 2]))
+    marked = np.argwhere(np.asarray(after.dataobj) == 1)[0]
+    np.testing.assert_allclose(TO_LPS * (after.affine @ [*marked, 1])[:3], expected, atol=1e-4)
+
+
+def test_sheared_grid_gets_no_qform(tmp_path: Path) -> None:
+    affine = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [2, 0.4, 0, 0], [0, 0, 0, 1]])
+    write(LabelMap(RNG.integers(0, 9, (2, 3, 4)).astype(np.int32), Geometry(affine)), tmp_path / "out.nii")
+    after = nib.load(tmp_path / "out.nii")
+    assert (after.header["sform_code"], after.header["qform_code"]) == (1, 0)
+
+
+def test_dicom_source_becomes_column_row_slice(tmp_path: Path) -> None:
+    labels = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
+    geometry = Geometry.from_spacing((5.0, 0.8, 0.7))
+    source = Source(tmp_path, "dicom", "scan")
+    write(LabelMap(labels, geometry, source), tmp_path / "out.nii.gz")
+    after = nib.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(np.asarray(after.dataobj), labels.transpose(2, 1, 0))
+    np.testing.assert_allclose(after.affine, np.diag([-0.7, -0.8, 5, 1]), atol=1e-7)
+    assert after.header.get_zooms() == pytest.approx((0.7, 0.8, 5.0))
+
+
+def test_without_geometry_the_codes_say_unknown(tmp_path: Path) -> None:
+    write(LabelMap(np.eye(3, dtype=np.int32)), tmp_path / "out.nii")
+    header = nib.load(tmp_path / "out.nii").header
+    assert (header["sform_code"], header["qform_code"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (256, np.uint16), (65536, np.int32)])
+def test_narrowest_type(tmp_path: Path, largest: int, dtype: type) -> None:
+    write(LabelMap(np.array([[0, largest]], np.int32)), tmp_path / "out.nii")
+    assert nib.load(tmp_path / "out.nii").get_data_dtype() == dtype
+    assert read_labels(tmp_path / "out.nii").labels.max() == largest
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    labels = LabelMap(np.eye(8, dtype=np.int32))
+    first, second = (write(labels, tmp_path / f"{i}.nii.gz").read_bytes() for i in range(2))
+    assert first == second
+
+
+def test_more_than_one_volume(tmp_path: Path) -> None:
+    file = save(tmp_path / "in.nii.gz", RNG.normal(size=(4, 5, 6, 2)))
+    with pytest.raises(
+        InputError, match=r"in.nii.gz: expected one slice or one volume.*4, 5, 6, 2.*Split it"
+    ):
+        read(file)
+
+
+@pytest.mark.parametrize("spacing", [0.0, -1.0, np.nan, np.inf])
+def test_spacing_that_is_not_above_0(tmp_path: Path, spacing: float) -> None:
+    file = save(tmp_path / "in.nii", RNG.normal(size=(4, 5, 6)))
+    content = bytearray(file.read_bytes())
+    content[84:88] = np.float32(spacing).tobytes()  # pixdim[2]
+    file.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"in.nii: expected spacing above 0 mm, found .*Set the right spacing"
+    ):
+        read(file)
+
+
+def test_singular_affine(tmp_path: Path) -> None:
+    file = save(tmp_path / "in.nii", RNG.normal(size=(4, 5, 6)))
+    content = bytearray(file.read_bytes())
+    content[280:296] = bytes(16)  # srow_x
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"in.nii: expected an invertible 4 x 4 affine"):
+        read(file)
+
+
+def test_colour_voxels(tmp_path: Path) -> None:
+    rgb = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    with pytest.raises(InputError, match=r"in.nii: expected one real number a pixel"):
+        read(save(tmp_path / "in.nii", rgb))
+
+
+@pytest.mark.parametrize("keep", [0.01, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_truncated(tmp_path: Path, keep: float, suffix: str) -> None:
+    file = save(tmp_path / f"in{suffix}", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(InputError, match=r"in.nii(.gz)?: expected a (whole )?NIfTI file"):
+        read(file)
+
+
+def test_checksum_of_a_compressed_file(tmp_path: Path) -> None:
+    file = save(tmp_path / "in.nii.gz", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+    content = bytearray(file.read_bytes())
+    content[-8] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"in.nii.gz: .*CRC check failed"):
+        read(file)
+
+
+def test_header_that_promises_more_than_a_small_file_can_hold(tmp_path: Path) -> None:
+    file = save(tmp_path / "in.nii", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+    content = bytearray(file.read_bytes())
+    content[42:48] = np.array([30000, 30000, 30000], np.int16).tobytes()
+    (tmp_path / "huge.nii.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(InputError, match=r"huge.nii.gz: .*too short for its image"):
+        read(tmp_path / "huge.nii.gz")
+
+
+def test_two_file_nifti(tmp_path: Path) -> None:
+    nib.Nifti1Pair(RNG.normal(size=(4, 5, 6)), np.eye(4)).to_filename(tmp_path / "in.img")
+    with pytest.raises(InputError, match=r"in.hdr: expected a NIfTI file of one piece"):
+        read(tmp_path / "in.hdr")
+
+
+def test_labels_with_fractions(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"in.nii: expected a label map of whole numbers, found a value of 0.5"
+    ):
+        read_labels(save(tmp_path / "in.nii", np.array([[[0.0, 1.0]], [[0.5, 2.0]]])))
+
+
+def test_source_tells_how_to_write_back(tmp_path: Path) -> None:
+    file = save(tmp_path / "my scan.nii.gz", RNG.normal(size=(4, 5, 6)), np.diag([1, -1, 2, 1]))
+    assert read(file).source == Source(file, "nifti", "my_scan", (file,), (3, 2, -1), 3)
+
+
+@pytest.mark.shared
+def test_labels_of_the_series_lie_on_the_series(shared_data: Path, tmp_path: Path) -> None:
+    truth = read_labels(shared_data / "abdomen_series" / "labels.nii.gz")
+    scan = read(shared_data / "abdomen_series" / "dicom")
+    assert truth.geometry is not None
+    assert scan.geometry is not None
+    np.testing.assert_allclose(truth.geometry.affine, scan.geometry.affine, atol=1e-3)
+    assert truth.labels.shape == (20, 512, 512) == scan.shape
+    written = write(replace(truth, geometry=scan.geometry, source=scan.source), tmp_path / "out.nii.gz")
+    assert np.array_equal(read_labels(written).labels, truth.labels)
