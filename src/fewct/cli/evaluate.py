@@ -1,0 +1,172 @@
+"""`fewct evaluate`: how good a label map is."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fewct.benchmark.meaning import FIGURES
+from fewct.cli.options import Json
+from fewct.errors import UsageError
+
+if TYPE_CHECKING:
+    from fewct.evaluation import Evaluation
+    from fewct.paper import PaperScores
+
+SHOWN = (
+    "ari",
+    "ari_foreground",
+    "rand_index",
+    "rand_index_foreground",
+    "mean_best_iou",
+    "matched_iou",
+    "matched_dice",
+    "matched_precision",
+    "matched_recall",
+    "pq",
+    "sq",
+    "rq",
+    "foreground_iou",
+    "foreground_dice",
+    "surface_dice",
+    "hausdorff_95_mm",
+    "n_true",
+    "n_predicted",
+)
+
+PAPER_FIGURES = {
+    "iou": "IoU",
+    "dice": "Dice (DSC)",
+    "precision": "precision",
+    "recall": "recall",
+    "ari": 'adjusted Rand index (the paper\'s "Rand index")',
+    "rand_index": "plain Rand index",
+}
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compare a label map with truth, whatever the formats; grids are brought together in patient space."""
+
+    prediction: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTION")]
+    """Label map to judge."""
+    truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")]
+    """True label map."""
+    partial: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Truth holds only some of the structures and 0 means unknown: print upper bounds, too."""
+    tolerance_mm: float = 2.0
+    """Distance in mm up to which surfaces count as the same."""
+    structures: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one row for each true structure, too."""
+    definition: Literal["standard", "paper"] = "standard"
+    """paper: as Table 1 of the founding paper, each mask against the union of all structures, mean over
+    masks; PREDICTION may then be COCO JSON, too. A perfect answer scores low there."""
+    json: Json = False
+
+    def run(self) -> int:
+        """Print all figures and return 0."""
+        if self.definition == "paper":
+            return self._run_as_paper()
+        from fewct.evaluation import evaluate
+        from fewct.io import read_labels
+
+        evaluation = evaluate(
+            read_labels(self.prediction),
+            read_labels(self.truth),
+            partial=self.partial,
+            tolerance_mm=self.tolerance_mm,
+        )
+        if self.json:
+            print(json.dumps(_without_nan(evaluation.as_dict()), indent=1))
+            return 0
+        console = Console()
+        console.print(figures_table(evaluation))
+        if self.structures:
+            console.print(_structures_table(evaluation))
+        return 0
+
+    def _run_as_paper(self) -> int:
+        """Print the figures of the paper's definition and return 0."""
+        from fewct.io import read_labels
+        from fewct.io.coco_reading import read_proposals
+        from fewct.paper import score_as_paper
+
+        if self.partial or self.structures:
+            raise UsageError(
+                "--definition paper",
+                expected="neither --partial nor --structures, which the paper does not know",
+                found="--partial" if self.partial else "--structures",
+                fix="Leave it out, or use --definition standard.",
+            )
+        is_coco = self.prediction.suffix.lower() == ".json"
+        prediction = read_proposals(self.prediction) if is_coco else read_labels(self.prediction)
+        scores = score_as_paper(read_labels(self.truth), prediction)
+        if self.json:
+            print(json.dumps(_without_nan(asdict(scores)), indent=1))
+        else:
+            Console().print(_paper_table(scores))
+        return 0
+
+
+def figures_table(evaluation: "Evaluation") -> Table:
+    """Return the figures for people: of the whole, and for a scan the mean over its slices."""
+    everything = evaluation.as_dict()
+    overall, mean = everything["overall"], everything["mean_over_slices"]
+    is_scan = len(evaluation.slices) > 1
+    table = Table("figure", "whole scan" if is_scan else "slice", *(["mean over slices"] if is_scan else []))
+    for name in SHOWN:
+        upper = f"{name}_upper"
+        cells = []
+        for column in (overall, mean) if is_scan else (overall,):
+            cell = _number(column.get(name))
+            if upper in column:
+                cell += f" to {_number(column[upper])}"
+            cells.append(cell)
+        table.add_row(FIGURES[name].title, *cells)
+    return table
+
+
+def _paper_table(scores: "PaperScores") -> Table:
+    table = Table(
+        "figure",
+        "as meant",
+        "as coded",
+        caption=f"Mean over {scores.n_pairs} pairs of a mask and its image, {scores.n_images} images.",
+    )
+    for name, meaning in PAPER_FIGURES.items():
+        table.add_row(meaning, *(f"{getattr(one, name):.4f}" for one in (scores.meant, scores.coded)))
+    return table
+
+
+def _structures_table(evaluation: "Evaluation") -> Table:
+    table = Table("true id", "pixels", "best IoU", "matched id", "Dice", "surface Dice", "HD95 mm")
+    for row in evaluation.structures:
+        table.add_row(
+            f"{row.true_id}",
+            f"{row.size_px}",
+            _number(row.best_iou),
+            f"{row.pred_id or '-'}",
+            _number(row.dice),
+            _number(row.surface_dice),
+            _number(row.hausdorff_95_mm),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.0f}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _without_nan(value: object) -> object:
+    """Return JSON data with null for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,131 @@
+"""`fewct segment`: images in, label maps, pictures and tables out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fewct.cli.options import Json, Out, Series
+from fewct.cli.progress import progress_of_slices
+from fewct.errors import UsageError
+from fewct.linking import Linking
+from fewct.methods import Method, get_method
+from fewct.types import Format, UnitChoice, WindowName
+
+if TYPE_CHECKING:
+    from fewct.batch import Outcome
+
+M = TypeVar("M", bound=Method)
+
+DEFAULT_METHOD = "mosaic"
+
+
+@dataclass(frozen=True)
+class Segment(Generic[M]):
+    """Delineate every structure on CT slices and scans, without naming organs.
+
+    For an input called NAME, DIR gets NAME_labels, NAME_overlay.png, NAME_structures.csv and
+    NAME_manifest.json. A scan that was interrupted goes on where it stopped. Each method has options of its
+    own: `fewct segment --method watershed --help` shows those of watershed.
+    """
+
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT...")]
+    """DICOM file, folder or zip; NIfTI, NRRD, MetaImage; PNG, JPEG, TIFF, BMP; NPY, NPZ; a folder of such."""
+    settings: Annotated[M, tyro.conf.arg(name="")]
+    linking: Linking = field(default_factory=Linking)
+    out: Out = Path("out")
+    """Folder for the results."""
+    method: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_METHOD
+    """How to find structures; `fewct methods` tells about each."""
+    format: Format | None = None
+    """Format of the label map; None: the input's own kind."""
+    window: WindowName | None = None
+    """Window of the picture, for Hounsfield data; None: soft-tissue."""
+    series: Series = None
+    unit: UnitChoice = "auto"
+    """Whether values are Hounsfield units (hu) or windowed in an unknown way (grey); auto looks at them."""
+    json: Json = False
+
+    def run(self) -> int:
+        """Segment each input and return 0, or 1 if some failed."""
+        from fewct.batch import segment_files
+
+        if not self.inputs:
+            raise UsageError(
+                "INPUT",
+                expected="at least one",
+                found="none",
+                fix="Name a file or folder: fewct segment scan/ -o out",
+            )
+        console = Console(stderr=True, soft_wrap=True)
+        with progress_of_slices(console) as progress:
+            outcomes = []
+            for outcome in segment_files(
+                self.inputs,
+                self.settings,
+                self.out,
+                linking=self.linking,
+                format=self.format,
+                window=self.window,
+                series=self.series,
+                unit=self.unit,
+                progress=progress,
+            ):
+                outcomes.append(outcome)
+                if outcome.error is not None:
+                    console.print(f"[bold red]failed:[/] {escape(str(outcome.error))}", highlight=False)
+        if self.json:
+            print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
+        else:
+            _print_table(outcomes)
+        return int(any(outcome.error for outcome in outcomes))
+
+
+def named_method(words: Sequence[str]) -> type[Method]:
+    """Return the method that a command line names with --method, the default one if none.
+
+    Raises:
+        UsageError: If no method has that name.
+    """
+    name = DEFAULT_METHOD
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--method":
+            name = following
+        elif word.startswith("--method="):
+            name = word.removeprefix("--method=")
+    return get_method(name)
+
+
+def _as_dict(outcome: "Outcome") -> dict[str, Any]:
+    return {
+        "input": str(outcome.input),
+        "name": outcome.name,
+        "shape": outcome.shape,
+        "structures": outcome.structures,
+        "seconds": outcome.seconds,
+        "files": [str(file) for file in outcome.files],
+        "error": None if outcome.error is None else str(outcome.error),
+    }
+
+
+def _print_table(outcomes: Sequence["Outcome"]) -> None:
+    table = Table("name", "size", "structures", "seconds", "label map")
+    for outcome in outcomes:
+        if outcome.error is None:
+            size = " x ".join(map(str, outcome.shape))
+            row = (
+                outcome.name,
+                size,
+                f"{outcome.structures}",
+                f"{outcome.seconds:.1f}",
+                f"{outcome.files[0]}",
+            )
+            table.add_row(*map(escape, row))
+    if table.row_count:
+        Console().print(table)

@@ -1,0 +1,155 @@
+"""The main job on a scan: slices are streamed through a method, linked along z, and kept for a resume."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fewct import __version__
+from fewct.delineate import input_sha256, manifest, segment_slice
+from fewct.io import read
+from fewct.io.atomic import atomic_path
+from fewct.linking import Linking, link_slices
+from fewct.methods import Method, get_method
+from fewct.table import StructureTable
+from fewct.threads import thread_count
+from fewct.types import CTSlice, CTVolume, Delineation, Labels, Segmentation
+
+Progress = Callable[[int, int], None]
+
+
+def segment(
+    image: CTSlice | CTVolume | Path | str,
+    method: str | Method = "mosaic",
+    *,
+    linking: Linking | None = None,
+    resume_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Delineate every structure on a slice or scan, without naming organs.
+
+    Args:
+        image: A slice, a scan, or a path that `fewct.read` understands.
+        method: Name of a method at its default settings, or a configured one such as `Mosaic(level=0.3)`.
+        linking: How structures of neighbouring slices are joined into one; for scans.
+        resume_dir: Folder in which finished slices of a scan are kept until the end; a later call with
+            the same input and settings goes on from there.
+        progress: Called with (finished slices, all slices) as a scan advances.
+
+    Returns:
+        Label map, table of structures and manifest, in the geometry of the input.
+
+    Raises:
+        InputError: If the path holds no image, several, or one that cannot be used.
+        UsageError: If no method has that name.
+
+    Example:
+        >>> from fewct.phantom import phantom_slice
+        >>> ct, truth = phantom_slice(seed=0, size=128)
+        >>> segment(ct, "mosaic").labels.shape
+        (128, 128)
+    """
+    ct = read(image) if isinstance(image, (str, Path)) else image
+    chosen = get_method(method)() if isinstance(method, str) else method
+    if isinstance(ct, CTSlice):
+        return segment_slice(ct, chosen)
+    return segment_volume(ct, chosen, linking or Linking(), resume_dir=resume_dir, progress=progress)
+
+
+def segment_volume(
+    volume: CTVolume,
+    method: Method,
+    linking: Linking,
+    *,
+    resume_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Delineate every structure on a scan, slice by slice, and link them along z.
+
+    Memory grows with the number of slices only by the label map. Slices are worked on by several threads
+    (environment variable FEWCT_NUM_THREADS); the result does not depend on how many.
+
+    Args:
+        volume: The scan.
+        method: A configured method.
+        linking: How structures of neighbouring slices are joined into one.
+        resume_dir: As in `segment`.
+        progress: As in `segment`.
+
+    Returns:
+        The result; ids run through the scan, and `structures` has one row an id. A merge tree belongs to
+        one slice, so there is none.
+    """
+    start = time.perf_counter()
+    input_hash = input_sha256(volume)
+    kept = None if resume_dir is None else _KeptSlices.of(resume_dir, method, input_hash)
+    labels = np.zeros(volume.shape, dtype=np.int32)
+    table = StructureTable(volume.spacing_mm)
+    previous, next_id = np.zeros(volume.shape[1:], dtype=np.int32), 1
+    for index, (image, found) in enumerate(_delineations(volume, method, kept)):
+        linked = link_slices(previous, found.labels, next_id, linking)
+        table.add_slice(index, linked.labels, image.pixels, linked.scores(found.scores), linked.qualities)
+        labels[index] = previous = linked.labels
+        next_id = linked.next_id
+        if progress is not None:
+            progress(index + 1, len(volume))
+    seconds = {"segment": time.perf_counter() - start}
+    return Segmentation(
+        labels=labels,
+        structures=table.rows(),
+        manifest=manifest(volume, method, input_hash, seconds, linking=asdict(linking)),
+        geometry=volume.geometry,
+        source=volume.source,
+    )
+
+
+def _delineations(
+    volume: CTVolume, method: Method, kept: "_KeptSlices | None"
+) -> Iterator[tuple[CTSlice, Delineation]]:
+    """Yield each slice with what the method finds on it, in order, a few slices at a time in threads."""
+
+    def work(index: int) -> tuple[CTSlice, Delineation]:
+        image = volume[index]
+        found = None if kept is None else kept.load(index)
+        if found is None:
+            found = replace(method.segment(image), tree=None)
+            if kept is not None:
+                kept.save(index, found)
+        return image, found
+
+    threads = thread_count()
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(volume), threads):
+            yield from pool.map(work, range(first, min(first + threads, len(volume))))
+
+
+@dataclass(frozen=True)
+class _KeptSlices:
+    """Finished slices on disk. The key stands in each file name, so that other settings never match."""
+
+    folder: Path
+    key: str
+
+    @classmethod
+    def of(cls, folder: Path, method: Method, input_hash: str) -> "_KeptSlices":
+        made_from = [__version__, method.name, asdict(method), input_hash]
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16])
+
+    def load(self, index: int) -> Delineation | None:
+        if not (path := self._path(index)).exists():
+            return None
+        with np.load(path) as arrays:
+            return Delineation(arrays["labels"], arrays["scores"])
+
+    def save(self, index: int, found: Delineation) -> None:
+        with atomic_path(self._path(index)) as partial:
+            np.savez_compressed(partial, labels=found.labels, scores=found.scores)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{self.key}_{index:05d}.npz"

@@ -1,0 +1,91 @@
+"""`fewct evaluate`, `info`, `methods` and `demo` as a user meets them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewct.cli import main
+from fewct.methods import METHODS
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> tuple[Path, Path]:
+    """A prediction that misses one of two true structures."""
+    truth = np.zeros((8, 8), dtype=np.uint8)
+    truth[1:4, 1:4], truth[5:7, 5:7] = 1, 2
+    prediction = np.where(truth == 1, 9, 0).astype(np.uint8)
+    paths = tmp_path / "prediction.png", tmp_path / "truth.png"
+    for path, array in zip(paths, (prediction, truth), strict=True):
+        Image.fromarray(array).save(path)
+    return paths
+
+
+def test_evaluate_prints_every_figure(labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *map(str, labels), "--structures"]) == 0
+    text = capsys.readouterr().out
+    assert "adjusted Rand index, all pixels" in text
+    assert "mean best IoU of true structures" in text
+    assert "0.500" in text
+
+
+def test_evaluate_gives_json_without_nan(
+    labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *map(str, labels), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["overall"]["mean_best_iou"] == 0.5
+    assert figures["overall"]["surface_dice"] is None
+    assert [row["pred_id"] for row in figures["structures"]] == [9, 0]
+
+
+def test_evaluate_of_other_shapes_is_an_error(
+    labels: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "small.png")
+    assert main(["evaluate", str(tmp_path / "small.png"), str(labels[1])]) == 1
+    assert "expected arrays of the same shape" in capsys.readouterr().err
+
+
+def test_info_tells_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(
+        tmp_path / "scan.npz", image=np.arange(2 * 3 * 4).reshape(2, 3, 4) - 500, spacing_mm=[5, 0.7, 0.7]
+    )
+    assert main(["info", str(tmp_path / "scan.npz"), "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["shape"] == [2, 3, 4]
+    assert facts["unit"] == "hu"
+    assert facts["spacing_mm"] == [5, 0.7, 0.7]
+    assert main(["info", str(tmp_path / "scan.npz")]) == 0
+    assert "scan" in capsys.readouterr().out
+
+
+def test_methods_lists_each_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(METHODS)
+    assert all(row["settings"] for row in rows)
+    assert main(["methods"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in METHODS)
+
+
+def test_demo_makes_pictures_maps_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    made = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"phantom_labels.nii.gz", "phantom_truth.nii.gz", "phantom_overlay.png"} <= made
+    assert {"CT_small_labels.dcm", "CT_small_overlay.png", "CT_small_structures.csv"} <= made
+    assert "mean best IoU of true structures" in capsys.readouterr().out
+
+
+def test_help_names_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fewct", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("segment", "evaluate", "info", "methods", "demo"):
+        assert command in done.stdout
+    assert "not a medical device" in done.stdout

@@ -1,0 +1,82 @@
+"""The documents tell what is true: their commands run, every command is told of, links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from dicom_builder import write_ct
+from PIL import Image
+
+from fewct.cli import COMMANDS, main
+from fewct.io import write
+from fewct.phantom import phantom_slice, phantom_volume
+from fewct.types import LabelMap
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the inputs that the documents speak of, small: scan/, slice.png, truth.nii.gz and so on."""
+    folder = tmp_path_factory.mktemp("docs")
+    volume, truth = phantom_volume(0, slices=4, size=64)
+    assert volume.geometry is not None
+    row_mm = volume.geometry.spacing_mm[1]
+    (folder / "scan").mkdir()
+    for index, plane in enumerate(volume):
+        assert plane.geometry is not None
+        write_ct(
+            folder / "scan" / f"{index}.dcm",
+            (plane.pixels + 1024).clip(0, 4000).astype(np.int16),
+            plane.geometry.affine[:3, 3].tolist(),
+            PixelSpacing=[row_mm, row_mm],
+        )
+    ct, slice_truth = phantom_slice(0, size=96)
+    grey = ((ct.pixels + 160) / 400 * 255).clip(0, 255).astype(np.uint8)
+    Image.fromarray(grey).save(folder / "slice.png")
+    write(truth, folder / "truth.nii.gz")
+    write(LabelMap(slice_truth.labels), folder / "slice_truth.png")
+    thorax = np.stack([plane.pixels for plane in volume]).transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(thorax, np.diag([-row_mm, -row_mm, 5, 1])), folder / "thorax.nii.gz")
+    return folder
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_commands_of_the_documents_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    ran = 0
+    for page in PAGES:
+        for block in blocks(page, "console"):
+            for line in re.findall(r"^\$ fewct (.*)$", block, flags=re.MULTILINE):
+                words = shlex.split(line, comments=True)
+                assert main(words) == 0, f"{page.name}: fewct {line}"
+                ran += 1
+    assert ran >= 4
+
+
+def test_python_of_the_documents_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    snippets = [(page, block) for page in PAGES for block in blocks(page, "python")]
+    assert snippets
+    for page, block in snippets:
+        exec(compile(block, str(page), "exec"), {})
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"`fewct {command}" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
