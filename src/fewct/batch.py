@@ -1,6 +1,5 @@
 """Many inputs in one go: each is read, segmented and written; a bad one never loses the others."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from fewct.io import Found, discover
 from fewct.linking import Linking
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered, save
+from fewct.resume import RESUME_FOLDER, forget
 from fewct.scan import segment
 from fewct.types import Format, UnitChoice, WindowName
-
-RESUME_FOLDER = ".fewct_resume"
 
 Progress = Callable[[str, int, int], None]
 
@@ -125,7 +123,7 @@ def _segment_one(
         progress=None if progress is None else lambda done, total: progress(name, done, total),
     )
     files = save(result, image, folder, name, format=format, window=window)
-    _forget(resume_dir)
+    forget(resume_dir)
     return Outcome(
         found.path,
         name,
@@ -134,10 +132,3 @@ def _segment_one(
         round(time.perf_counter() - start, 3),
         files,
     )
-
-
-def _forget(resume_dir: Path) -> None:
-    """Delete what was kept for a resume, and the folder around it when it is the last."""
-    shutil.rmtree(resume_dir, ignore_errors=True)
-    if resume_dir.parent.is_dir() and not any(resume_dir.parent.iterdir()):
-        resume_dir.parent.rmdir()

@@ -1,7 +1,5 @@
 """The main job on a scan: slices are streamed through a method, linked along z, and kept for a resume."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct import __version__
 from fewct.delineate import input_sha256, manifest, segment_slice
 from fewct.io import read
 from fewct.io.atomic import atomic_path
 from fewct.linking import Linking, link_slices
 from fewct.methods import Method, get_method
+from fewct.resume import resume_key
 from fewct.table import StructureTable
 from fewct.threads import thread_count
-from fewct.types import CTSlice, CTVolume, Delineation, Labels, Segmentation
+from fewct.types import CTSlice, CTVolume, Delineation, Segmentation
 
 Progress = Callable[[int, int], None]
 
@@ -87,7 +85,7 @@ def segment_volume(
     """
     start = time.perf_counter()
     input_hash = input_sha256(volume)
-    kept = None if resume_dir is None else _KeptSlices.of(resume_dir, method, input_hash)
+    kept = None if resume_dir is None else _KeptSlices(resume_dir, resume_key(method, input_hash))
     labels = np.zeros(volume.shape, dtype=np.int32)
     table = StructureTable(volume.spacing_mm)
     previous, next_id = np.zeros(volume.shape[1:], dtype=np.int32), 1
@@ -135,12 +133,6 @@ class _KeptSlices:
     folder: Path
     key: str
 
-    @classmethod
-    def of(cls, folder: Path, method: Method, input_hash: str) -> "_KeptSlices":
-        made_from = [__version__, method.name, asdict(method), input_hash]
-        folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16])
-
     def load(self, index: int) -> Delineation | None:
         if not (path := self._path(index)).exists():
             return None
@@ -148,8 +140,9 @@ class _KeptSlices:
             return Delineation(arrays["labels"], arrays["scores"])
 
     def save(self, index: int, found: Delineation) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._path(index)) as partial:
             np.savez_compressed(partial, labels=found.labels, scores=found.scores)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"{self.key}_{index:05d}.npz"
+        return self.folder / f"{self.key[:16]}_{index:05d}.npz"

@@ -120,7 +120,7 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Found
     """Find the images in a folder and all folders below."""
     files = [
         file
-        for file in sorted(folder.rglob("*"), key=lambda file: _natural(str(file.relative_to(folder))))
+        for file in sorted(folder.rglob("*"), key=lambda file: natural(str(file.relative_to(folder))))
         if file.is_file() and not _hidden(str(file.relative_to(folder))) and not _RESULT.search(file.name)
     ]
     kinds = {file: kind_by_content(file) for file in files}
@@ -167,7 +167,7 @@ def _in_zip(file: Path, series: str | None) -> list[Found]:
         raise InputError(
             file, expected="a zip without password", found="an encrypted one", fix="Unpack it first."
         )
-    names = sorted((member.filename for member in members), key=_natural)
+    names = sorted((member.filename for member in members), key=natural)
     dicom = [member for member in (zipfile.Path(archive, name) for name in names) if is_dicom(member)]
     if not dicom:
         raise InputError(
@@ -224,11 +224,11 @@ def _hidden(path: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in Path(path).parts)
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
+def natural(path: str) -> list[tuple[int, str]]:
     """Return a key that sorts names as people do, numbers by their value.
 
     Example:
-        >>> sorted(["10.png", "b.png", "2.png"], key=_natural)
+        >>> sorted(["10.png", "b.png", "2.png"], key=natural)
         ['2.png', '10.png', 'b.png']
     """
     return [

@@ -1,0 +1,73 @@
+"""A tiny made edition of the challenge, in the layout of the real one, to try all without an account."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+
+from fewct.challenge.editions import Edition
+from fewct.challenge.pictures import write_grey
+from fewct.challenge.table import write_table
+from fewct.intensity import Window, apply_window
+from fewct.io.atomic import write_text
+from fewct.labelmap import relabel_sequential
+from fewct.outputs import make_folder
+from fewct.phantom import phantom_slice
+
+N_TRAIN, N_LABELLED, N_TEST = 6, 3, 4
+LEVELS = (0.15, 0.9)
+WINDOW_LEVELS_HU, WINDOW_WIDTHS_HU = (0.0, 120.0), (250.0, 900.0)
+ANNOTATED_SHARE = 0.7
+
+Picture = UInt8[NDArray[np.uint8], "rows columns"]
+
+
+def write_example(folder: Path, edition: Edition, seed: int = 0) -> None:
+    """Write a made edition: 6 training images, of which 3 are labelled, and 4 test images.
+
+    The folder gets `train/` and `test/` with PNG images, `Y_train.csv`, `Y_test.csv` (which the real
+    challenge keeps to itself) and, where the edition has classes, `annotated_labels.json`. Each image is a
+    slice of another made patient, windowed in its own way to 8 bits.
+
+    Args:
+        folder: Where to write; made if absent.
+        edition: Tells size and layout. With classes, truth holds the first of the phantom's structures as
+            classes, images stand rotated by 90 degrees, and training truth is partially annotated.
+        seed: Another seed gives other patients.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    rng = np.random.default_rng(seed)
+    annotated: list[list[int]] = []
+    for split, n_images in (("train", N_TRAIN), ("test", N_TEST)):
+        make_folder(folder / split)
+        maps = np.zeros((n_images, edition.side, edition.side), np.uint8)
+        for number in range(n_images):
+            picture, labels = _make_pair(rng, edition)
+            write_grey(picture, folder / split / f"{number}.png")
+            if split == "test":
+                maps[number] = labels
+            elif number < N_LABELLED:
+                classes = np.unique(labels[labels > 0])
+                kept = classes[rng.random(len(classes)) < ANNOTATED_SHARE] if edition.n_classes else classes
+                maps[number] = np.where(np.isin(labels, kept), labels, 0)
+                annotated.append(kept.tolist())
+            else:
+                annotated.append([])
+        write_table(folder / f"Y_{split}.csv", maps)
+    if edition.n_classes is not None:
+        write_text(json.dumps(annotated), folder / "annotated_labels.json")
+
+
+def _make_pair(rng: np.random.Generator, edition: Edition) -> tuple[Picture, Picture]:
+    """Return an image and its complete truth."""
+    ct, truth = phantom_slice(int(rng.integers(2**31)), level=rng.uniform(*LEVELS), size=edition.side)
+    window = Window(rng.uniform(*WINDOW_LEVELS_HU), rng.uniform(*WINDOW_WIDTHS_HU))
+    picture = apply_window(ct.pixels, window)
+    if edition.n_classes is None:
+        return picture, relabel_sequential(truth.labels)[0].astype(np.uint8)
+    classes = np.where(truth.labels > edition.n_classes, 0, truth.labels).astype(np.uint8)
+    return np.rot90(picture), np.rot90(classes)

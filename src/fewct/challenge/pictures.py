@@ -1,0 +1,55 @@
+"""The challenge's images: 8-bit grey PNG files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewct.errors import InputError
+from fewct.io.atomic import atomic_path
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return (rows, columns) of an image file without reading its pixels.
+
+    Raises:
+        InputError: If it is no image.
+    """
+    with _opened(path) as picture:
+        return picture.height, picture.width
+
+
+def read_grey(path: Path) -> UInt8[NDArray[np.uint8], "rows columns"]:
+    """Return the grey values of an image file as uint8.
+
+    Raises:
+        InputError: If it is no image, or damaged.
+    """
+    with _opened(path) as picture:
+        return np.asarray(picture.convert("L"))
+
+
+def write_grey(pixels: UInt8[NDArray[np.uint8], "rows columns"], path: Path) -> None:
+    """Write a grey image, whole or not at all.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with atomic_path(path) as unfinished:
+        Image.fromarray(pixels).save(unfinished, format="PNG")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever is wrong with it becomes an `InputError`."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            path, expected="a whole PNG image", found=str(error), fix="Check the file, or get it again."
+        ) from error
