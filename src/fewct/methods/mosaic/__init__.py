@@ -1,0 +1,5 @@
+"""The default method: boundary and structure maps, a merge tree, a cut."""
+
+from fewct.methods.mosaic.method import Mosaic
+
+__all__ = ["Mosaic"]

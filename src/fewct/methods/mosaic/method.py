@@ -1,0 +1,61 @@
+"""The default method: its settings and its steps."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from fewct.errors import UsageError
+from fewct.labelmap import Cleanup, clean
+from fewct.types import CTSlice, Delineation
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Cut a slice into regions, merge them across weak borders, keep what is structure.
+
+    A boundary map is flooded from its minima (watershed); neighbouring regions merge in the order of the
+    mean boundary between them; the merge tree is cut at a level. Fat, skin and what lies outside the body
+    take no part. Scores tell how far the level may move until a structure merges with a neighbour.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "mosaic"
+    summary: ClassVar[str] = "boundary and structure maps, a merge tree, a cut at a level"
+
+    level: float = 0.15
+    """Strength of border, in [0, 1], below which neighbours are one structure; higher gives fewer."""
+    depth: float = 0.1
+    """Depth of a minimum of the boundary map, in [0, 1], that starts a region; lower gives finer regions."""
+    min_region_mm2: float = 20.0
+    """Regions smaller than this, in mm2, join a neighbour before any others merge."""
+    structure: float = 0.5
+    """Share, in [0, 1], from which a pixel of the structure map belongs to a structure."""
+    cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
+
+    def __post_init__(self) -> None:
+        for setting in ("level", "depth", "structure"):
+            if not 0 <= getattr(self, setting) <= 1:
+                raise _out_of_range(setting, "a number in [0, 1]", getattr(self, setting))
+        if not 0 <= self.min_region_mm2 < float("inf"):
+            raise _out_of_range("min_region_mm2", "an area of 0 or more", self.min_region_mm2)
+
+    def segment(self, image: CTSlice) -> Delineation:
+        """Delineate one slice; the tree is that of the regions before the cut."""
+        from fewct.hierarchy import merge_tree, nodes_at_level, oversegment, paint, persistence
+        from fewct.methods.mosaic.gradients import gradient_maps, pixel_size_mm
+
+        maps = gradient_maps(image)
+        inside = (maps.structure >= self.structure) & (maps.structure > 0)
+        min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
+        leaves = oversegment(maps.boundary, inside, depth=self.depth, min_leaf_px=min_leaf_px)
+        tree = merge_tree(leaves, maps.boundary)
+        nodes = nodes_at_level(tree, self.level)
+        scores = persistence(tree)[np.unique(nodes)]
+        return Delineation(*clean(paint(tree, nodes), image, self.cleanup, scores), tree)
+
+
+def _out_of_range(setting: str, expected: str, found: float) -> UsageError:
+    return UsageError(setting, expected=expected, found=f"{found}", fix="Leave it out for the default.")
