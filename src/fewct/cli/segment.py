@@ -35,7 +35,11 @@ class Segment(Generic[M]):
     own: `fewct segment --method watershed --help` shows those of watershed.
     """
 
-    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT...")]
+    inputs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="INPUT...", help_behavior_hint="(one or more)"),
+    ]
     """DICOM file, folder or zip; NIfTI, NRRD, MetaImage; PNG, JPEG, TIFF, BMP; NPY, NPZ; a folder of such."""
     settings: Annotated[M, tyro.conf.arg(name="")]
     linking: Linking = field(default_factory=Linking)
