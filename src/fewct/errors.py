@@ -4,6 +4,7 @@ Every error names four things: the input, what was expected, what was found, and
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ class FewctError(Exception):
         self.found = found
         self.fix = fix
         super().__init__(f"{subject}: expected {expected}, found {found}. {fix}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell pickle how to make the error again, so that it can come from a worker process."""
+        parts = {"expected": self.expected, "found": self.found, "fix": self.fix}
+        return partial(type(self), **parts), (self.subject,)
 
 
 class InputError(FewctError):

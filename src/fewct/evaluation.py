@@ -20,7 +20,7 @@ from fewct.metrics import (
     score,
     surface_scores,
 )
-from fewct.types import AnyLabels, LabelMap, Segmentation
+from fewct.types import AnyLabels, Geometry, LabelMap, Segmentation
 
 SAME_PLACE_MM = 1e-4
 
@@ -129,7 +129,8 @@ def evaluate(
         [5, 3]
     """
     true, pred = _as_label_map(truth, "truth"), _as_label_map(prediction, "prediction")
-    pred_labels = _on_grid_of(true, pred)
+    pred_labels = labels_on_grid(pred, true.geometry, true.labels.shape)
+    check_same_shape(true.labels, pred_labels, ("truth", "prediction"))
     geometry = true.geometry or pred.geometry
     spacing_mm = None if geometry is None else geometry.spacing_mm[-true.labels.ndim :]
     if true.labels.ndim == 2:
@@ -152,16 +153,26 @@ def _as_label_map(labels: LabelMap | Segmentation | NDArray[Any], name: str) -> 
     return LabelMap(as_labels(np.asarray(labels), name))
 
 
-def _on_grid_of(truth: LabelMap, prediction: LabelMap) -> AnyLabels:
-    """Return the prediction's labels on truth's pixel grid."""
-    if truth.geometry is not None and prediction.geometry is not None:
-        same_place = np.allclose(
-            truth.geometry.affine, prediction.geometry.affine, rtol=0, atol=SAME_PLACE_MM
-        )
-        if truth.labels.shape != prediction.labels.shape or not same_place:
-            return place_on_grid(prediction, truth.geometry, truth.labels.shape)
-    check_same_shape(truth.labels, prediction.labels, ("truth", "prediction"))
-    return prediction.labels
+def labels_on_grid(label_map: LabelMap, geometry: Geometry | None, shape: tuple[int, ...]) -> AnyLabels:
+    """Return labels on another pixel grid, by nearest neighbour where both places are known.
+
+    Args:
+        label_map: The labels.
+        geometry: Where the other grid stands; None if unknown.
+        shape: Its (rows, columns) or (slices, rows, columns).
+
+    Returns:
+        Labels of that shape; as they are, of whatever shape, if one of the two places is unknown.
+
+    Raises:
+        InputError: If the two cannot lie in one place.
+    """
+    if geometry is None or label_map.geometry is None:
+        return label_map.labels
+    same_place = np.allclose(geometry.affine, label_map.geometry.affine, rtol=0, atol=SAME_PLACE_MM)
+    if label_map.labels.shape == shape and same_place:
+        return label_map.labels
+    return place_on_grid(label_map, geometry, shape)
 
 
 def _structure_scores(

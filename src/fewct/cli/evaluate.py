@@ -9,9 +9,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from fewct.benchmark.meaning import FIGURES
 from fewct.cli.options import Json
 from fewct.errors import UsageError
+from fewct.meaning import FIGURES
 
 if TYPE_CHECKING:
     from fewct.evaluation import Evaluation

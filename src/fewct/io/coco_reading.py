@@ -60,8 +60,16 @@ def _size(annotations: list[dict[str, Any]]) -> tuple[int, int]:
 def _proposals(annotations: list[dict[str, Any]], shape: tuple[int, int]) -> MaskProposals:
     """Return the masks of one image."""
     masks = np.zeros((len(annotations), *shape), dtype=np.bool_)
-    for mask, annotation in zip(masks, annotations, strict=True):
-        mask[:] = _mask(annotation["segmentation"])
+    for index, annotation in enumerate(annotations):
+        mask = _mask(annotation["segmentation"])
+        if mask.shape != shape:
+            raise InputError(
+                "masks",
+                expected=f"masks of the image's {shape[0]} x {shape[1]} pixels",
+                found=f"a mask of {mask.shape[0]} x {mask.shape[1]}",
+                fix=_FIX,
+            )
+        masks[index] = mask
     scores = [annotation.get("score", annotation.get("predicted_iou", np.nan)) for annotation in annotations]
     return proposals_from_masks(masks, scores)
 

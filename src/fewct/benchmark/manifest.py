@@ -1,0 +1,109 @@
+"""The manifest: on what, with what and where a benchmark ran, and what the harness itself cost."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fewct.benchmark.data import DataSet
+from fewct.benchmark.prepare import PreparedCase, cases_sha256
+from fewct.benchmark.rows import Failure, RowLog
+from fewct.benchmark.summary import RESAMPLES
+from fewct.methods import Method
+from fewct.threads import thread_count
+
+
+def manifest(
+    data: Sequence[DataSet],
+    cases: Sequence[PreparedCase],
+    methods: Mapping[str, Method],
+    program: Mapping[str, str],
+    failures: Sequence[Failure],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the manifest, all but the timing.
+
+    Args:
+        data: The data sets.
+        cases: All their cases.
+        methods: The methods by name.
+        program: What `program_versions` gave.
+        failures: What failed.
+        seed: Of the resampling.
+    """
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "program": dict(program),
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "seed": seed,
+        "resamples": RESAMPLES,
+        "data": [_about_data(one, [case for case in cases if case.data == one.name]) for one in data],
+        "methods": {
+            name: {
+                "method": method.name,
+                "configuration": asdict(method),
+                "weights_sha256": method.weights_sha256,
+            }
+            for name, method in methods.items()
+        },
+        "failures": [
+            {"data": one.data, "case": one.case, "method": one.method, "error": str(one.error)}
+            for one in failures
+        ],
+    }
+
+
+def timing(log: RowLog, n_rows: int, wall_seconds: float) -> dict[str, Any]:
+    """Return how long the rows of this run took, and how much of that was not the methods' own time.
+
+    `overhead` is (wall-clock time x workers - methods' seconds) / methods' seconds: reading, starting
+    processes, scoring and waiting. It is None if every row was there already.
+
+    Args:
+        log: The rows; those added are of this run.
+        n_rows: Number of all rows.
+        wall_seconds: Wall-clock time from the first file read to the last row.
+    """
+    own = sum(measured.figures["seconds"] for measured in log.added)
+    workers = thread_count()
+    return {
+        "workers": workers,
+        "rows_measured": len(log.added),
+        "rows_kept_from_before": n_rows - len(log.added),
+        "wall_seconds": round(wall_seconds, 3),
+        "method_seconds": round(own, 3),
+        "overhead": round((wall_seconds * workers - own) / own, 4) if own else None,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _about_data(data: DataSet, cases: Sequence[PreparedCase]) -> dict[str, Any]:
+    """Return what a data set holds."""
+    return {
+        "name": data.name,
+        "truth": data.truth,
+        "slices": len(cases),
+        "groups": len({case.group for case in cases}),
+        "grouped_by": cases[0].grouped_by,
+        "sha256": cases_sha256(cases),
+        "sources": [
+            {"path": str(source.path), "chosen": source.chosen, "step": source.step}
+            for source in data.sources
+        ],
+    }

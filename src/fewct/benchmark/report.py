@@ -1,0 +1,161 @@
+"""The report for people: one HTML file that holds its pictures."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fewct.benchmark.figures import Example, example_picture, png, score_against_size, score_against_time
+from fewct.benchmark.results import Benchmark
+from fewct.benchmark.summary import SummaryRow
+from fewct.io.atomic import atomic_path, write_text
+from fewct.meaning import FIGURES, MAIN, TruthKind, meaningful
+from fewct.outputs import make_folder
+
+TEMPLATE = "report.html.jinja"
+
+SHOWN: Mapping[TruthKind, tuple[str, ...]] = {
+    "complete": (
+        "ari_foreground",
+        "mean_best_iou",
+        "matched_dice",
+        "pq",
+        "surface_dice",
+        "ari",
+        "seconds",
+        "peak_memory_mb",
+    ),
+    "partial": (
+        "mean_best_iou",
+        "ari_foreground",
+        "matched_dice",
+        "matched_recall",
+        "foreground_recall",
+        "seconds",
+        "peak_memory_mb",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one method, as the tables show it."""
+
+    mean: str
+    interval: str
+    difference: str
+    rank: str
+    is_best: bool
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set in the report: tables by method and figure, figures over time and size, examples."""
+
+    name: str
+    about: Mapping[str, Any]
+    figures: tuple[str, ...]
+    all_figures: tuple[str, ...]
+    methods: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    examples: tuple[tuple[str, str], ...]
+
+
+def write_report(result: Benchmark, examples: Sequence[Example], folder: Path) -> None:
+    """Write `report.html`, which holds all it shows, and the same pictures as `figures/*.png`.
+
+    Args:
+        result: What the benchmark found.
+        examples: Slices to show.
+        folder: Where to write.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    pictures = folder / "figures"
+    make_folder(pictures)
+    time_url = _save(
+        png(score_against_time(result.summary, result.rows)), pictures / "score_against_time.png"
+    )
+    size = score_against_size(result.rows, result.manifest["seed"])
+    size_url = _save(png(size), pictures / "score_against_size.png")
+    shown: dict[str, list[tuple[str, str]]] = {}
+    for number, example in enumerate(examples, start=1):
+        url = _save(png(example_picture(example)), pictures / f"example_{number}.png")
+        shown.setdefault(example.data, []).append((example.case, url))
+    environment = Environment(
+        loader=PackageLoader("fewct.benchmark", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(TEMPLATE).render(
+        sections=[_section(result, about, shown) for about in result.manifest["data"]],
+        manifest=result.manifest,
+        manifest_text=json.dumps(result.manifest, indent=1),
+        failures=result.failures,
+        time_url=time_url,
+        size_url=size_url,
+        titles={name: figure.title for name, figure in FIGURES.items()},
+        worth={name: figure.on_partial for name, figure in FIGURES.items()},
+        main=MAIN,
+    )
+    write_text(text, folder / "report.html")
+
+
+def _section(
+    result: Benchmark, about: Mapping[str, Any], shown: Mapping[str, Sequence[tuple[str, str]]]
+) -> Section:
+    """Return what the report tells about one data set."""
+    rows = [row for row in result.summary if row.data == about["name"]]
+    truth: TruthKind = about["truth"]
+    defined = {row.figure for row in rows if not math.isnan(row.mean)}
+    return Section(
+        name=about["name"],
+        about=about,
+        figures=tuple(name for name in SHOWN[truth] if name in defined),
+        all_figures=tuple(name for name in FIGURES if name in defined and meaningful(name, truth)),
+        methods=tuple(dict.fromkeys(row.method for row in rows)),
+        cells={(row.method, row.figure): _cell(row) for row in rows},
+        examples=tuple(shown.get(about["name"], ())),
+    )
+
+
+def _cell(row: SummaryRow) -> Cell:
+    """Return a figure as the tables show it."""
+    digits = 0 if row.figure == "peak_memory_mb" else 3
+    return Cell(
+        mean=_number(row.mean, digits),
+        interval=_interval(row.low, row.high, digits),
+        difference=f"{_number(row.difference, digits, sign=True)} "
+        f"{_interval(row.difference_low, row.difference_high, digits, sign=True)}",
+        rank=_number(row.rank, 0),
+        is_best=row.rank == 1,
+        differs=row.difference_low > 0 or row.difference_high < 0,
+    )
+
+
+def _interval(low: float, high: float, digits: int, *, sign: bool = False) -> str:
+    if math.isnan(low):
+        return ""
+    return f"[{_number(low, digits, sign=sign)}, {_number(high, digits, sign=sign)}]"
+
+
+def _number(value: float, digits: int, *, sign: bool = False) -> str:
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _save(picture: bytes, path: Path) -> str:
+    """Write a PNG and return it as a URL that holds it."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(picture)
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

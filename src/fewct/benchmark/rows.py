@@ -1,0 +1,156 @@
+"""Rows of a benchmark: kept one by one while it runs, written as tables when it is done."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fewct.benchmark.work import Measured, StructureRow
+from fewct.errors import FewctError, OutputError
+from fewct.io.atomic import write_text
+from fewct.meaning import FIGURES, TruthKind
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slice and method.
+
+    Args:
+        data: Name of the data set.
+        case: Name of the slice in it.
+        group: Its patient; where patients are unknown, the group of slices that look alike.
+        truth: Kind of truth.
+        method: Name of the method.
+        key: Hash of all that the row follows from: image, truth, method with its configuration, program.
+        measured: Its figures and true structures.
+    """
+
+    data: str
+    case: str
+    group: str
+    truth: TruthKind
+    method: str
+    key: str
+    measured: Measured
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """By name, see `fewct.meaning.FIGURES`; NaN for what is undefined."""
+        return self.measured.figures
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A slice that a method could not segment."""
+
+    data: str
+    case: str
+    method: str
+    error: FewctError
+
+
+class RowLog:
+    """The file in which each measurement is kept as soon as it is made, by its key: one line of JSON each.
+
+    A line that a kill cut off is passed over, and the next one starts on a new line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Measured] = {}
+        self.added: list[Measured] = []
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            structures = tuple(StructureRow(*values) for values in entry["structures"])
+            self.known[entry["key"]] = Measured(entry["figures"], structures)
+        self._file = path.open("a", encoding="utf-8")
+        if text and not text.endswith("\n"):
+            self._file.write("\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, key: str, measured: Measured) -> None:
+        """Keep what was measured under a key.
+
+        Raises:
+            OutputError: If the disk is full.
+        """
+        structures = [list(asdict(row).values()) for row in measured.structures]
+        entry = {"key": key, "figures": measured.figures, "structures": structures}
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                self.path,
+                expected="room for one more row",
+                found=error.strerror or str(error),
+                fix="Free some space; the rows so far are kept.",
+            ) from error
+        self.known[key] = measured
+        self.added.append(measured)
+
+
+def write_rows(rows: Sequence[Row], folder: Path) -> None:
+    """Write `rows.csv`, one row a slice and method, and `structures.csv`, one a true structure and method.
+
+    What is undefined (NaN) stays empty.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    names = ("data", "case", "group", "truth", "method")
+    write_csv(
+        [
+            {**{name: getattr(row, name) for name in names}, **_all_figures(row.figures), "key": row.key}
+            for row in rows
+        ],
+        folder / "rows.csv",
+    )
+    write_csv(
+        [
+            {**{name: getattr(row, name) for name in names}, **asdict(structure)}
+            for row in rows
+            for structure in row.measured.structures
+        ],
+        folder / "structures.csv",
+    )
+
+
+def write_csv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write records with the same keys as CSV, whole or not at all; NaN stays empty.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    for number, record in enumerate(records):
+        if number == 0:
+            table.writerow(record)
+        table.writerow(["" if _is_nan(value) else value for value in record.values()])
+    write_text(text.getvalue(), path)
+
+
+def _all_figures(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return all figures in the order of the tables, NaN for those a kind of truth does not have."""
+    return {name: figures.get(name, math.nan) for name in FIGURES}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

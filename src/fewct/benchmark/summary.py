@@ -1,0 +1,182 @@
+"""Means over slices, how sure they are, differences between methods, and ranks.
+
+Slices of one patient resemble each other: resampled one by one they would feign many independent cases. So
+whole patients are drawn, with all their slices (cluster bootstrap; Field and Welsh 2007,
+https://doi.org/10.1111/j.1467-9868.2007.00593.x).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from fewct.benchmark.rows import Row
+from fewct.meaning import FIGURES
+
+Values: TypeAlias = Float64[NDArray[np.float64], "methods slices figures"]
+Draws: TypeAlias = Float64[NDArray[np.float64], "draws groups"]
+
+RESAMPLES = 2000
+COVERED = (0.025, 0.975)
+MEASURES = ("mean", "low", "high", "difference", "difference_low", "difference_high", "rank", "first")
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One figure of one method on one data set; NaN for what is undefined.
+
+    Args:
+        data: Name of the data set.
+        method: Name of the method.
+        figure: Its name, see `fewct.meaning.FIGURES`.
+        mean: Mean over the slices on which it is defined.
+        low: Lower end of the mean's 95 % interval; NaN with one patient only, from whom nothing follows for
+            others.
+        high: Its upper end.
+        difference: Mean over slices of this method's figure minus the first method's on the same slice.
+        difference_low: Lower end of its 95 % interval.
+        difference_high: Its upper end.
+        rank: Rank of the mean, 1 for the best, shared by equals; NaN for mere counts.
+        first: Share of the resamples in which the method ranks first, alone or with others.
+        n_slices: Slices on which the figure is defined.
+        n_groups: Patients, or groups of similar slices, that were resampled.
+    """
+
+    data: str
+    method: str
+    figure: str
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    rank: float
+    first: float
+    n_slices: int
+    n_groups: int
+
+
+def summarise(rows: Sequence[Row], seed: int = 0) -> list[SummaryRow]:
+    """Sum up the rows of each data set.
+
+    Methods are compared on the slices that all of them finished. Intervals hold the middle 95 % of the means
+    over 2000 resamples of the patients. With few patients they are too narrow rather than too wide.
+
+    Args:
+        rows: One a slice and method; the first method is the one that others are compared with.
+        seed: Of the resampling, which is the same for all methods and figures.
+
+    Returns:
+        One row for each data set, method and figure, in this order.
+    """
+    summary = []
+    for data in dict.fromkeys(row.data for row in rows):
+        summary += _summarise_data([row for row in rows if row.data == data], seed)
+    return summary
+
+
+def shared_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the slices that all methods finished."""
+    methods = {row.method for row in rows}
+    finished: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        finished.setdefault((row.data, row.case), set()).add(row.method)
+    return [row for row in rows if finished[row.data, row.case] == methods]
+
+
+def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
+    """Sum up the rows of one data set."""
+    rows = shared_rows(rows)
+    if not rows:
+        return []
+    methods = list(dict.fromkeys(row.method for row in rows))
+    cases = list(dict.fromkeys(row.case for row in rows))
+    figures = [name for name in FIGURES if any(name in row.figures for row in rows)]
+    values = np.full((len(methods), len(cases), len(figures)), math.nan)
+    group_of: dict[str, str] = {}
+    for row in rows:
+        group_of[row.case] = row.group
+        figures_of_row = [row.figures.get(name, math.nan) for name in figures]
+        values[methods.index(row.method), cases.index(row.case)] = figures_of_row
+    names, groups = np.unique([group_of[case] for case in cases], return_inverse=True)
+    draws = draw_groups(len(names), seed)
+    means, intervals, resampled = cluster_means(values, groups, draws)
+    differences, difference_intervals, _ = cluster_means(values - values[:1], groups, draws)
+    ranks, first = _ranks(means, figures), _ranks(resampled, figures) == 1
+    first_share = np.where(np.isnan(ranks), math.nan, first.mean(axis=0)) if len(draws) else ranks * math.nan
+    defined = (~np.isnan(values)).sum(axis=1)
+    columns = np.stack([means, *intervals, differences, *difference_intervals, ranks, first_share])
+    return [
+        SummaryRow(
+            rows[0].data,
+            method,
+            figure,
+            **dict(zip(MEASURES, columns[:, m, f].tolist(), strict=True)),
+            n_slices=int(defined[m, f]),
+            n_groups=len(names),
+        )
+        for m, method in enumerate(methods)
+        for f, figure in enumerate(figures)
+    ]
+
+
+def draw_groups(n_groups: int, seed: int) -> Draws:
+    """Return how often each group is drawn in each resample; no resamples of a single group."""
+    n_draws = RESAMPLES if n_groups > 1 else 0
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_draws).astype(np.float64)
+
+
+def cluster_means(
+    values: Values, groups: NDArray[np.int64], draws: Draws
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return means and how they vary when groups are drawn anew with all their slices.
+
+    Args:
+        values: float64 (methods, slices, figures), NaN where undefined.
+        groups: int64 (slices,): number of each slice's group, below the number of groups.
+        draws: What `draw_groups` gave.
+
+    Returns:
+        Means over the slices (methods, figures); ends of their 95 % intervals (2, methods, figures), NaN
+        without draws; means of each draw (draws, methods, figures).
+
+    Example:
+        >>> values = np.array([[[0.2], [0.4], [0.9]]])
+        >>> means, intervals, _ = cluster_means(values, np.array([0, 0, 1]), draw_groups(2, seed=0))
+        >>> means.round(2), intervals.round(2).ravel()
+        (array([[0.5]]), array([0.3, 0.9]))
+    """
+    member = (groups == np.arange(draws.shape[1])[:, None]).astype(np.float64)
+    defined = ~np.isnan(values)
+    sums = member @ np.where(defined, values, 0.0)
+    counts = member @ defined.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = sums.sum(axis=1) / counts.sum(axis=1)
+        resampled = np.moveaxis((draws @ sums) / (draws @ counts), 1, 0)
+    intervals = np.full((2, *means.shape), math.nan)
+    for index in np.argwhere(~np.isnan(means)).tolist():
+        column = resampled[:, index[0], index[1]]
+        column = column[~np.isnan(column)]
+        if column.size:
+            intervals[:, index[0], index[1]] = np.quantile(column, COVERED)
+    return means, intervals, resampled
+
+
+def _ranks(means: NDArray[np.float64], figures: Sequence[str]) -> NDArray[np.float64]:
+    """Return the rank of each method, 1 + the number of better ones; NaN where that has no meaning.
+
+    Args:
+        means: (..., methods, figures).
+        figures: Their names, which tell whether more is better.
+    """
+    better = [FIGURES[name].higher_is_better for name in figures]
+    sign = np.array([math.nan if higher is None else 2.0 * higher - 1 for higher in better])
+    scores = means * sign
+    ranks = 1.0 + (scores[..., None, :, :] > scores[..., :, None, :]).sum(axis=-2)
+    return np.where(np.isnan(scores), math.nan, ranks)

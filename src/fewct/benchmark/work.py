@@ -1,0 +1,159 @@
+"""What a worker process does: one slice through one method, timed and scored."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewct.errors import FewctError, OutputError
+from fewct.evaluation import evaluate
+from fewct.io.atomic import atomic_path
+from fewct.io.pixels import narrow
+from fewct.methods import Method
+from fewct.types import CTSlice, Geometry, LabelMap, Labels, Unit
+
+WARM_UP_SIDE = 64
+
+
+@dataclass(frozen=True)
+class StructureRow:
+    """How well one true structure was found.
+
+    Args:
+        true_id: Its label in truth.
+        size_px: Its pixels.
+        best_iou: IoU with the predicted structure that fits it best.
+        dice: Dice of the one-to-one match, 0 if it has none.
+    """
+
+    true_id: int
+    size_px: int
+    best_iou: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one slice; what is undefined is NaN.
+
+    Args:
+        figures: By name, see `fewct.meaning.FIGURES`.
+        structures: One row for each true structure.
+    """
+
+    figures: dict[str, float]
+    structures: tuple[StructureRow, ...]
+
+
+def save_case(image: CTSlice, truth: Labels, path: Path) -> None:
+    """Write a slice and its truth where workers find them, plain and fast: it is read once for each method.
+
+    Args:
+        image: The slice.
+        truth: Its structures, (rows, columns).
+        path: The file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    affine = np.empty(0) if image.geometry is None else image.geometry.affine
+    try:
+        with path.open("wb") as file:
+            for array in (image.pixels, narrow(truth), np.array(image.unit == "hu"), affine):
+                np.save(file, array)
+    except OSError as error:
+        raise OutputError(
+            path,
+            expected="room for one more slice",
+            found=error.strerror or str(error),
+            fix="Free some space or choose another folder.",
+        ) from error
+
+
+def load_case(path: Path) -> tuple[CTSlice, Labels]:
+    """Read what `save_case` wrote."""
+    with path.open("rb") as file:
+        pixels, truth, is_hu, affine = (np.load(file) for _ in range(4))
+    unit: Unit = "hu" if is_hu else "grey"
+    return CTSlice(pixels, unit, Geometry(affine) if affine.size else None), truth.astype(np.int32)
+
+
+def load_labels(path: Path) -> Labels:
+    """Read the label map that `measure` wrote."""
+    with np.load(path) as arrays:
+        return np.asarray(arrays["labels"], dtype=np.int32)
+
+
+def start_worker(method: Method) -> None:
+    """Prepare this process: it works with one thread, ends with its parent, and has loaded its method.
+
+    Args:
+        method: The only method that the process will run, so that its peak memory is that method's.
+    """
+    os.environ["FEWCT_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    rows, columns = np.mgrid[:WARM_UP_SIDE, :WARM_UP_SIDE]
+    disk = np.hypot(rows - WARM_UP_SIDE / 2, columns - WARM_UP_SIDE / 2) < WARM_UP_SIDE / 3
+    try:
+        method.segment(CTSlice((100.0 * disk).astype(np.float32), "grey"))
+    except FewctError:
+        return  # no slice for this method; each real one tells for itself
+
+
+def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None = None) -> Measured:
+    """Segment one slice and score the result.
+
+    `seconds` is the wall-clock time of `method.segment` alone. `peak_memory_mb` is the highest resident
+    memory that this process has had so far, in 10**6 bytes, Python included; NaN on Windows. It tells
+    about the slice because a process runs one method only, on small slices first.
+
+    Args:
+        method: The method.
+        case: The slice, from `save_case`.
+        partial: Whether 0 means unknown in truth.
+        labels_to: NPZ file for the label map found; None to drop it.
+
+    Raises:
+        FewctError: If the method cannot segment the slice, or the file cannot be written.
+    """
+    image, truth = load_case(case)
+    start = time.perf_counter()
+    labels = method.segment(image).labels
+    seconds = time.perf_counter() - start
+    scored = evaluate(LabelMap(labels, image.geometry), LabelMap(truth, image.geometry), partial=partial)
+    figures = {
+        **scored.overall.as_dict(),
+        "surface_dice": scored.surface_dice,
+        "hausdorff_95_mm": scored.hausdorff_95_mm,
+        "seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    rows = tuple(StructureRow(row.true_id, row.size_px, row.best_iou, row.dice) for row in scored.structures)
+    if labels_to is not None:
+        with atomic_path(labels_to) as temporary:
+            np.savez_compressed(temporary, labels=narrow(labels))
+    return Measured(figures, rows)
+
+
+def peak_memory_mb() -> float:
+    """Return the highest resident memory of this process so far, in 10**6 bytes; NaN on Windows."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended: a killed one cannot tell its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
