@@ -7,9 +7,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from dicom_builder import write_ct
 from PIL import Image
 
+from dicom_builder import write_ct
 from fewct.cli import COMMANDS, main
 from fewct.io import write
 from fewct.phantom import phantom_slice, phantom_volume
@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the inputs that the documents speak of, small: scan/, slice.png, truth.nii.gz and so on."""
+    """A folder with the inputs that the documents speak of, small: scan/, slice.png, truth.nii.gz ..."""
     folder = tmp_path_factory.mktemp("docs")
     volume, truth = phantom_volume(0, slices=4, size=64)
     assert volume.geometry is not None

@@ -66,5 +66,7 @@ def test_contact_sheet_is_cut_to_the_structures() -> None:
 
 def test_side_by_side_sets_pictures_in_a_row() -> None:
     image, labels = disc()
-    row = side_by_side([("image", overlay(image, labels * 0)), ("found", overlay(image, labels))], tile_side=100)
+    row = side_by_side(
+        [("image", overlay(image, labels * 0)), ("found", overlay(image, labels))], tile_side=100
+    )
     assert row.shape == (100, 200, 3)

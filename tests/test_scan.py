@@ -23,6 +23,7 @@ class Steps:
     name: ClassVar[str] = "steps"
     summary: ClassVar[str] = "Equal pixels belong together."
     confidence: float = 0.5
+    weights_sha256: ClassVar[str | None] = None
 
     def segment(self, image: CTSlice) -> Delineation:
         values = np.unique(image.pixels[image.pixels > 0])[::-1]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fewct.io import write as write
     from fewct.methods import Felzenszwalb as Felzenszwalb
     from fewct.methods import Mosaic as Mosaic
+    from fewct.methods import UNet as UNet
     from fewct.methods import Watershed as Watershed
     from fewct.outputs import save as save
     from fewct.scan import segment as segment
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Felzenszwalb": "fewct.methods",
     "Mosaic": "fewct.methods",
+    "UNet": "fewct.methods",
     "Watershed": "fewct.methods",
     "discover": "fewct.io",
     "evaluate": "fewct.evaluation",

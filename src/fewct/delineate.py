@@ -54,7 +54,7 @@ def manifest(
         version=__version__,
         method=method.name,
         configuration={**asdict(method), **settings},
-        weights_sha256=None,
+        weights_sha256=method.weights_sha256,
         input_sha256=input_hash,
         unit=image.unit,
         seconds=seconds,

@@ -13,7 +13,7 @@ RESUME_FOLDER = ".fewct_resume"
 
 
 def resume_key(method: Method, input_sha256: str) -> str:
-    """Return a name for what a method makes of an input: other settings, input or version, another name.
+    """Return a name for what a method makes of an input; a change to anything that matters changes it.
 
     Args:
         method: A configured method.
@@ -22,7 +22,7 @@ def resume_key(method: Method, input_sha256: str) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    made_from = [__version__, method.name, asdict(method), input_sha256]
+    made_from = [__version__, method.name, asdict(method), method.weights_sha256, input_sha256]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 

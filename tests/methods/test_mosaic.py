@@ -1,5 +1,7 @@
 """Mosaic's maps on slices made by hand, its settings, and its figures on real CT."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -20,6 +22,8 @@ from fewct.methods.mosaic.gradients import (
 )
 from fewct.metrics import adjusted_rand_index, contingency, mean_best_iou
 from fewct.types import CTSlice, Geometry
+
+by_gradients = partial(Mosaic, maps="gradients", level=0.15)
 
 SIDE, PIXEL_MM = 200, 2.0
 ORGANS = {  # row, column, radius in pixels, HU
@@ -63,7 +67,7 @@ def windowed(low, high):
 
 
 def test_every_organ_is_one_structure():
-    labels = Mosaic().segment(trunk()).labels
+    labels = by_gradients().segment(trunk()).labels
     for name, (row, column, radius, _) in ORGANS.items():
         organ, found = ellipse(row, column, radius, radius), labels == labels[centre(name)]
         assert labels[centre(name)] > 0
@@ -72,22 +76,22 @@ def test_every_organ_is_one_structure():
 
 
 def test_bone_holds_its_marrow():
-    labels = Mosaic().segment(trunk()).labels
+    labels = by_gradients().segment(trunk()).labels
     assert labels[150, 100] == labels[150, 108] != 0
 
 
 @pytest.mark.parametrize("where", [(5, 5), (191, 100), (100, 30), (26, 100), (115, 100)])
 def test_air_table_fat_skin_and_septa_are_background(where):
-    assert Mosaic().segment(trunk()).labels[where] == 0
+    assert by_gradients().segment(trunk()).labels[where] == 0
 
 
 def test_scores_and_tree():
-    found = Mosaic().segment(trunk())
+    found = by_gradients().segment(trunk())
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
     liver, spleen = (found.scores[found.labels[centre(name)] - 1] for name in ("liver", "spleen"))
     assert min(liver, spleen) > 0.3
     assert found.tree is not None
-    regions = cut_level(found.tree, Mosaic().level)
+    regions = cut_level(found.tree, by_gradients().level)
     assert len(np.unique(regions[found.labels > 0])) == found.labels.max()
 
 
@@ -95,7 +99,7 @@ def test_scores_and_tree():
 def test_higher_levels_and_depths_give_fewer_structures(setting, values):
     counts = []
     for value in values:
-        method = Mosaic(**{"level": 0.0, "depth": 0.0, setting: value}, cleanup=Cleanup())
+        method = by_gradients(**{"level": 0.0, "depth": 0.0, setting: value}, cleanup=Cleanup())
         counts.append(len(method.segment(trunk(40)).scores))
     parts = ndimage.label(gradient_maps(trunk(40)).structure)[1]
     assert counts[0] > counts[1] > counts[2] == parts
@@ -103,19 +107,19 @@ def test_higher_levels_and_depths_give_fewer_structures(setting, values):
 
 def test_small_regions_join_a_neighbour():
     image = trunk(60)
-    fine, coarse = (Mosaic(depth=0, min_region_mm2=area).segment(image).tree for area in (0, 400))
+    fine, coarse = (by_gradients(depth=0, min_region_mm2=area).segment(image).tree for area in (0, 400))
     assert fine.n_leaves > 2 * coarse.n_leaves
 
 
 def test_structure_threshold():
     maps = gradient_maps(trunk())
-    everything = Mosaic(structure=1.0, cleanup=Cleanup()).segment(trunk()).labels
+    everything = by_gradients(structure=1.0, cleanup=Cleanup()).segment(trunk()).labels
     np.testing.assert_array_equal(everything > 0, maps.structure == 1)
 
 
 def test_cleanup_applies():
     assert (
-        len(Mosaic(cleanup=Cleanup(min_area="3000mm2")).segment(trunk()).scores) == 1
+        len(by_gradients(cleanup=Cleanup(min_area="3000mm2")).segment(trunk()).scores) == 1
     )  # the liver: 7850 mm2
 
 
@@ -143,8 +147,8 @@ def test_grey_values_are_mapped_to_about_hounsfield_units(window):
 
 @pytest.mark.parametrize("window", [(-250, 250), (-160, 240), (-1000, 700)])
 def test_windows_change_little(window):
-    truth = Mosaic().segment(trunk()).labels
-    assert adjusted_rand_index(truth, Mosaic().segment(windowed(*window)).labels) > 0.9
+    truth = by_gradients().segment(trunk()).labels
+    assert adjusted_rand_index(truth, by_gradients().segment(windowed(*window)).labels) > 0.9
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose, np.rot90])
@@ -154,7 +158,7 @@ def test_orientation_does_not_matter(turn):
     there, here = gradient_maps(turned), gradient_maps(image)
     np.testing.assert_allclose(there.boundary, turn(here.boundary), atol=1e-5)
     np.testing.assert_array_equal(there.structure, turn(here.structure))
-    back, labels = Mosaic().segment(turned).labels, Mosaic().segment(image).labels
+    back, labels = by_gradients().segment(turned).labels, by_gradients().segment(image).labels
     assert adjusted_rand_index(turn(labels), back) > 0.98
 
 

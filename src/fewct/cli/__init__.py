@@ -9,12 +9,15 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from fewct.cli.benchmark import Benchmark
 from fewct.cli.challenge import Challenge
 from fewct.cli.demo import Demo
 from fewct.cli.evaluate import Evaluate
 from fewct.cli.info import Info
 from fewct.cli.methods import Methods
+from fewct.cli.models import Models
 from fewct.cli.segment import Segment, named_method
+from fewct.cli.train import Train, named_training
 from fewct.errors import FewctError, FewctWarning, UsageError
 
 DESCRIPTION = """Delineate every anatomical structure on a CT slice or scan, without naming organs.
@@ -32,8 +35,11 @@ class Command(Protocol):
 COMMANDS: dict[str, Callable[..., Command]] = {
     "segment": Segment,
     "evaluate": Evaluate,
+    "benchmark": Benchmark,
     "info": Info,
     "methods": Methods,
+    "train": Train,
+    "models": Models,
     "demo": Demo,
     "challenge": Challenge,
 }
@@ -63,16 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(words: Sequence[str]) -> Command:
     """Return the command that a command line asks for.
 
-    The options of `segment` and `challenge submit` are those of their method, so its name is looked up
-    first.
+    The options of `segment` and `challenge submit` are those of their method, and those of `train` its
+    recipe's, so these names are looked up first.
 
     Raises:
         SystemExit: After --help (code 0) and for words that fit no command (code 2).
         UsageError: If a method of an unknown name is asked for.
+        MissingExtraError: If training is asked for and PyTorch is not installed.
     """
     method = named_method(words)
     with_method = {"segment": cast(Any, Segment)[method], "challenge": cast(Any, Challenge)[method]}
-    commands = COMMANDS | with_method
+    commands = COMMANDS | with_method | {"train": cast(Any, Train)[named_training(words)]}
     command: Command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="fewct", description=DESCRIPTION, args=list(words), config=(tyro.conf.OmitArgPrefixes,)
     )

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Protocol
 from fewct.errors import UsageError
 from fewct.methods.classical import Felzenszwalb, Watershed
 from fewct.methods.mosaic import Mosaic
+from fewct.methods.unet import UNet
 from fewct.types import CTSlice, Delineation
 
-__all__ = ["METHODS", "Felzenszwalb", "Method", "Mosaic", "Watershed", "get_method"]
+__all__ = ["METHODS", "Felzenszwalb", "Method", "Mosaic", "UNet", "Watershed", "get_method"]
 
 
 class Method(Protocol):
@@ -23,13 +24,18 @@ class Method(Protocol):
     name: ClassVar[str]
     summary: ClassVar[str]
 
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of the network's weights; None for methods without."""
+        ...
+
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate every structure on one slice; the same slice always gives the same result."""
         ...
 
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb)}
+    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet)}
 )
 
 

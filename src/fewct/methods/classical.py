@@ -45,6 +45,10 @@ class Watershed:
         for setting in ("median_radius_px", "flat_radius_px", "flat_range", "compactness"):
             _check_not_negative(setting, getattr(self, setting))
 
+    @property
+    def weights_sha256(self) -> None:
+        """There are no weights."""
+
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; structures have no score."""
         from scipy import ndimage
@@ -85,6 +89,10 @@ class Felzenszwalb:
     def __post_init__(self) -> None:
         for setting in ("scale", "sigma", "min_size_px"):
             _check_not_negative(setting, getattr(self, setting))
+
+    @property
+    def weights_sha256(self) -> None:
+        """There are no weights."""
 
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; structures have no score."""

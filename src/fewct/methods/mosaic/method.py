@@ -1,13 +1,17 @@
 """The default method: its settings and its steps."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from fewct.errors import UsageError
 from fewct.labelmap import Cleanup, clean
 from fewct.types import CTSlice, Delineation
+
+if TYPE_CHECKING:
+    from fewct.methods.mosaic.gradients import Maps
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,17 @@ class Mosaic:
     name: ClassVar[str] = "mosaic"
     summary: ClassVar[str] = "boundary and structure maps, a merge tree, a cut at a level"
 
-    level: float = 0.15
+    maps: Literal["network", "gradients"] = "network"
+    """Where borders and structures come from: a trained network, or image gradients and densities alone."""
+    weights: str = ""
+    """Folder that `fewct train mosaic` wrote, or an ONNX file; empty: the network that comes with fewct."""
+    level: float = 0.25
     """Strength of border, in [0, 1], below which neighbours are one structure; higher gives fewer."""
     depth: float = 0.1
     """Depth of a minimum of the boundary map, in [0, 1], that starts a region; lower gives finer regions."""
     min_region_mm2: float = 20.0
     """Regions smaller than this, in mm2, join a neighbour before any others merge."""
-    structure: float = 0.5
+    structure: float = 0.6
     """Share, in [0, 1], from which a pixel of the structure map belongs to a structure."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
@@ -42,12 +50,21 @@ class Mosaic:
         if not 0 <= self.min_region_mm2 < float("inf"):
             raise _out_of_range("min_region_mm2", "an area of 0 or more", self.min_region_mm2)
 
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of the network's weights; None where gradients take its place."""
+        if self.maps == "gradients":
+            return None
+        from fewct.runtime.session import checked_sha256
+
+        return checked_sha256(self._weights_file())
+
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; the tree is that of the regions before the cut."""
         from fewct.hierarchy import merge_tree, nodes_at_level, oversegment, paint, persistence
-        from fewct.methods.mosaic.gradients import gradient_maps, pixel_size_mm
+        from fewct.methods.mosaic.gradients import pixel_size_mm
 
-        maps = gradient_maps(image)
+        maps = self._maps_of(image)
         inside = (maps.structure >= self.structure) & (maps.structure > 0)
         min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
         leaves = oversegment(maps.boundary, inside, depth=self.depth, min_leaf_px=min_leaf_px)
@@ -55,6 +72,23 @@ class Mosaic:
         nodes = nodes_at_level(tree, self.level)
         scores = persistence(tree)[np.unique(nodes)]
         return Delineation(*clean(paint(tree, nodes), image, self.cleanup, scores), tree)
+
+    def _maps_of(self, image: CTSlice) -> "Maps":
+        if self.maps == "gradients":
+            from fewct.methods.mosaic.gradients import gradient_maps
+
+            return gradient_maps(image)
+        from fewct.methods.mosaic.inference import network_maps
+
+        return network_maps(image, self._weights_file())
+
+    def _weights_file(self) -> Path:
+        if not self.weights:
+            from fewct.methods.mosaic.inference import WEIGHTS
+
+            return WEIGHTS
+        path = Path(self.weights)
+        return path if path.suffix == ".onnx" else path / "model.onnx"
 
 
 def _out_of_range(setting: str, expected: str, found: float) -> UsageError:

@@ -1,0 +1,110 @@
+"""`fewct benchmark`: every method on the same slices, once."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fewct.cli.options import Json, Out
+from fewct.cli.progress import progress_of_slices
+from fewct.errors import UsageError
+from fewct.meaning import FIGURES, TruthKind, meaningful
+from fewct.methods import Method, get_method
+
+if TYPE_CHECKING:
+    from fewct.benchmark.results import Benchmark as Result
+
+PRINTED = ("mean_best_iou", "ari_foreground", "ari", "matched_dice", "seconds", "peak_memory_mb")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Compare methods on the same slices: rows, intervals by patient, pictures and a report.
+
+    DIR gets report.html, rows.csv (one row a slice and method), structures.csv, summary.csv, manifest.json
+    and figures/. An interrupted run goes on where it stopped.
+    """
+
+    data: tuple[str, ...]
+    """NPZ with image and label; a folder of such; images/ and labels/; NAME.png with NAME_labels.png; a scan
+    beside labels.nii.gz; a challenge folder; or JSON that lists such. PATH:NAME chooses one of several
+    truths."""
+    methods: tuple[str, ...] = ("watershed", "felzenszwalb", "mosaic")
+    """Methods; the others are compared with the first. Settings follow after a colon: mosaic:level=0.3, or
+    unet:weights=DIR,opening_px=1; a method may come twice with other settings."""
+    out: Out = Path("benchmark")
+    """Folder for the results."""
+    truth: TruthKind = "complete"
+    """partial: truth holds only some of the structures and 0 means unknown. A JSON file tells its own."""
+    step: int = 1
+    """Take every n-th slice. A JSON file tells its own."""
+    seed: int = 0
+    """Of the resampling behind the intervals."""
+    json: Json = False
+
+    def run(self) -> int:
+        """Run all and return 0, or 1 if a method failed on some slices."""
+        from fewct.benchmark.data import parse_data
+        from fewct.benchmark.run import run_benchmark
+
+        methods = {text: parse_method(text) for text in self.methods}
+        data = [parse_data(text, self.truth, self.step) for text in self.data]
+        console = Console(stderr=True, soft_wrap=True)
+        with progress_of_slices(console) as progress:
+            result = run_benchmark(data, methods, self.out, seed=self.seed, progress=progress)
+        for failure in result.failures:
+            message = f"{failure.method} on {failure.data}, {failure.case}: {failure.error}"
+            console.print(f"[bold red]failed:[/] {escape(message)}", highlight=False)
+        if self.json:
+            rows = [asdict(row) for row in result.summary]
+            print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows], indent=1))
+        else:
+            _print(result)
+            Console().print(f"Report: {self.out / 'report.html'}", highlight=False)
+        return int(bool(result.failures))
+
+
+def parse_method(text: str) -> Method:
+    """Return a method from its name and settings, such as `mosaic:level=0.3,depth=0.2`.
+
+    Raises:
+        SystemExit: If a setting is not known or has no such value (code 2), as on the command line.
+        UsageError: If there is no such method, or a setting is out of its range or has no value.
+    """
+    name, _, settings = text.partition(":")
+    words = []
+    for setting in settings.split(",") if settings else ():
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(
+                text,
+                expected="settings like level=0.3",
+                found=repr(setting),
+                fix=f"`fewct segment --method {name} --help` shows them.",
+            )
+        words += [f"--{key.replace('_', '-')}", value]
+    method: Method = tyro.cli(get_method(name), args=words, config=(tyro.conf.OmitArgPrefixes,))
+    return method
+
+
+def _print(result: "Result") -> None:
+    """Print the main figures of each data set."""
+    for data in result.manifest["data"]:
+        printed = [name for name in PRINTED if meaningful(name, data["truth"])]
+        title = f"{data['name']}: {data['slices']} slices, {data['groups']} by {data['grouped_by']}"
+        table = Table("method", *(FIGURES[name].title for name in printed), title=escape(title))
+        of = {(row.method, row.figure): row for row in result.summary if row.data == data["name"]}
+        for method in dict.fromkeys(row.method for row in result.summary if row.data == data["name"]):
+            cells = []
+            for name in printed:
+                row = of[method, name]
+                digits = 0 if name == "peak_memory_mb" else 3
+                interval = "" if row.low != row.low else f"\n{row.low:.{digits}f} to {row.high:.{digits}f}"
+                cells.append("-" if row.mean != row.mean else f"{row.mean:.{digits}f}{interval}")
+            table.add_row(escape(method), *cells)
+        Console().print(table)

@@ -1,0 +1,112 @@
+"""Labelled slices as the U-Net learns from them: structure, background or unknown, at working size."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fewct.body import body_mask
+from fewct.methods.unet.inputs import network_input, pad, resize, resize_nearest, working_shape
+from fewct.training.augment import scan, warp
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.types import CTSlice, Image, Labels
+
+AIR_HU = -1024.0
+
+
+class Patch(NamedTuple):
+    """A slice as tensors, or a batch of them.
+
+    Args:
+        image: float32 (1, rows, columns): what the network sees.
+        target: float32 (rows, columns): 1 in a structure.
+        weight: float32 (rows, columns): 1 where that is known, else 0.
+        number: int64 (): of the item; dropout depends on it, so that a resumed training repeats it.
+    """
+
+    image: Tensor
+    target: Tensor
+    weight: Tensor
+    number: Tensor
+
+
+class Patches(Dataset[Patch]):
+    """Slices by number, drawn at random or in order.
+
+    Args:
+        examples: What to draw from.
+        size_px: Side of a patch; the longest side of a slice is brought to it.
+        length: How many there are.
+        seed: Patch `i` depends on it and on `i` alone; None for the slices in order, as they are.
+        augment: Whether drawn slices are turned, bent, blurred and so on.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], size_px: int, length: int, seed: int | None, augment: bool
+    ) -> None:
+        self.examples = examples
+        self.size_px = size_px
+        self.length = length
+        self.seed = seed
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Patch:
+        if self.seed is None:
+            return whole_patch(self.examples[index], self.size_px, index)
+        rng = np.random.default_rng((self.seed, index))
+        example = self.examples[int(rng.integers(len(self.examples)))]
+        if not self.augment:
+            return whole_patch(example, self.size_px, index)
+        return augmented_patch(example, self.size_px, index, rng)
+
+
+def make_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
+    """Return what is known of a slice: all labels merged into one class, as in the founding paper.
+
+    Args:
+        image: Slice; NaN marks padding.
+        truth: int32 (rows, columns): structures, 0 for the rest.
+        complete: Whether the rest is background. If not, only what lies outside the patient is.
+    """
+    body = body_mask(image)
+    finite = image.pixels[np.isfinite(image.pixels)]
+    air = AIR_HU if image.unit == "hu" else float(finite.min(initial=0.0))
+    pixels = np.nan_to_num(image.pixels, nan=air).astype(np.float32)
+    structure = np.full(truth.shape, BACKGROUND if complete else UNKNOWN, dtype=np.uint8)
+    structure[~body] = BACKGROUND
+    structure[truth > 0] = STRUCTURE
+    no_borders = np.zeros(truth.shape, dtype=np.float32)
+    return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)
+
+
+def whole_patch(example: Example, size_px: int, number: int) -> Patch:
+    """Return a slice as it is, its longest side brought to `size_px`, filled up to a square."""
+    shape, square = working_shape(example.pixels.shape, size_px), (size_px, size_px)
+    seen = network_input(CTSlice(example.pixels, example.unit), example.body)
+    known = pad(resize_nearest(example.structure, shape), square, UNKNOWN)
+    return _patch(pad(resize(seen, shape), square, -1), known, number)
+
+
+def augmented_patch(example: Example, size_px: int, number: int, rng: np.random.Generator) -> Patch:
+    """Return a slice as another scanner might show it: turned, scaled, bent, blurred, noisy, windowed."""
+    zoom = size_px / max(example.pixels.shape)
+    warped = warp(replace(example, zoom=zoom), size_px, rng)
+    seen = network_input(scan(warped.image, False, rng), warped.body)
+    return _patch(seen, warped.structure, number)
+
+
+def _patch(seen: Image, structure: NDArray[np.uint8], number: int) -> Patch:
+    return Patch(
+        torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32))[None],
+        torch.from_numpy((structure == STRUCTURE).astype(np.float32)),
+        torch.from_numpy((structure != UNKNOWN).astype(np.float32)),
+        torch.tensor(number),
+    )

@@ -1,0 +1,178 @@
+"""How the U-Net is trained and exported."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from fewct.errors import InputError, UsageError
+from fewct.io.atomic import atomic_path, write_text
+from fewct.methods.unet.examples import Patch, Patches
+from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
+from fewct.methods.unet.inputs import STRIDE
+from fewct.methods.unet.network import WIDTHS, UNetNetwork
+from fewct.methods.unet.resnet import ResNetUNet, empty_backbone, load_backbone, save_configuration
+from fewct.runtime.session import HASH_SUFFIX
+from fewct.threads import thread_count
+from fewct.training.examples import STRUCTURE, Example
+from fewct.training.export import export_onnx
+from fewct.training.loop import CHECKPOINT, LoopConfig, fit
+from fewct.training.losses import weighted_bce, weighted_dice
+
+ENCODER = "encoder.json"
+"""In a training folder: the configuration of the pretrained encoder."""
+
+
+def _paper_loop() -> LoopConfig:
+    """Return batches of 4 and Adam at 1e-4 (AdamW without decay is Adam), as in the founding paper."""
+    return LoopConfig(batch_size=4, learning_rate=1e-4, weight_decay=0.0)
+
+
+@dataclass(frozen=True)
+class UNetRecipe:
+    """Trains the founding paper's U-Net: binary cross-entropy of structure against the rest.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    widths: tuple[int, ...] = WIDTHS
+    """Channels of each level, from full resolution downwards."""
+    batch_norm: bool = False
+    """Whether each convolution is followed by batch normalisation."""
+    dice: bool = False
+    """Whether a Dice loss is added."""
+    encoder: str = ""
+    """A pretrained ResNet for the way down: a folder of transformers, or a name on the Hugging Face hub."""
+    download: bool = False
+    """Whether to fetch the encoder if it is not on this machine."""
+    size_px: int = 512
+    """The longest side of a slice is brought to this; a multiple of 32."""
+    augment: bool = True
+    """Whether slices are turned, scaled, bent, blurred, made noisy and windowed at random."""
+    loop: LoopConfig = field(default_factory=_paper_loop)
+
+    def __post_init__(self) -> None:
+        if self.size_px < STRIDE or self.size_px % STRIDE:
+            raise _out_of_range("size_px", f"a multiple of {STRIDE}", f"{self.size_px}")
+        if not 3 <= len(self.widths) <= 6 or min(self.widths) < 1:
+            raise _out_of_range("widths", "3 to 6 widths of 1 or more", f"{self.widths}")
+
+
+def train(
+    recipe: UNetRecipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
+) -> nn.Module:
+    """Train, or go on with a training that was stopped.
+
+    Args:
+        recipe: How to train.
+        training: What to learn from.
+        validation: What the loss is watched on, as it is; may be empty.
+        folder: Where checkpoints and curves go; it must exist.
+
+    Returns:
+        The network with the best weights.
+
+    Raises:
+        InputError: If nothing is labelled, the folder's checkpoint is of another network, or the encoder
+            cannot be loaded.
+        OutputError: If a file cannot be written; the last good checkpoint is kept.
+    """
+    if not any((example.structure == STRUCTURE).any() for example in training):
+        raise InputError(
+            "data",
+            expected="at least one slice with a labelled structure to train on",
+            found=f"{len(training)} slices, all labels 0",
+            fix="Check that the label maps belong to these images and that structures are above 0.",
+        )
+    loop = recipe.loop
+    torch.manual_seed(loop.seed)
+    torch.set_num_threads(thread_count())
+    network = initial_network(recipe, folder)
+    drawn = Patches(training, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.augment)
+    whole = Patches(validation, recipe.size_px, len(validation), None, augment=False)
+    batches = [
+        default_collate([whole[i] for i in range(start, min(start + loop.batch_size, len(whole)))])
+        for start in range(0, len(whole), loop.batch_size)
+    ]
+    return fit(network, losses_of(recipe), drawn, batches, loop, folder)
+
+
+def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
+    """Return the network of a recipe with random weights, for those of a checkpoint.
+
+    Args:
+        recipe: Tells its shape.
+        folder: The training's folder, which keeps the shape of a pretrained encoder.
+
+    Raises:
+        InputError: If the encoder's shape is not there.
+        MissingExtraError: If there is an encoder and transformers is not installed.
+    """
+    if not recipe.encoder:
+        return UNetNetwork(recipe.widths, recipe.batch_norm)
+    return ResNetUNet(empty_backbone(folder / ENCODER))
+
+
+def initial_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
+    """Return the network that a training begins with: random weights, or a pretrained encoder.
+
+    Args:
+        recipe: Tells its shape.
+        folder: The training's folder, which keeps the shape of the encoder. If it holds a checkpoint, the
+            encoder is not loaded again.
+
+    Raises:
+        InputError: If the encoder cannot be loaded.
+        MissingExtraError: If there is an encoder and transformers is not installed.
+        OutputError: If the encoder's shape cannot be written.
+    """
+    if not recipe.encoder or (folder / CHECKPOINT).exists():
+        return build_network(recipe, folder)
+    backbone = load_backbone(recipe.encoder, download=recipe.download)
+    save_configuration(backbone, folder / ENCODER)
+    return ResNetUNet(backbone)
+
+
+def losses_of(recipe: UNetRecipe) -> Callable[[nn.Module, Patch], dict[str, Tensor]]:
+    """Return the function from network and batch to named losses, where truth is known."""
+
+    def losses(network: nn.Module, batch: Patch) -> dict[str, Tensor]:
+        torch.manual_seed(int(batch.number[0]))  # dropout as in an unbroken training
+        logits = network(batch.image).foreground.float()
+        values = {"bce": weighted_bce(logits, batch.target, batch.weight)}
+        if recipe.dice:
+            values["dice"] = weighted_dice(logits, batch.target, batch.weight)
+        return values
+
+    return losses
+
+
+def export(network: nn.Module, recipe: UNetRecipe, path: Path) -> None:
+    """Write a trained network and its hash as `UNet` loads them.
+
+    Args:
+        network: What `train` returned.
+        recipe: What it was trained with; the file keeps the size of slices.
+        path: File to write; the hash goes to the same name with `.sha256` added.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    export_onnx(network, 1, OUTPUTS, path)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {SIZE_KEY: f"{recipe.size_px}"})
+    content = model.SerializeToString()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
+
+
+def _out_of_range(setting: str, expected: str, found: str) -> UsageError:
+    return UsageError(setting, expected=expected, found=found, fix="Leave it out for the default.")

@@ -1,0 +1,177 @@
+"""What `fewct train` does: read data, part it by patient, train, export. Needs the extra `torch`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple, Protocol
+
+from fewct.benchmark.data import Case, parse_data, read_cases
+from fewct.errors import InputError, UsageError
+from fewct.intensity import to_display
+from fewct.meaning import TruthKind
+from fewct.methods.mosaic.recipe import MosaicRecipe
+from fewct.methods.mosaic.recipe import train as train_mosaic
+from fewct.methods.unet.examples import make_example
+from fewct.methods.unet.recipe import UNetRecipe
+from fewct.methods.unet.recipe import train as train_unet
+from fewct.outputs import make_folder
+from fewct.similarity import similarity_groups
+from fewct.splits import Kind, Split, split_by_patient, split_by_similarity
+from fewct.trained import export_folder, keep_settings, keep_split
+from fewct.training.examples import Example
+
+
+class Training(Protocol):
+    """A recipe with its data; its fields are the options of the command line."""
+
+    def run(self, folder: Path) -> Path:
+        """Train into a folder, or go on there, and return the exported network."""
+        ...
+
+
+class Known(NamedTuple):
+    """A slice with its truth, and whether that is complete."""
+
+    case: Case
+    complete: bool
+
+    def example(self) -> Example:
+        """Return what a U-Net learns from it."""
+        return make_example(self.case.image, self.case.truth, complete=self.complete)
+
+
+@dataclass(frozen=True)
+class TrainUNet:
+    """Train a U-Net that tells structure from the rest, on labelled slices of any kind.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "unet"
+
+    data: tuple[str, ...]
+    """What `fewct benchmark --data` takes: NPZ, folders, pairs, scans, a challenge folder, JSON."""
+    truth: TruthKind = "complete"
+    """partial: truth holds only some of the structures and 0 means unknown. A JSON file tells its own."""
+    step: int = 1
+    """Take every n-th slice. A JSON file tells its own."""
+    validation: tuple[str, ...] = ()
+    """Data of other patients that the loss is watched on."""
+    validation_share: float = 0.2
+    """Without --validation: share of the slices that is kept for it, by patient; 0 for none."""
+    recipe: UNetRecipe = field(default_factory=UNetRecipe)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise UsageError(
+                "validation_share",
+                expected="a share in [0, 1)",
+                found=f"{self.validation_share}",
+                fix="0 trains on all slices and watches none.",
+            )
+
+    def run(self, folder: Path) -> Path:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Raises:
+            InputError: If the data cannot be read, holds no labels, or has a patient on both sides.
+            UsageError: If the folder holds another training.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        training, held_out = self._read("data", self.data), self._read("validation", self.validation)
+        split = part(training, held_out, self.validation_share, self.recipe.loop.seed)
+        known = training | held_out
+        examples = {side: [known[name].example() for name in names] for side, names in split.parts.items()}
+        make_folder(folder)
+        keep_settings(self.name, self, folder)
+        keep_split(split, folder)
+        train_unet(self.recipe, examples["train"], examples["val"], folder)
+        return export_folder(folder)
+
+    def _read(self, option: str, descriptions: Sequence[str]) -> dict[str, Known]:
+        """Return the slices that an option describes, named so that the data may be moved."""
+        found = {}
+        for number, text in enumerate(descriptions, start=1):
+            data = parse_data(text, self.truth, self.step)
+            for case in read_cases(data):
+                found[f"{option} {number}: {case.name}"] = Known(case, data.truth == "complete")
+        return found
+
+
+@dataclass(frozen=True)
+class TrainMosaic:
+    """Train the network of mosaic on labelled slices, dense segments and synthetic CT.
+
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    """
+
+    name: ClassVar[str] = "mosaic"
+
+    recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
+
+    def run(self, folder: Path) -> Path:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Raises:
+            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
+            UsageError: If the folder holds another training.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        for needed in ("btcv/train", "btcv/val", "anatomy"):
+            if not any((self.recipe.data / needed).glob("*.npz")):
+                raise InputError(
+                    self.recipe.data / needed,
+                    expected="packed patients or anatomies (*.npz)",
+                    found="none",
+                    fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
+                )
+        make_folder(folder)
+        keep_settings(self.name, self, folder)
+        train_mosaic(self.recipe, folder)
+        return export_folder(folder)
+
+
+TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
+    {training.name: training for training in (TrainUNet, TrainMosaic)}
+)
+"""What `fewct train` can train, by name."""
+
+
+def part(slices: Mapping[str, Known], held_out: Mapping[str, Known], share: float, seed: int) -> Split:
+    """Part slices into "train" and "val", no patient on both sides.
+
+    Where the patient of any slice is unknown, groups of slices that look alike stand for patients.
+
+    Args:
+        slices: What to train on, or to part, by name.
+        held_out: What to validate on; if there is any, nothing is drawn.
+        share: Share of `slices` that is drawn for validation; 0 for none.
+        seed: Another seed, another draw.
+
+    Raises:
+        InputError: If a patient is on both sides, or there is only one to draw from.
+    """
+    cases = {name: known.case for name, known in (*slices.items(), *held_out.items())}
+    patients = {name: case.patient for name, case in cases.items()}
+    unknown = None in patients.values()
+    images = {name: to_display(case.image) for name, case in cases.items()} if unknown else {}
+    if unknown:
+        numbers = similarity_groups(images.values())
+        groups = {name: f"{number}" for name, number in zip(images, numbers.tolist(), strict=True)}
+    else:
+        groups = {name: f"{patient}" for name, patient in patients.items()}
+    kind: Kind = "similarity" if unknown else "patient"
+    if held_out or share == 0:
+        parts = {"train": tuple(slices), "val": tuple(held_out)}
+        return Split(kind, seed, parts, groups)
+    if len(set(groups.values())) < 2:
+        raise InputError(
+            "data",
+            expected=f"two or more groups by {kind}, of which one is kept for validation",
+            found=f"{len(slices)} slices of one",
+            fix="Name other patients with --validation, or train without any: --validation-share 0.",
+        )
+    shares = {"train": 1 - share, "val": share}
+    return split_by_similarity(images, shares, seed) if unknown else split_by_patient(groups, shares, seed)

@@ -1,0 +1,1 @@
+"""Training of networks on few labelled slices. Needs torch."""

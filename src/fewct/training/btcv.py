@@ -1,0 +1,104 @@
+"""Training examples from packed abdominal CT with organ labels and dense segments (see `load_patients`)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fewct.body import body_mask
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.types import CTSlice, Mask
+
+LOW_HU, HIGH_HU = -125.0, 275.0  # the window of `image`
+FAT_HU = (-119.0, -55.0)
+BRIGHT_HU = 240.0  # bone and contrast agent
+AIR_HU = -124.0
+ZOOM = 2.0  # the slices are 256 x 256
+NEAR_PX = 2.0  # a border is known this far from a labelled structure
+BODY_SHARE = 0.2  # a larger unnamed segment is the rest of the body, no structure
+FAT_WEIGHT, AIR_WEIGHT = 0.3, 0.2  # of "no border here", which intensities tell
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSlice:
+    """One slice of a patient: image and labels, each uint8 (rows, columns).
+
+    Args:
+        image: Windowed to [-125, 275] HU.
+        labels: Structures, 0 for unknown.
+        weak: The same slice windowed to its own range, where there is one.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    weak: NDArray[np.uint8] | None
+
+
+def load_patients(folder: Path) -> list[LabelledSlice]:
+    """Read all packed patients (*.npz) of a folder, in order of name.
+
+    Each file has `image` and `label` (n, rows, columns) uint8 and `z` (n,), and where there are dense
+    segments `dense_z`, `dense_image`, `dense_label` and `dense_segments`, which take the label's place.
+    """
+    slices = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        dense = {int(z): k for k, z in enumerate(arrays.get("dense_z", ()))}
+        for image, label, z in zip(arrays["image"], arrays["label"], arrays["z"], strict=True):
+            k = dense.get(int(z))
+            if k is None:
+                slices.append(LabelledSlice(image, label, None))
+            else:
+                body = body_mask(CTSlice(image.astype(np.float32), "grey"))
+                merged = _merge_segments(arrays["dense_segments"][k], arrays["dense_label"][k], body)
+                slices.append(LabelledSlice(image, merged, arrays["dense_image"][k]))
+    return slices
+
+
+def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body: Mask) -> NDArray[np.uint8]:
+    """Return organs, and around them the segments in the body that are not the rest of it."""
+    area = np.bincount(segments.ravel(), minlength=256)
+    inside = np.bincount(segments[body], minlength=256)
+    of_organs = np.bincount(segments[organs > 0], minlength=256)
+    is_structure = (inside > 0.7 * area) & (area < BODY_SHARE * np.count_nonzero(body)) & (area >= 12)
+    is_structure &= of_organs < 0.5 * area
+    is_structure[0] = False
+    numbers = np.where(is_structure, 13 + np.cumsum(is_structure), 0)
+    return np.where(organs > 0, organs, numbers[segments]).astype(np.uint8)
+
+
+def make_example(item: LabelledSlice, weak: bool) -> Example:
+    """Return the example of a slice, with what its intensities tell where no label does.
+
+    Fat and the air around are no structures and hold no borders; gas and lung inside the body, and whatever
+    is as bright as bone, belong to structures.
+
+    Args:
+        item: Slice and labels.
+        weak: Whether to show it with the weak contrast of `item.weak`, which must then exist.
+    """
+    hu = (item.image.astype(np.float32) * ((HIGH_HU - LOW_HU) / 255) + LOW_HU).astype(np.float32)
+    labels = item.labels.astype(np.int32)
+    body = body_mask(CTSlice(hu, "grey"))
+    smooth = ndimage.gaussian_filter(hu, 1.0)
+    labelled = labels > 0
+    fat = ndimage.binary_opening(
+        body & (smooth > FAT_HU[0]) & (smooth < FAT_HU[1]) & ~labelled, np.ones((3, 3))
+    )
+    inner = ndimage.binary_erosion(body, iterations=4)
+    air = inner & (smooth < AIR_HU)
+    likely = air | (body & (smooth > BRIGHT_HU))
+    structure = np.full(labels.shape, UNKNOWN, dtype=np.uint8)
+    structure[~body | fat] = BACKGROUND
+    structure[likely | labelled] = STRUCTURE
+    weight = np.zeros(labels.shape, dtype=np.float32)
+    weight[~ndimage.binary_dilation(body, iterations=3)] = AIR_WEIGHT
+    weight[ndimage.binary_erosion(fat, iterations=2)] = FAT_WEIGHT
+    weight[ndimage.binary_erosion(air, iterations=3)] = AIR_WEIGHT
+    weight[ndimage.distance_transform_edt(~labelled) <= NEAR_PX] = 1.0
+    if weak and item.weak is not None:
+        return Example(item.weak.astype(np.float32), "grey", labels, structure, weight, body, ZOOM)
+    return Example(hu, "hu", labels, structure, weight, body, ZOOM)

@@ -1,0 +1,149 @@
+"""The endless stream of training crops: example `i` is the same in every run of one seed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fewct.training.augment import Warped, scan, warp
+from fewct.training.btcv import LabelledSlice, load_patients, make_example
+from fewct.training.examples import STRUCTURE, UNKNOWN, Example
+from fewct.training.synthesis import Anatomy, border_pixels, draw, load_anatomy, make_scene
+from fewct.types import CTSlice, Mask
+
+ExampleSource: TypeAlias = Callable[[np.random.Generator], Example]
+NetworkInput: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
+
+
+class Crop(NamedTuple):
+    """A training crop as tensors, or a batch of them.
+
+    Args:
+        channels: float32 (channels, rows, columns): what the network sees.
+        border: float32 (rows, columns): 1 on a border between labels.
+        border_weight: float32 (rows, columns): how sure that is.
+        structure: float32 (rows, columns): 1 in a structure.
+        structure_weight: float32 (rows, columns): how sure that is.
+    """
+
+    channels: Tensor
+    border: Tensor
+    border_weight: Tensor
+    structure: Tensor
+    structure_weight: Tensor
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where examples come from, and how often.
+
+    Args:
+        share: How often, relative to the other sources.
+        example: Draws one.
+        synthetic: Whether it is drawn, and needs a scanner's blur and noise.
+    """
+
+    share: float
+    example: ExampleSource
+    synthetic: bool
+
+
+class Crops(Dataset[Crop]):
+    """Training crops by number.
+
+    Args:
+        sources: Where examples come from.
+        network_input: Turns a slice and its body into what the network sees, (channels, rows, columns).
+        size_px: Side of a crop.
+        length: How many there are.
+        seed: Crop `i` depends on it and on `i` alone.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], network_input: NetworkInput, size_px: int, length: int, seed: int
+    ) -> None:
+        self.sources = list(sources)
+        self.network_input = network_input
+        self.size_px = size_px
+        self.length = length
+        self.seed = seed
+        shares = np.array([source.share for source in sources], dtype=np.float64)
+        self.shares = shares / shares.sum()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Crop:
+        rng = np.random.default_rng((self.seed, index))
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        warped = warp(source.example(rng), self.size_px, rng)
+        return make_crop(warped, source.synthetic, self.network_input, rng)
+
+
+def make_crop(warped: Warped, synthetic: bool, network_input: NetworkInput, rng: np.random.Generator) -> Crop:
+    """Turn a cut-out example into tensors, as a scanner might show it."""
+    image = scan(warped.image, synthetic, rng)
+    channels = network_input(image, warped.body)
+    known = (warped.structure != UNKNOWN).astype(np.float32)
+    return Crop(
+        torch.from_numpy(channels),
+        torch.from_numpy(border_pixels(warped.labels).astype(np.float32)),
+        torch.from_numpy(warped.border_weight),
+        torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
+        torch.from_numpy(known),
+    )
+
+
+def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -> Source:
+    """Return a source of labelled slices, each as likely as the others.
+
+    Args:
+        share: See `Source`.
+        slices: What to choose from.
+        weak: Whether to show them with weak contrast.
+    """
+    example = lru_cache(maxsize=None)(lambda k: make_example(slices[k], weak))
+    return Source(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
+
+
+def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 800) -> Source:
+    """Return a source of synthetic slices drawn on label maps; slices with little in them are passed over."""
+    places = [
+        (volume, k)
+        for volume, anatomy in enumerate(volumes)
+        for k in np.flatnonzero((anatomy.labels > 0).mean(axis=(1, 2)) > 0.01)
+    ]
+    scene = lru_cache(maxsize=cache_size)(
+        lambda volume, k: make_scene(volumes[volume].labels[k], volumes[volume].pixel_mm)
+    )
+
+    def example(rng: np.random.Generator) -> Example:
+        volume, k = places[rng.integers(len(places))]
+        anatomy = volumes[volume]
+        return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
+
+    return Source(share, example, synthetic=True)
+
+
+def default_sources(data: Path) -> list[Source]:
+    """Return the sources that `mosaic` is trained on: folders `btcv/train` and `anatomy` of `data`."""
+    slices = load_patients(data / "btcv" / "train")
+    dense = [item for item in slices if item.weak is not None]
+    trunks = [load_anatomy(path, complete=True) for path in sorted((data / "anatomy").glob("trunk_*.npz"))]
+    heads = [
+        load_anatomy(path, complete=False) for path in sorted((data / "anatomy").glob("headneck_*.npz"))[::4]
+    ]
+    return [
+        labelled_source(0.25, slices, weak=False),
+        labelled_source(0.10, dense, weak=False),
+        labelled_source(0.20, dense, weak=True),
+        anatomy_source(0.42, trunks),
+        anatomy_source(0.03, heads),
+    ]

@@ -1,0 +1,138 @@
+"""The training loop: what it learns, how it resumes, what it refuses."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from fewct.errors import InputError
+from fewct.training import loop
+from fewct.training.checkpoints import load_weights
+from fewct.training.loop import LoopConfig, fit, learning_rate
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+class Lines(Dataset[Pair]):
+    """Item `i` is a point of y = 3 x[0] - x[1], as a function of `i` alone."""
+
+    def __len__(self) -> int:
+        return 100_000
+
+    def __getitem__(self, index: int) -> Pair:
+        x = torch.randn(2, 1, 1, generator=torch.Generator().manual_seed(index))
+        return Pair(x, (3 * x[:1] - x[1:]))
+
+
+class Stopping(Lines):
+    """The same points, until the process "dies" at an item."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __getitem__(self, index: int) -> Pair:
+        if index >= self.at:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def squared_error(network: nn.Module, batch: Pair) -> dict[str, Tensor]:
+    return {"error": (network(batch.x).float() - batch.y).square().mean()}
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 1))
+
+
+CONFIG = LoopConfig(
+    steps=60, budget_minutes=10, batch_size=4, warmup_steps=5, validate_every=20, workers=0, bfloat16=False
+)
+
+
+def validation() -> list[Pair]:
+    items = [Lines()[90_000 + i] for i in range(32)]
+    return [Pair(torch.stack([item.x for item in items]), torch.stack([item.y for item in items]))]
+
+
+def run(folder: Path, config: LoopConfig = CONFIG, data: Dataset[Pair] | None = None) -> nn.Module:
+    folder.mkdir(exist_ok=True)
+    return fit(make_network(), squared_error, data or Lines(), validation(), config, folder)
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in one.state_dict().items())
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", data=Stopping(at=4 * 47))  # after the checkpoint of step 40
+    resumed = run(tmp_path / "killed")
+    assert same_weights(whole, resumed)
+    assert (tmp_path / "killed" / loop.CURVES).read_text().count("\n") == 4  # a header, steps 20, 40, 60
+
+
+def test_it_learns_and_keeps_the_best_average(tmp_path: Path) -> None:
+    config = LoopConfig(
+        steps=400,
+        batch_size=16,
+        learning_rate=0.02,
+        warmup_steps=5,
+        validate_every=100,
+        workers=0,
+        bfloat16=False,
+    )
+    network = run(tmp_path / "run", config).eval()
+    error = float(squared_error(network, validation()[0])["error"])
+    assert error < 0.5  # the variance of y is 10
+    lines = (tmp_path / "run" / loop.CURVES).read_text().splitlines()
+    column = lines[0].split(",").index("val_error")
+    assert error == pytest.approx(min(float(line.split(",")[column]) for line in lines[1:]), rel=1e-4)
+
+
+def test_the_budget_ends_it(tmp_path: Path) -> None:
+    run(tmp_path / "run", LoopConfig(steps=10**6, budget_minutes=0.01, workers=0, bfloat16=False))
+    content = load_weights(tmp_path / "run" / loop.CHECKPOINT)
+    assert 0 < content["step"] < 10**6
+
+
+def test_it_stops_early_when_validation_grows_no_better(tmp_path: Path) -> None:
+    config = LoopConfig(
+        steps=1000, learning_rate=0.0, validate_every=10, patience=2, workers=0, ema_decay=0.0
+    )
+    run(tmp_path / "run", config)
+    assert load_weights(tmp_path / "run" / loop.CHECKPOINT)["step"] < 1000
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    with pytest.raises(InputError, match="checkpoint of the network that is trained"):
+        fit(nn.Conv2d(2, 1, 1), squared_error, Lines(), [], CONFIG, tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    path = tmp_path / "run" / loop.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="a whole file of weights"):
+        run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "poly"])
+def test_the_learning_rate_rises_and_falls_to_zero(schedule: str) -> None:
+    config = LoopConfig(
+        schedule="cosine" if schedule == "cosine" else "poly", warmup_steps=10, learning_rate=1.0
+    )
+    assert learning_rate(0, 0.0, config) == pytest.approx(0.1)
+    assert learning_rate(10, 0.0, config) == 1.0
+    rates = [learning_rate(100, p / 10, config) for p in range(11)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0)
