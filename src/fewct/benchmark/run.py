@@ -27,8 +27,9 @@ from fewct.outputs import make_folder, numbered
 from fewct.threads import thread_count
 
 KEPT_FOLDER = ".fewct_resume"
-PRELOADED = [measure.__module__, "fewct.cli"]
-"""Modules that workers have from their start: their work, and what the command line's main module imports."""
+PRELOADED = [measure.__module__, "fewct.cli", "fewct.hierarchy", "skimage.filters.rank", "onnxruntime"]
+"""Modules that workers have from their start, loaded once while the data are read: their work, what the
+command line's main module imports, and the methods' libraries, so that memory has the same base for all."""
 
 Progress = Callable[[str, int, int], None]
 Keys = Mapping[tuple[str, PreparedCase], str]
