@@ -70,7 +70,7 @@ def segment_volume(
     """Delineate every structure on a scan, slice by slice, and link them along z.
 
     Memory grows with the number of slices only by the label map. Slices are worked on by several threads
-    (environment variable FEWCT_NUM_THREADS); the result does not depend on how many.
+    (environment variable FEWCT_NUM_THREADS).
 
     Args:
         volume: The scan.

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 class Mosaic:
     """Cut a slice into regions, merge them across weak borders, keep what is structure.
 
-    A boundary map is flooded from its minima (watershed); neighbouring regions merge in the order of the
-    mean boundary between them; the merge tree is cut at a level. Fat, skin and what lies outside the body
-    take no part. Scores tell how far the level may move until a structure merges with a neighbour.
+    Two maps tell where borders and structures are: from a small network, or from image gradients and tissue
+    densities. The border map is flooded from its minima (watershed); neighbouring regions merge in the order
+    of the mean border between them; the merge tree is cut at a level. What is no structure and what lies
+    outside the body take no part. Scores tell how far the level may move until a structure merges with a
+    neighbour.
 
     Raises:
         UsageError: If a setting is out of its range.
