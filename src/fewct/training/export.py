@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 
@@ -60,6 +61,15 @@ def export_onnx(network: nn.Module, channels: int, outputs: Sequence[str], path:
             optimize=True,
             verbose=False,
         )
+        _drop_traces(temporary)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
     return digest
+
+
+def _drop_traces(path: Path) -> None:
+    """Delete the exporter's notes on how it got here: they hold paths of the machine that trained."""
+    model = onnx.load(path)
+    for noted in (model.graph, *model.graph.node, *model.graph.value_info):
+        del noted.metadata_props[:]
+    onnx.save(model, path)
