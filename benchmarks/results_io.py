@@ -9,13 +9,15 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
+from fewct.benchmark.manifest import processor
+
 PACKAGES = ("numpy", "scipy", "scikit-image", "higra")
 
 
 def machine() -> str:
     """Return this machine in words: processor, cores, Python and the packages that do the work."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
 
 
 def save_results(path: Path | str, rows: Sequence[Mapping[str, object]], command: str) -> None:
@@ -34,13 +36,3 @@ def save_results(path: Path | str, rows: Sequence[Mapping[str, object]], command
     writer.writeheader()
     writer.writerows(rows)
     Path(path).write_text(text.getvalue(), encoding="utf-8")
-
-
-def _processor() -> str:
-    """Return the processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -86,7 +86,7 @@ def scan_table(path: Path, header: Header) -> Iterator[Block]:
     """
     first_row = shift = 0
     for text, parsed in _parse_ahead(_read_texts(path, header), len(header.names)):
-        n_rows = _count_lines(text)
+        n_rows = _count_lines(text) if parsed is None else len(parsed[1])
         quoted, ended = b'"' in text, text.endswith(b"\n")
         if parsed is None:
             problems = tuple(islice(find_faults(text, header.names, first_row, shift), MOST_FAULTS))
@@ -128,13 +128,14 @@ def read_table(path: Path) -> LabelTable:
             fix="The file is cut off, or pixels are missing or too many; write it again.",
         )
     numbers = [image_number(name) or 0 for name in header.names]
-    order = np.argsort(numbers)
     labels = np.empty((len(numbers), n_rows), dtype=np.uint8)
     for block in scan_table(path, header):
         for problem in block.problems:
             problem.refuse(path)
         if block.labels is not None:
-            labels[:, block.first_row : block.first_row + len(block.labels)] = block.labels.T[order]
+            labels[:, block.first_row : block.first_row + len(block.labels)] = block.labels.T
+    if numbers != sorted(numbers):
+        labels = labels[np.argsort(numbers)]
     return LabelTable(tuple(sorted(numbers)), labels.reshape(len(numbers), side, side))
 
 
@@ -227,4 +228,4 @@ def _parse_ahead(texts: Iterator[bytes], n_columns: int) -> Iterator[tuple[bytes
 
 def _count_lines(text: bytes) -> int:
     """Return the number of lines, the last of which need not be ended."""
-    return text.count(b"\n") + (not text.endswith(b"\n"))
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))) + (not text.endswith(b"\n"))
