@@ -136,3 +136,10 @@ def test_the_learning_rate_rises_and_falls_to_zero(schedule: str) -> None:
     rates = [learning_rate(100, p / 10, config) for p in range(11)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0)
+
+
+def test_a_line_written_just_before_a_kill_is_written_once(tmp_path):
+    curves = tmp_path / loop.CURVES
+    curves.write_text("step,minutes,loss\n20,0.1,0.5\n40,0.2,0.4\n")
+    loop._write_row({"step": 40, "minutes": 0.3, "loss": 0.4}, curves)
+    assert curves.read_text() == "step,minutes,loss\n20,0.1,0.5\n40,0.3,0.4\n"

@@ -1,7 +1,6 @@
 """One training loop: seeded, resumable to the same weights, within a budget of minutes."""
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fewct.errors import InputError
+from fewct.io.atomic import write_text
 from fewct.training.checkpoints import load_weights, save_weights
 
 Batch: TypeAlias = Any  # whatever the data set's items collate to; the loss function knows
@@ -234,13 +234,10 @@ def _restore(state: _State, path: Path, device: torch.device) -> None:
 
 
 def _write_row(row: dict[str, float], path: Path) -> None:
-    """Add a line to the table of curves."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Add a line to the table of curves, in place of one that a run wrote just before it was killed."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [",".join(row)]
+    earlier = [line for line in lines[1:] if float(line.partition(",")[0]) < row["step"]]
+    write_text("\n".join([lines[0], *earlier, ",".join(map(str, row.values()))]) + "\n", path)
 
 
 def _batches(training: Dataset[Any], config: LoopConfig, first_step: int) -> Iterator[Batch]:
