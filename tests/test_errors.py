@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewct.errors import InputError, as_labels, check_image, check_labels, check_same_shape
+from fewct.errors import InputError, as_labels, as_slice_labels, check_image, check_labels, check_same_shape
 
 
 def test_message_has_four_parts() -> None:
@@ -54,3 +54,9 @@ def test_shapes_are_compared() -> None:
         InputError, match=r"a and b: expected arrays of the same shape, found \(2, 2\) and \(2, 3\)"
     ):
         check_same_shape(np.zeros((2, 2)), np.zeros((2, 3)), ("a", "b"))
+
+
+def test_label_map_of_a_slice_has_two_dimensions() -> None:
+    assert as_slice_labels(np.eye(2, dtype=np.uint8)).dtype == np.int32
+    with pytest.raises(InputError, match=r"truth: expected a label map \(rows, columns\), found shape"):
+        as_slice_labels(np.zeros((1, 2, 2), int), "truth")

@@ -159,3 +159,27 @@ def as_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
             fix="Number the structures from 1 upwards.",
         )
     return labels.astype(np.int32)
+
+
+def as_slice_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
+    """Return the checked label map of one slice as int32.
+
+    Args:
+        labels: Label map of any integer type, (rows, columns).
+        name: How an error calls it.
+
+    Returns:
+        As `as_labels`.
+
+    Raises:
+        InputError: If it is no label map, or has slices.
+    """
+    checked = as_labels(labels, name)
+    if checked.ndim != 2:
+        raise InputError(
+            name,
+            expected="a label map (rows, columns)",
+            found=f"shape {checked.shape}",
+            fix="Pass one slice at a time.",
+        )
+    return checked

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import InputError, UsageError, as_labels
+from fewct.errors import InputError, UsageError, as_slice_labels
 from fewct.types import Boxes, Labels, Mask, MaskProposals
 
 _UNITS: dict[str, Literal["px", "mm2", "%"]] = {"px": "px", "mm2": "mm2", "%": "%"}
@@ -149,14 +149,7 @@ def proposals_from_labels(labels: NDArray[Any], scores: ArrayLike | None = None)
     Raises:
         InputError: If `labels` is no label map of a slice, or the scores are not one a structure.
     """
-    labels = as_labels(labels)
-    if labels.ndim != 2:
-        raise InputError(
-            "labels",
-            expected="(rows, columns)",
-            found=f"shape {labels.shape}",
-            fix="Pass one slice at a time.",
-        )
+    labels = as_slice_labels(labels)
     ids, boxes = boxes_from_labels(labels)
     crops = tuple(
         labels[y0:y1, x0:x1] == i for i, (x0, y0, x1, y1) in zip(ids.tolist(), boxes.tolist(), strict=True)

@@ -8,19 +8,17 @@ one mask over everything scores 1: `docs/concepts/paper-scores.md` shows it.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, as_labels, check_same_shape
+from fewct.errors import InputError, as_slice_labels, check_same_shape
 from fewct.evaluation import labels_on_grid
 from fewct.masks import proposals_from_labels
 from fewct.metrics import adjusted_rand_index, contingency, foreground_overlap, mean_defined, rand_index
 from fewct.metrics.contingency import Contingency
 from fewct.types import LabelMap, Mask, MaskProposals
-
-Variant: TypeAlias = Literal["meant", "coded"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def union_as_meant(labels: NDArray[Any]) -> Mask:
         >>> union_as_meant(np.array([[0, 1, 2, 2, 0]]))
         array([[False,  True,  True,  True, False]])
     """
-    return _slice(labels) > 0
+    return as_slice_labels(labels) > 0
 
 
 def union_as_coded(labels: NDArray[Any]) -> Mask:
@@ -102,7 +100,7 @@ def union_as_coded(labels: NDArray[Any]) -> Mask:
         >>> union_as_coded(np.array([[0], [1], [1], [2], [2], [0]])).ravel()
         array([False,  True,  True, False, False,  True])
     """
-    flat = _slice(labels).ravel(order="F")
+    flat = as_slice_labels(labels).ravel(order="F")
     runs_before = np.cumsum(np.diff(flat, prepend=0) != 0)
     mask: Mask = (runs_before % 2 == 1).reshape(labels.shape, order="F")
     return mask
@@ -186,19 +184,6 @@ def score_as_paper(truth: LabelMap, prediction: LabelMap | Sequence[MaskProposal
     return paper_scores(
         list(stack), [proposals_from_labels(labels) for labels in predicted.reshape(stack.shape)]
     )
-
-
-def _slice(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Return the label map of one slice, checked."""
-    checked = as_labels(labels)
-    if checked.ndim != 2:
-        raise InputError(
-            "labels",
-            expected="a label map (rows, columns)",
-            found=f"shape {checked.shape}",
-            fix="Pass one slice at a time.",
-        )
-    return checked
 
 
 def _scores(table: Contingency) -> MaskScores:

@@ -20,7 +20,6 @@ from fewct.errors import InputError, check_image
 Image: TypeAlias = Float32[NDArray[np.float32], "rows columns"]
 Mask: TypeAlias = Bool[NDArray[np.bool_], "rows columns"]
 Labels: TypeAlias = Int32[NDArray[np.int32], "rows columns"]
-Labels3D: TypeAlias = Int32[NDArray[np.int32], "slices rows columns"]
 AnyLabels: TypeAlias = Int32[NDArray[np.int32], "*grid"]
 Boxes: TypeAlias = Int64[NDArray[np.int64], "n 4"]
 Affine: TypeAlias = Float64[NDArray[np.float64], "4 4"]
