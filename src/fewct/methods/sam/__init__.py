@@ -1,0 +1,1 @@
+"""Segment Anything (https://arxiv.org/abs/2304.02643) and its kin: networks, checkpoints, prompts."""

@@ -1,0 +1,160 @@
+"""SAM checkpoints: which network a file is for, told from the shapes in it, and the network with its weights.
+
+Reads the official `.pth` files of SAM, MedSAM (https://doi.org/10.1038/s41467-024-44824-z), MobileSAM and
+LiteMedSAM, and folders of transformers (`facebook/sam-vit-base`, `wanglab/medsam-vit-base`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from fewct.errors import InputError
+from fewct.methods.sam.huggingface import is_from_transformers, official_names
+from fewct.methods.sam.image_encoder import ViTShape, fit_positions
+from fewct.methods.sam.mask_decoder import DecoderShape
+from fewct.methods.sam.network import Sam, SamShape
+from fewct.methods.sam.reading import read_configuration, read_weights
+from fewct.methods.sam.tiny_vit import TinyViTShape
+from fewct.methods.sam.transformer import NARROWING
+
+ENCODER, DECODER, LAYERS = "image_encoder.", "mask_decoder.", "mask_decoder.transformer.layers"
+
+OFFICIAL_SHA256: Mapping[str, str] = MappingProxyType(
+    {
+        "sam_vit_b_01ec64.pth": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        "sam_vit_l_0b3195.pth": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        "sam_vit_h_4b8939.pth": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        "mobile_sam.pt": "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        "lite_medsam.pth": "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+    }
+)
+"""Hashes of official files, as several public projects that load them record."""
+
+
+def load_sam(path: Path, input_px: int | None = None) -> Sam:
+    """Return the network of a checkpoint, ready for use.
+
+    Args:
+        path: An official file, or a folder of transformers.
+        input_px: Side of the images that it is to take: 256, 512 or 1024; None for what it was made for.
+
+    Returns:
+        The network, not in training.
+
+    Raises:
+        InputError: If the file is absent, damaged, wants to run code, or fits no network that fewct knows.
+        UsageError: If the image encoder's stride does not divide `input_px`.
+        MissingExtraError: If it is a file of safetensors, and that package is not installed.
+    """
+    weights = read_weights(path)
+    heads = DecoderShape.heads
+    if path.is_dir():
+        heads = read_configuration(path).get("mask_decoder_config", {}).get("num_attention_heads", heads)
+    if is_from_transformers(weights):
+        weights = official_names(weights, path)
+    shape = shape_of(weights, path, heads)
+    with torch.device("meta"):
+        network = Sam(shape, input_px)
+    if isinstance(shape.encoder, ViTShape):
+        encoder = {n.removeprefix(ENCODER): t for n, t in weights.items() if n.startswith(ENCODER)}
+        fitted = fit_positions(encoder, shape.encoder, network.input_px)
+        weights |= {ENCODER + name: tensor for name, tensor in fitted.items()}
+    try:
+        network.load_state_dict(weights, strict=True, assign=True)
+    except RuntimeError as error:
+        raise _fits_nothing(path, weights, str(error).splitlines()[1].strip()) from error
+    return network.eval()
+
+
+def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShape.heads) -> SamShape:
+    """Tell from the shapes of weights which network they are for.
+
+    Args:
+        weights: Tensors by official name.
+        path: How an error calls them.
+        heads: Attention heads of the mask decoder, which no shape tells.
+
+    Raises:
+        InputError: If they are for none that fewct knows; the message lists what they are.
+    """
+    try:
+        encoder = _vit(weights) if ENCODER + "pos_embed" in weights else _tiny_vit(weights)
+        tokens = weights[DECODER + "mask_tokens.weight"]
+        head = DECODER + "iou_prediction_head.layers"
+        decoder = DecoderShape(
+            width=tokens.shape[1],
+            heads=heads,
+            hidden=len(weights[f"{LAYERS}.0.mlp.lin1.weight"]),
+            depth=_count(weights, LAYERS),
+            masks=len(tokens),
+            score_hidden=len(weights[f"{head}.0.weight"]),
+            score_depth=_count(weights, head),
+        )
+        mask_channels = len(weights["prompt_encoder.mask_downscaling.3.weight"])
+    except KeyError as error:
+        raise _fits_nothing(path, weights, f"no {error.args[0]}") from error
+    except (IndexError, TypeError, ZeroDivisionError) as error:  # of tensors with too few dimensions
+        raise _fits_nothing(path, weights, str(error)) from error
+    if heads < 1 or decoder.width % (NARROWING * heads):
+        raise _fits_nothing(path, weights, f"{heads} attention heads for {decoder.width} channels")
+    return SamShape(encoder, decoder, mask_channels)
+
+
+def _vit(weights: Mapping[str, Tensor]) -> ViTShape:
+    positions = weights[ENCODER + "pos_embed"]
+    side, width = positions.shape[1], positions.shape[3]
+    tables = [
+        weights[f"{ENCODER}blocks.{i}.attn.rel_pos_h"] for i in range(_count(weights, ENCODER + "blocks"))
+    ]
+    windows = tuple((len(table) + 1) // 2 for table in tables)
+    return ViTShape(
+        width=width,
+        heads=width // tables[0].shape[1],
+        windows=tuple(0 if window == side else window for window in windows),
+        hidden=len(weights[ENCODER + "blocks.0.mlp.lin1.weight"]),
+        outputs=len(weights[ENCODER + "neck.0.weight"]),
+        patch_px=weights[ENCODER + "patch_embed.proj.weight"].shape[-1],
+        grid=side,
+    )
+
+
+def _tiny_vit(weights: Mapping[str, Tensor]) -> TinyViTShape:
+    stem = weights[ENCODER + "patch_embed.seq.0.c.weight"]
+    stages = [f"{ENCODER}layers.{i}" for i in range(_count(weights, ENCODER + "layers"))]
+    first = len(weights[f"{stages[0]}.blocks.0.conv3.c.weight"])
+    biases = [weights[f"{stage}.blocks.0.attn.attention_biases"] for stage in stages[1:]]
+    merged = [len(weights[f"{stage}.downsample.conv3.c.weight"]) for stage in stages[:-1]]
+    head = weights.get(ENCODER + "head.weight")
+    return TinyViTShape(
+        widths=(first, *merged),
+        depths=tuple(_count(weights, f"{stage}.blocks") for stage in stages),
+        heads=(TinyViTShape.heads[0], *(len(bias) for bias in biases)),
+        windows=(TinyViTShape.windows[0], *(round(bias.shape[1] ** 0.5) for bias in biases)),
+        stem_stride=(stem.shape[-1] + 1) // 2,
+        classes=0 if head is None else len(head),
+        outputs=len(weights[ENCODER + "neck.0.weight"]),
+    )
+
+
+def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
+    """Return how many numbered parts there are: `prefix.0`, `prefix.1`, and so on."""
+    numbers = (re.match(re.escape(prefix) + r"\.(\d+)\.", name) for name in weights)
+    return max((int(found[1]) + 1 for found in numbers if found), default=0)
+
+
+def _fits_nothing(path: Path, weights: Mapping[str, Tensor], reason: str) -> InputError:
+    parts = Counter(name.split(".")[0] for name in weights)
+    listed = ", ".join(f"{part} ({count})" for part, count in parts.most_common(6))
+    example, tensor = next(iter(weights.items()))
+    first = f"the first {example} {tuple(tensor.shape)}"
+    return InputError(
+        path,
+        expected="the weights of SAM, MedSAM, MobileSAM or LiteMedSAM",
+        found=f"{len(weights)} tensors in {listed}, {first}; {reason}",
+        fix="Use an official checkpoint, or one trained from it with all of its parts.",
+    )
