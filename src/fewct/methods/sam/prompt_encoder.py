@@ -5,10 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fewct.methods.sam.backend import BOTTOM_RIGHT, NO_POINT
 from fewct.methods.sam.layers import LayerNorm2d
-
-NO_POINT, OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
-"""Labels of points: padding, not the structure, the structure, and the corners of a box."""
 
 
 class FourierPositions(nn.Module):

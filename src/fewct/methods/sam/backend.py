@@ -1,0 +1,81 @@
+"""What runs the networks of SAM: a protocol that torch and ONNX Runtime can both fulfil, in NumPy arrays."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+
+Intensities: TypeAlias = Literal["sam", "medsam"]
+"""How 8-bit grey becomes the network's input: by the means of photographs, or from 0 to 1 of the slice."""
+
+NO_POINT, OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
+"""Labels of points: padding, not the structure, the structure, and the corners of a box."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Masks that a network drew for some prompts.
+
+    Args:
+        predicted_iou: float32 (prompts, masks): how well each would overlap with the structure.
+        chosen: int64 (n, 2): prompt and mask of those that were wanted, in their order.
+        logits: float32 (n, mask_px, mask_px): these masks; above 0 inside the structure.
+    """
+
+    predicted_iou: Float32[NDArray[np.float32], "prompts masks"]
+    chosen: Int64[NDArray[np.int64], "n 2"]
+    logits: Float32[NDArray[np.float32], "n side side"]
+
+
+class Backend(Protocol):
+    """The networks of a checkpoint, ready for images and prompts."""
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square images that the image encoder takes."""
+        ...
+
+    @property
+    def mask_px(self) -> int:
+        """Side of the masks that the mask decoder gives; they lie over the whole input."""
+        ...
+
+    @property
+    def intensities(self) -> Intensities:
+        """How the network was trained to see grey."""
+        ...
+
+    def embed(
+        self, pixels: Float32[NDArray[np.float32], "3 side side"]
+    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        """Return the embedding of an image of `input_px`, normalised."""
+        ...
+
+    def prepare(
+        self,
+        embedding: Float32[NDArray[np.float32], "channels rows columns"],
+        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+    ) -> Any:
+        """Return what all prompts on an image share, for `decode`; a first guess is logits of `mask_px`."""
+        ...
+
+    def decode(
+        self,
+        prepared: Any,
+        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
+        labels: Int64[NDArray[np.int64], "prompts points"],
+        multimask: bool,
+        above: float = -np.inf,
+    ) -> Drawn:
+        """Return the masks of prompts.
+
+        Args:
+            prepared: What `prepare` gave.
+            points_xy: x, y in pixels of the input.
+            labels: `NO_POINT`, `OUTSIDE`, `INSIDE`, `TOP_LEFT` or `BOTTOM_RIGHT`.
+            multimask: Whether to give the masks to choose from, or the one for prompts that leave no doubt.
+            above: Only masks with a higher predicted IoU are drawn.
+        """
+        ...

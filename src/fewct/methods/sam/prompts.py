@@ -1,0 +1,187 @@
+"""Prompts of people, checked: points, boxes and a first guess on one slice."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import ArrayLike, NDArray
+
+from fewct.errors import InputError, UsageError
+from fewct.methods.sam.backend import BOTTOM_RIGHT, NO_POINT, TOP_LEFT
+from fewct.methods.sam.inputs import Frame, linear_resampling
+
+SURE = 6.9  # logit of a probability of 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class PointPrompts:
+    """Prompts as the prompt encoder takes them: boxes are two points, their corners.
+
+    Args:
+        points_xy: float64 (prompts, points, 2): x, y in pixels of the slice.
+        labels: int64 (prompts, points), as in `backend`.
+    """
+
+    points_xy: Float64[NDArray[np.float64], "prompts points 2"]
+    labels: Int64[NDArray[np.int64], "prompts points"]
+
+
+def point_prompts(
+    points: ArrayLike | None, labels: ArrayLike | None, boxes: ArrayLike | None, shape: tuple[int, int]
+) -> PointPrompts:
+    """Return checked prompts: all points belong to one prompt, each box is one.
+
+    Args:
+        points: (n, 2): x, y in pixels; None for none.
+        labels: (n,): 1 inside the structure, 0 outside.
+        boxes: (m, 4) or (4,): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel; None for none.
+            Points go with one box at most.
+        shape: (rows, columns) of the slice.
+
+    Raises:
+        InputError: If they are empty, not finite, out of the slice, or a box has no area.
+        UsageError: If points come without labels or with several boxes.
+    """
+    if points is None and labels is not None:
+        raise UsageError("labels", expected="points that they belong to", found="none", fix="Add points.")
+    parts = []
+    if points is not None:
+        xy, kinds = _checked_points(points, shape), _checked_labels(labels, points)
+        parts.append((xy[None], kinds[None]))
+    if boxes is not None:
+        corners = _checked_boxes(boxes, shape).reshape(-1, 2, 2)
+        kinds = np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT], dtype=np.int64), (len(corners), 1))
+        if points is not None and len(corners) > 1:
+            raise UsageError(
+                "points and boxes",
+                expected="one box with points",
+                found=f"{len(corners)} boxes",
+                fix="Ask for each structure by itself, or pass boxes alone.",
+            )
+        parts.append((corners, kinds))
+    elif points is not None:  # as the networks were trained: points without a box end with one of no place
+        parts.append((np.zeros((1, 1, 2)), np.full((1, 1), NO_POINT)))
+    if not parts:
+        return PointPrompts(np.zeros((1, 0, 2)), np.zeros((1, 0), dtype=np.int64))
+    return PointPrompts(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
+
+
+def first_guess(mask: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
+    """Return a checked first guess as logits of the network's size.
+
+    Args:
+        mask: bool (rows, columns) of the slice, or logits (mask_px, mask_px) of an earlier prediction.
+        frame: How the slice lies in the network's input.
+
+    Returns:
+        float32 (mask_px, mask_px).
+
+    Raises:
+        InputError: If it has another shape or type, or values that are not finite.
+    """
+    side = (frame.mask_px, frame.mask_px)
+    if mask.dtype == np.bool_ and mask.shape == frame.shape:
+        inside = frame.input_px // frame.mask_px
+        first, second = (
+            linear_resampling(inner, size) for inner, size in zip(frame.inner, frame.shape, strict=True)
+        )
+        share = np.zeros((frame.input_px, frame.input_px))
+        share[: frame.inner[0], : frame.inner[1]] = first @ mask.astype(np.float64) @ second.T
+        blocks = share.reshape(frame.mask_px, inside, frame.mask_px, inside).mean(axis=(1, 3))
+        logits: NDArray[np.float32] = (SURE * (2 * blocks - 1)).astype(np.float32)
+        return logits
+    if mask.dtype.kind != "f" or mask.shape != side:
+        raise InputError(
+            "mask",
+            expected=f"bool of the slice's shape {frame.shape}, or logits {side} of an earlier prediction",
+            found=f"shape {mask.shape} of {mask.dtype}",
+            fix="Resize the mask to the slice.",
+        )
+    _check_finite("mask", mask)
+    return mask.astype(np.float32)
+
+
+def _checked_points(points: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    xy = _numbers("points", points)
+    if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) == 0:
+        raise InputError(
+            "points",
+            expected="one or more points, shape (n, 2): x, y in pixels",
+            found=f"shape {xy.shape}",
+            fix="Pass None for no points.",
+        )
+    _check_finite("points", xy)
+    rows, columns = shape
+    outside = ((xy < 0) | (xy >= [columns, rows])).any(axis=1)
+    if outside.any():
+        raise _outside("points", shape, f"x, y = {xy[outside][0].tolist()}")
+    return xy
+
+
+def _checked_labels(labels: ArrayLike | None, points: ArrayLike) -> NDArray[np.int64]:
+    n = len(np.asarray(points))
+    kinds = np.zeros(0) if labels is None else np.asarray(labels)
+    if kinds.shape != (n,) or not np.isin(kinds, (0, 1)).all():
+        raise UsageError(
+            "labels",
+            expected=f"{n} labels, one for each point: 1 inside the structure, 0 outside",
+            found="none" if labels is None else f"{np.array2string(kinds, threshold=8)}",
+            fix="Pass 1 for each point on the structure.",
+        )
+    return kinds.astype(np.int64)
+
+
+def _checked_boxes(boxes: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    xyxy = _numbers("boxes", boxes)
+    xyxy = xyxy[None] if xyxy.ndim == 1 else xyxy
+    if xyxy.ndim != 2 or xyxy.shape[1] != 4 or len(xyxy) == 0:
+        raise InputError(
+            "boxes",
+            expected="one or more boxes, shape (n, 4): x0, y0, x1, y1 in pixels",
+            found=f"shape {np.shape(boxes)}",
+            fix="Pass None for no boxes.",
+        )
+    _check_finite("boxes", xyxy)
+    empty = (xyxy[:, 2:] <= xyxy[:, :2]).any(axis=1)
+    if empty.any():
+        raise InputError(
+            "boxes",
+            expected="x0 < x1 and y0 < y1",
+            found=f"{xyxy[empty][0].tolist()}",
+            fix="Pass x0, y0, x1, y1, not x, y, width, height.",
+        )
+    rows, columns = shape
+    outside = ((xyxy < 0) | (xyxy > [columns, rows, columns, rows])).any(axis=1)
+    if outside.any():
+        raise _outside("boxes", shape, f"{xyxy[outside][0].tolist()}")
+    return xyxy
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "uif":
+        raise InputError(
+            name, expected="numbers, in pixels", found=f"dtype {array.dtype}", fix="Pass coordinates x, y."
+        )
+    return array.astype(np.float64)
+
+
+def _check_finite(name: str, values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise InputError(
+            name,
+            expected="finite numbers",
+            found=f"{np.count_nonzero(~np.isfinite(values))} that are NaN or infinite",
+            fix="Leave out what is not known.",
+        )
+
+
+def _outside(name: str, shape: tuple[int, int], found: str) -> InputError:
+    rows, columns = shape
+    return InputError(
+        name,
+        expected=f"x within 0 .. {columns} and y within 0 .. {rows}, the columns and rows of the slice",
+        found=found,
+        fix="Clip them to the slice, and check that x runs along the columns.",
+    )

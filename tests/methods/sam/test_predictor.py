@@ -1,0 +1,289 @@
+"""The predictor against `segment-anything`, and prompts that are refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from fewct.errors import InputError, UsageError
+from fewct.intensity import to_display
+from fewct.methods.sam.inputs import Frame, linear_resampling, network_input
+from fewct.methods.sam.network import Sam, SamShape
+from fewct.methods.sam.predictor import Predictor
+from fewct.methods.sam.prompts import SURE, first_guess
+from fewct.methods.sam.tiny_vit import LITE_MEDSAM
+from fewct.methods.sam.torch_backend import TorchBackend
+from fewct.types import CTSlice
+from methods.sam.reference import SHAPE, SamPredictor, blobs, official, ours
+
+PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
+ROWS, COLUMNS = 96, 80
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return official(SHAPE, 128)
+
+
+@pytest.fixture(scope="module")
+def ct() -> CTSlice:
+    return CTSlice(blobs(ROWS).astype(np.float32), "grey")
+
+
+@pytest.fixture
+def predictor(network: Any, ct: CTSlice) -> Predictor:
+    found = Predictor(TorchBackend(ours(network)))
+    found.set_image(ct)
+    return found
+
+
+@pytest.fixture
+def reference(network: Any, ct: CTSlice) -> Any:
+    found = SamPredictor(network)
+    found.set_image(np.repeat(to_display(ct)[..., None], 3, axis=2))
+    return found
+
+
+class TestOfficial:
+    @pytest.mark.parametrize("multimask", [True, False])
+    def test_points(self, predictor: Predictor, reference: Any, multimask: bool) -> None:
+        points, labels = np.array([[12.0, 70], [60, 33]]), np.array([1, 0])
+        masks, iou, logits = reference.predict(points, labels, multimask_output=multimask)
+        found = predictor.predict(points, labels, multimask=multimask)
+        assert 0.02 < masks.mean() < 0.98
+        np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
+        np.testing.assert_allclose(found.predicted_iou[0], iou, atol=1e-4)
+        assert (found.masks[0] == masks).mean() > 0.9999
+
+    def test_a_box_with_a_point_and_a_first_guess(self, predictor: Predictor, reference: Any) -> None:
+        points, labels, box = np.array([[40.0, 50]]), np.array([1]), np.array([10.0, 20, 70, 90])
+        first = predictor.predict(boxes=box, multimask=False)
+        guess = first.logits[0, 0]
+        _, iou, logits = reference.predict(points, labels, box, guess[None])
+        found = predictor.predict(points, labels, box, guess)
+        np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
+        np.testing.assert_allclose(found.predicted_iou[0], iou, atol=1e-4)
+        again = predictor.predict(boxes=box, multimask=False)
+        assert np.array_equal(again.logits, first.logits)
+
+    def test_each_box_is_a_prompt(self, predictor: Predictor, reference: Any) -> None:
+        boxes = np.array([[0, 0, COLUMNS, ROWS], [5, 6, 30, 40], [20, 50, 21, 51]])
+        found = predictor.predict(boxes=boxes, multimask=False)
+        assert found.masks.shape == (3, 1, ROWS, COLUMNS)
+        for i, box in enumerate(boxes):
+            _, _, logits = reference.predict(box=box, multimask_output=False)
+            np.testing.assert_allclose(found.logits[i], logits, atol=1e-4)
+
+    def test_a_mask_alone(self, predictor: Predictor, reference: Any) -> None:
+        mask = np.zeros((ROWS, COLUMNS), dtype=bool)
+        mask[20:50, 30:60] = True
+        found = predictor.predict(mask=mask)
+        assert predictor._image is not None
+        guess = first_guess(mask, predictor._image.frame)
+        _, _, logits = reference.predict(mask_input=guess[None])
+        np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (300, 7), (400, 400)])
+    def test_slices_of_any_shape(self, network: Any, shape: tuple[int, int]) -> None:
+        pixels = np.random.default_rng(0).normal(40, 100, shape)
+        predictor = Predictor(TorchBackend(ours(network)))
+        predictor.set_image(CTSlice(pixels, "hu"), window="lung")
+        found = predictor.predict([[0, 0]], [1])
+        assert found.masks.shape == (1, 3, *shape)
+        if min(shape) > 1:
+            reference = SamPredictor(network)
+            shown = to_display(CTSlice(pixels, "hu"), "lung")
+            reference.set_image(np.repeat(shown[..., None], 3, axis=2))
+            masks, _, _ = reference.predict(np.zeros((1, 2)), np.ones(1))
+            assert (found.masks[0] == masks).mean() > 0.999
+
+
+class TestInputs:
+    @pytest.mark.parametrize("shape", [(96, 80), (512, 512), (50, 700)])
+    @pytest.mark.parametrize(("input_px", "mask_px"), [(1024, 256), (256, 64), (256, 256)])
+    def test_masks_come_back_as_torch_brings_them(
+        self, shape: tuple[int, int], input_px: int, mask_px: int
+    ) -> None:
+        logits = torch.randn(1, 1, mask_px, mask_px, generator=torch.Generator().manual_seed(0))
+        frame = Frame(shape, input_px, mask_px)
+        large = functional.interpolate(logits, (input_px, input_px), mode="bilinear")
+        inner = large[..., : frame.inner[0], : frame.inner[1]]
+        expected = functional.interpolate(inner, shape, mode="bilinear")[0, 0].numpy()
+        first, second = frame.upsampling
+        np.testing.assert_allclose(first @ logits[0, 0].numpy() @ second.T, expected, atol=1e-4)
+
+    @PROPERTY
+    @given(st.integers(1, 40), st.integers(1, 40))
+    def test_resampling_is_a_mean(self, new: int, old: int) -> None:
+        matrix = linear_resampling(new, old)
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)
+        assert (matrix >= 0).all()
+        if new == old:
+            assert np.array_equal(matrix, np.eye(old))
+
+    @PROPERTY
+    @given(st.integers(1, 600), st.integers(1, 600))
+    def test_the_longest_side_fills_the_input(self, rows: int, columns: int) -> None:
+        frame = Frame((rows, columns), 256, 64)
+        assert max(frame.inner) == 256
+        assert min(frame.inner) >= 1
+        np.testing.assert_allclose(
+            frame.to_input(np.array([[columns, rows]])), [frame.inner[::-1]], rtol=1e-6
+        )
+
+    def test_medsam_sees_from_darkest_to_brightest(self) -> None:
+        picture = np.full((512, 256), 50, dtype=np.uint8)
+        picture[:256] = 250
+        pixels = network_input(picture, Frame((512, 256), 256, 256), "medsam")
+        assert np.array_equal(pixels[0], pixels[2])
+        assert (pixels[:, :128, :128] == 1).all()
+        assert not pixels[:, 128:].any()
+        assert not pixels[:, :, 128:].any()
+
+    def test_medsam_takes_means_where_pixels_become_fewer(self) -> None:
+        picture = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+        means = picture.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+        pixels = network_input(picture, Frame((64, 64), 32, 32), "medsam")[1]
+        expected = (means - means.min()) / (means.max() - means.min())
+        np.testing.assert_allclose(pixels, expected, atol=0.01)
+
+    @pytest.mark.parametrize("intensities", ["sam", "medsam"])
+    def test_a_constant_picture(self, intensities: Any) -> None:
+        pixels = network_input(np.full((9, 9), 7, dtype=np.uint8), Frame((9, 9), 32, 8), intensities)
+        assert np.isfinite(pixels).all()
+
+    def test_which_network_sees_how(self, network: Any) -> None:
+        with torch.device("meta"):
+            lite = Sam(SamShape(LITE_MEDSAM))
+        assert TorchBackend(lite).intensities == "medsam"
+        assert TorchBackend(ours(network)).intensities == "sam"
+        assert TorchBackend(ours(network), "medsam").intensities == "medsam"
+
+    def test_a_first_guess_becomes_logits(self) -> None:
+        frame = Frame((100, 50), 256, 64)
+        mask = np.zeros((100, 50), dtype=bool)
+        mask[:50] = True
+        logits = first_guess(mask, frame)
+        assert logits.shape == (64, 64)
+        np.testing.assert_allclose(logits[:31, :31], SURE, rtol=1e-5)
+        np.testing.assert_allclose(logits[33:], -SURE, rtol=1e-5)
+        np.testing.assert_allclose(logits[:, 33:], -SURE, rtol=1e-5)
+
+    @PROPERTY
+    @given(st.integers(8, 120), st.integers(8, 120), st.data())
+    def test_a_first_guess_comes_back_as_it_was(self, rows: int, columns: int, data: st.DataObject) -> None:
+        frame = Frame((rows, columns), 128, 128)
+        top, left = data.draw(st.integers(0, rows - 4)), data.draw(st.integers(0, columns - 4))
+        mask = np.zeros((rows, columns), dtype=bool)
+        mask[top : top + 4, left : left + 4] = True
+        first, second = frame.upsampling
+        back = first @ first_guess(mask, frame) @ second.T > 0
+        assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) >= 0.5
+
+
+class TestOnlyGoodMasksAreDrawn:
+    def test_they_are_the_same(self, network: Any) -> None:
+        backend = TorchBackend(ours(network))
+        pixels = np.random.default_rng(0).normal(size=(3, 128, 128)).astype(np.float32)
+        prepared = backend.prepare(backend.embed(pixels), None)
+        xy = np.random.default_rng(1).uniform(0, 128, (70, 2, 2)).astype(np.float32)
+        labels = np.tile(np.array([[1, -1]]), (70, 1))
+        all_ = backend.decode(prepared, xy, labels, True)
+        above = np.median(all_.predicted_iou)
+        half, none = (backend.decode(prepared, xy, labels, True, a) for a in (above, np.inf))
+        np.testing.assert_array_equal(half.predicted_iou, all_.predicted_iou)
+        np.testing.assert_array_equal(half.chosen, np.argwhere(all_.predicted_iou > above))
+        kept = (all_.predicted_iou > above).ravel()
+        np.testing.assert_allclose(half.logits, all_.logits[kept], atol=1e-4)
+        assert none.logits.shape == (0, 32, 32)
+        assert none.chosen.shape == (0, 2)
+
+
+Refusal = tuple[dict[str, Any], type[Exception], str]
+NAN = float("nan")
+REFUSALS: list[Refusal] = [
+    ({}, UsageError, "prompts: expected points, boxes or a mask, found none"),
+    (
+        {"points": [[80, 5]], "labels": [1]},
+        InputError,
+        r"x within 0 \.\. 80 and y within 0 \.\. 96",
+    ),
+    ({"points": [[5, 96]], "labels": [1]}, InputError, r"found x, y = \[5\.0, 96\.0\]"),
+    ({"points": [[-1, 5]], "labels": [1]}, InputError, "Clip them to the slice"),
+    (
+        {"points": [[NAN, 5]], "labels": [1]},
+        InputError,
+        "points: expected finite numbers, found 1",
+    ),
+    ({"points": np.zeros((0, 2)), "labels": []}, InputError, r"one or more points.*found shape \(0, 2\)"),
+    ({"points": [1, 2], "labels": [1]}, InputError, r"one or more points.*found shape \(2,\)"),
+    (
+        {"points": [["a", "b"]], "labels": [1]},
+        InputError,
+        "expected numbers, in pixels, found dtype <U1",
+    ),
+    ({"points": [[1, 2]]}, UsageError, "labels: expected 1 labels, .*found none"),
+    ({"points": [[1, 2]], "labels": [1, 0]}, UsageError, r"labels: expected 1 labels, .*found \[1 0\]"),
+    ({"points": [[1, 2]], "labels": [2]}, UsageError, "1 inside the structure, 0 outside, found"),
+    ({"labels": [1]}, UsageError, "prompts: expected"),
+    ({"labels": [1], "boxes": [1, 2, 3, 4]}, UsageError, "labels: expected points that they belong to"),
+    (
+        {"boxes": [30, 5, 20, 9]},
+        InputError,
+        r"x0 < x1 and y0 < y1, found \[30\.0, 5\.0.*not x, y, w",
+    ),
+    ({"boxes": [[1, 2, 3, 4], [5, 9, 8, 9]]}, InputError, r"y0 < y1, found \[5\.0, 9\.0"),
+    ({"boxes": [0, 0, 81, 9]}, InputError, r"boxes: expected x within 0 \.\. 80"),
+    ({"boxes": [0, NAN, 8, 9]}, InputError, "boxes: expected finite numbers"),
+    ({"boxes": np.zeros((0, 4))}, InputError, r"one or more boxes.*found shape \(0, 4\)"),
+    ({"boxes": [1, 2, 3]}, InputError, r"one or more boxes.*found shape \(3,\)"),
+    (
+        {"points": [[1, 2]], "labels": [1], "boxes": [[1, 2, 3, 4], [1, 2, 5, 6]]},
+        UsageError,
+        "one box with points, found 2 boxes",
+    ),
+    (
+        {"mask": np.zeros((80, 96), dtype=bool)},
+        InputError,
+        r"mask: expected bool of the slice.s shape \(96",
+    ),
+    ({"mask": np.zeros((96, 80))}, InputError, r"or logits \(32, 32\) .* found shape \(96, 80\) of float64"),
+    ({"mask": np.full((32, 32), NAN)}, InputError, "mask: expected finite numbers, found 1024"),
+]
+
+
+@pytest.mark.parametrize(("prompts", "error", "message"), REFUSALS)
+def test_prompts_that_are_refused(
+    predictor: Predictor, prompts: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        predictor.predict(**prompts)
+
+
+def test_no_slice_was_set(network: Any) -> None:
+    with pytest.raises(UsageError, match=r"image: expected a slice, found none\. Call set_image"):
+        Predictor(TorchBackend(ours(network))).predict([[1, 1]], [1])
+
+
+@pytest.mark.parametrize(
+    ("image", "window", "error", "message"),
+    [
+        (CTSlice(np.zeros((4, 4)), "hu"), "teeth", UsageError, "window: expected one of"),
+        (CTSlice(np.zeros((4, 4)), "grey"), "lung", UsageError, "none for a slice of grey values"),
+        (CTSlice(np.full((4, 4), np.inf), "grey"), None, InputError, "infinite values"),
+    ],
+)
+def test_slices_that_are_refused(
+    network: Any, image: CTSlice, window: str | None, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Predictor(TorchBackend(ours(network))).set_image(image, window)
