@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from fewct.methods.sam.backend import Drawn, Intensities
 from fewct.methods.sam.image_encoder import ViTShape
 from fewct.methods.sam.mask_decoder import DecoderShape
 from fewct.methods.sam.network import Sam, SamShape
@@ -53,6 +55,27 @@ def _box_iou(a: list[float], b: list[float]) -> float:
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
     union = sum(areas) - sides[0] * sides[1]
     return sides[0] * sides[1] / union if union else float("nan")
+
+
+def connected_components(mask: NDArray[np.uint8], connectivity: int) -> Any:
+    """Number the regions of a mask, pixel by pixel, as OpenCV gives them: count, labels, statistics."""
+    assert connectivity == 8
+    labels, sizes = np.zeros(mask.shape, dtype=np.int32), [int((mask == 0).sum())]
+    for start in zip(*np.nonzero(mask), strict=True):
+        if labels[start]:
+            continue
+        label, queue = len(sizes), [start]
+        labels[start] = label
+        sizes.append(0)
+        while queue:
+            y, x = queue.pop()
+            sizes[label] += 1
+            for place in product(range(max(y - 1, 0), y + 2), range(max(x - 1, 0), x + 2)):
+                inside = place[0] < mask.shape[0] and place[1] < mask.shape[1]
+                if inside and mask[place] and not labels[place]:
+                    labels[place] = label
+                    queue.append(place)
+    return len(sizes), labels, np.array(sizes)[:, None], None
 
 
 @contextmanager
@@ -114,10 +137,18 @@ def official(shape: SamShape = SHAPE, input_px: int = 128) -> Any:
 
 
 def randomise(network: nn.Module) -> None:
-    """Draw all weights anew, also those that begin as zeros or ones."""
-    for parameter in network.parameters():
-        fan = parameter[0].numel() if parameter.ndim > 1 else 1
-        nn.init.normal_(parameter, 0.3 if parameter.ndim == 1 else 0.0, 0.5 if fan == 1 else 1.2 * fan**-0.5)
+    """Draw all weights anew, also those that begin as zeros or ones, so that masks depend on the prompts."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, 1.0 if name.endswith("weight") else 0.0, 0.2)
+        else:
+            fan = parameter[0].numel()
+            gain = 2.0 if "q_proj" in name or "k_proj" in name else 1.2
+            nn.init.normal_(parameter, 0.0, 0.5 if len(parameter) == 1 else gain * fan**-0.5)
+        if "hypernetworks" in name and "layers.2" in name:  # what is drawn with is above 0 on the whole
+            nn.init.normal_(parameter, -0.1 if parameter.ndim == 2 else -0.2, 0.2)
+        if "iou_prediction_head" in name and "layers.2" in name:  # from 0 to 1 on the whole
+            nn.init.normal_(parameter, 0.5 if parameter.ndim == 1 else 0.0, 0.08)
 
 
 def ours(network: Any, shape: SamShape = SHAPE, input_px: int = 128) -> Sam:
@@ -132,3 +163,55 @@ def blobs(side: int = 96, seed: int = 0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 255, (9, 8), dtype=np.uint8))
     return np.asarray(small.resize((side - 16, side), Image.Resampling.BICUBIC))
+
+
+def drops(points_xy: NDArray[np.float32], side: int, input_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return three round masks for each point, wider and wider, sharp or blurred, and how good they are.
+
+    Args:
+        points_xy: (n, 2): x, y in pixels of the input.
+        side: Of the masks.
+        input_px: Of the input.
+
+    Returns:
+        Logits float32 (n, 3, side, side) and predicted IoU float32 (n, 3).
+    """
+    x, y = points_xy.astype(np.float64).T
+    kind = np.sin(0.37 * x + 0.11 * y)[:, None] + np.array([0.0, 0.9, 2.1])
+    radius = input_px * (0.07 + 0.03 * np.sin(5 * kind)) * np.array([0.6, 1.0, 2.2])
+    softness = input_px * (0.001 + 0.01 * np.cos(3 * kind) ** 2)
+    centres = (np.arange(side) + 0.5) * input_px / side
+    distance = np.hypot(centres - x[:, None, None], centres[:, None] - y[:, None, None])
+    logits = (radius[..., None, None] - distance[:, None]) / softness[..., None, None]
+    return logits.astype(np.float32), (0.75 + 0.25 * np.cos(7 * kind)).astype(np.float32)
+
+
+class DropPredictor(SamPredictor):
+    """An official predictor whose masks are drops."""
+
+    def predict_torch(self, point_coords: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor]:
+        side = 4 * self.features.shape[-1]
+        logits, iou = drops(point_coords[:, 0].numpy(), side, self.model.image_encoder.img_size)
+        masks = self.model.postprocess_masks(torch.from_numpy(logits), self.input_size, self.original_size)
+        return masks, torch.from_numpy(iou), torch.from_numpy(logits)
+
+
+class DropBackend:
+    """A backend whose masks are drops; counts the prompts put to it."""
+
+    input_px, mask_px = 128, 32
+    intensities: Intensities = "sam"
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def embed(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return pixels[:, :1, :1]
+
+    def prepare(self, *_: Any) -> None:
+        return None
+
+    def decode(self, _: Any, points_xy: NDArray[np.float32], __: Any, ___: bool, above: float) -> Drawn:
+        self.count += len(points_xy)
+        logits, iou = drops(points_xy[:, 0], self.mask_px, self.input_px)
+        return Drawn(iou, np.argwhere(iou > above), logits[iou > above])

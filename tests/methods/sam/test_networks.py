@@ -111,7 +111,7 @@ class TestOfficial:
         xy, labels, guess = (
             drawn(9, 2, 3, 1, 2),
             torch.ones(2, 3, 1, dtype=torch.int64),
-            drawn(10, 2, 1, 32, 32),
+            drawn(10, 2, 1, 32, 32) / 16 - 4,
         )
         together = network(pixels, xy, labels, guess)
         for i in range(2):
