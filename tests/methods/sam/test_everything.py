@@ -83,7 +83,7 @@ def of_the_reference(network: Any, ct: CTSlice, chosen: EverythingSettings, **mo
     """Return the masks of the official generator, from drops if `more` tells so."""
     names = set(SamAutomaticMaskGenerator.__init__.__annotations__) & set(EverythingSettings.__annotations__)
     predictor = more.pop("predictor", SamPredictor)
-    generator = SamAutomaticMaskGenerator(network, **{n: getattr(chosen, n) for n in names}, **more)
+    generator = SamAutomaticMaskGenerator(network, **({n: getattr(chosen, n) for n in names} | more))
     generator.predictor = predictor(network)
     return generator.generate(np.repeat(to_display(ct)[..., None], 3, axis=2))
 
@@ -136,9 +136,16 @@ class TestExact:
 
     def test_points_of_ones_own(self, network: Any, ct: CTSlice) -> None:
         grids = [np.random.default_rng(0).uniform(0, 1, (50, 2))]
-        chosen = replace(EXACT, points_per_side=None)
-        expected = of_the_reference(network, ct, chosen, point_grids=grids, predictor=DropPredictor)
-        assert_same(find_everything(DropBackend(), ct, chosen, point_grids=grids), expected)
+        more = {"point_grids": grids, "points_per_side": None, "predictor": DropPredictor}
+        expected = of_the_reference(network, ct, EXACT, **more)
+        assert_same(find_everything(DropBackend(), ct, EXACT, point_grids=grids), expected)
+
+    def test_points_of_ones_own_in_fast_mode(self, phantom: CTSlice) -> None:
+        grids = [np.random.default_rng(0).uniform(0, 1, (50, 2))]
+        found = find_everything(DropBackend(), phantom, FAST, point_grids=grids)
+        assert len(found) > 3
+        points = {tuple(xy) for xy in (128 * grids[0]).tolist()}
+        assert {tuple(xy) for xy in found.points_xy.tolist()} <= points
 
     def test_defaults_are_those_of_the_reference(self, network: Any) -> None:
         generator = SamAutomaticMaskGenerator(network)
@@ -146,7 +153,7 @@ class TestExact:
         names = set(vars(generator)) & set(EverythingSettings.__annotations__)
         assert len(names) >= 10
         assert {n: getattr(generator, n) for n in names} == {n: getattr(defaults, n) for n in names}
-        assert len(generator.point_grids[0]) == 32**2 == (defaults.points_per_side or 0) ** 2
+        assert len(generator.point_grids[0]) == defaults.points_per_side**2
 
     @pytest.mark.parametrize("chosen", [RANDOM, replace(RANDOM, mode="fast")])
     def test_the_same_twice(self, backend: TorchBackend, ct: CTSlice, chosen: EverythingSettings) -> None:
@@ -268,7 +275,7 @@ class TestShapes:
 class TestGrids:
     def test_levels_hold_each_point_once(self) -> None:
         for n in range(1, 12):
-            assert np.array_equal(np.sum(coarse_to_fine(n), axis=0), np.ones(n * n))
+            assert sorted(np.concatenate(coarse_to_fine(n * n))) == list(range(n * n))
 
     def test_layers(self) -> None:
         assert [len(grid) for grid in layer_grids(8, 2, 2)] == [64, 16, 4]
@@ -411,20 +418,17 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "grids", "message"),
+    ("grids", "message"),
     [
-        (None, None, "expected one of the two, found none"),
-        (4, [point_grid(2)], "expected one of the two, found both"),
-        (None, [point_grid(2), point_grid(1)], r"point_grids: expected 1 arrays \(n, 2\).*found 2 of shapes"),
-        (None, [np.array([[5.0, 5.0]])], r"of x, y in \[0, 1\)"),
-        (None, [np.zeros(2)], r"found 1 of shapes \[\(2,\)\]"),
+        ([point_grid(2), point_grid(1)], r"point_grids: expected 1 arrays \(n, 2\).*found 2 of shapes"),
+        ([np.array([[5.0, 5.0]])], r"of x, y in \[0, 1\)"),
+        ([], "found 0 of shapes"),
+        ([np.zeros(2)], r"found 1 of shapes \[\(2,\)\]"),
     ],
 )
-def test_grids_that_are_refused(
-    backend: TorchBackend, ct: CTSlice, n: int | None, grids: Any, message: str
-) -> None:
+def test_grids_that_are_refused(ct: CTSlice, grids: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        find_everything(backend, ct, replace(EXACT, points_per_side=n), point_grids=grids)
+        find_everything(DropBackend(), ct, EXACT, point_grids=grids)
 
 
 def test_a_limit_in_square_millimetres_needs_spacing(backend: TorchBackend, ct: CTSlice) -> None:

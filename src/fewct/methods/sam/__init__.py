@@ -1,1 +1,5 @@
-"""Segment Anything (https://arxiv.org/abs/2304.02643) and its kin: networks, checkpoints, prompts."""
+"""Segment Anything (https://arxiv.org/abs/2304.02643) and its kin: checkpoints, prompts, everything."""
+
+from fewct.methods.sam.method import Everything
+
+__all__ = ["Everything"]

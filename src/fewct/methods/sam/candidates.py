@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fewct.masks import boxes_from_masks
 from fewct.merging import containment_matrix, iou_matrix
 from fewct.methods.sam.inputs import Frame
+from fewct.methods.sam.settings import Suppression
 from fewct.types import Boxes, Mask, MaskProposals
 
-Suppression: TypeAlias = Literal["box", "mask"]
 EDGE_PX = 20  # a mask that comes this close to the edge of a crop was cut by it
 
 

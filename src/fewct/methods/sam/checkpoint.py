@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from fewct.errors import InputError
+from fewct.methods.sam.folders import read_configuration
 from fewct.methods.sam.huggingface import is_from_transformers, official_names
 from fewct.methods.sam.image_encoder import ViTShape, fit_positions
 from fewct.methods.sam.mask_decoder import DecoderShape
 from fewct.methods.sam.network import Sam, SamShape
-from fewct.methods.sam.reading import read_configuration, read_weights
+from fewct.methods.sam.reading import read_weights
 from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import NARROWING
 

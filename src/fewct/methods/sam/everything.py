@@ -45,15 +45,15 @@ def find_everything(
         image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
         settings: How to look for masks.
         window: Name of a preset in `fewct.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
-        point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2) in [0, 1];
-            only with `points_per_side` None.
+        point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2): x, y in
+            [0, 1), in place of the grids of `points_per_side`.
 
     Returns:
         Masks, best first. Nothing in `fast` mode where no body is found.
 
     Raises:
-        UsageError: If both or none of `points_per_side` and `point_grids` are given, there is no such window,
-            or an area limit is in mm2 and the slice has no spacing.
+        UsageError: If the grids are not one for the slice and each layer, or out of [0, 1); there is no such
+            window; or an area limit is in mm2 and the slice has no spacing.
         InputError: If a grey slice holds infinities.
     """
     grids = _grids(settings, point_grids)
@@ -68,7 +68,9 @@ def find_everything(
             parts.append(_exact(crop, grids[layer]))
         elif body[y0:y1, x0:x1].any():
             crop = Crop(backend, picture[y0:y1, x0:x1], box, image, settings)
-            parts.append(_fast(crop, grids[layer], body))
+            n_points = len(grids[layer])
+            levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
+            parts.append(_fast(crop, grids[layer], levels, body))
     found = joined(parts, image.shape)
     if len(parts) > 1:
         areas = (found.crop_boxes_xyxy[:, 2:] - found.crop_boxes_xyxy[:, :2]).prod(axis=1)
@@ -114,6 +116,7 @@ class Crop:
 
     def limited(self, found: Found) -> Found:
         """Return the masks within the limits of area and body; regions that are too large go before that."""
+        found = found.keep(found.proposals.areas > 0)
         proposals = found.proposals
         if self.settings.max_mask_region_area:
             proposals = _trimmed(proposals, self.settings.max_mask_region_area)
@@ -162,19 +165,15 @@ def _judged(crop: Crop, points: Points) -> Found:
     return crop.limited(found.keep(~cut_by_crop(found.boxes_xyxy, crop.box, shape)))
 
 
-def _fast(crop: Crop, grid: Points, body: Mask) -> Found:
+def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask) -> Found:
     """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
     settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
     points = grid * crop.frame.shape[::-1]
     columns, rows = points.astype(np.int64).T
     wanted = body[y0:y1, x0:x1][rows, columns]
-    n = settings.points_per_side
-    levels = [np.ones(len(points), dtype=np.bool_)]
-    if n is not None:
-        levels = coarse_to_fine(round(len(points) ** 0.5))
     sketches = Sketches(crop.frame, crop.box, crop.image, body, settings)
     for level in levels:
-        queue = np.flatnonzero(level & wanted)
+        queue = level[wanted[level]]
         while len(queue := queue[~sketches.covers(points[queue])]):
             now, queue = queue[: settings.points_per_batch], queue[settings.points_per_batch :]
             sketches.add(crop.ask(points[now]), points[now])
@@ -231,17 +230,10 @@ def _trimmed(proposals: MaskProposals, area_px: int) -> MaskProposals:
 
 
 def _grids(settings: EverythingSettings, point_grids: Sequence[Points] | None) -> list[Points]:
-    n, layers = settings.points_per_side, settings.crop_n_layers
-    if (n is None) == (point_grids is None):
-        raise UsageError(
-            "points_per_side and point_grids",
-            expected="one of the two",
-            found="none" if n is None else "both",
-            fix="Give points_per_side, or None and the grids.",
-        )
-    if n is not None:
-        return layer_grids(n, layers, settings.crop_n_points_downscale_factor)
-    grids = [np.asarray(grid, dtype=np.float64) for grid in point_grids or ()]
+    layers = settings.crop_n_layers
+    if point_grids is None:
+        return layer_grids(settings.points_per_side, layers, settings.crop_n_points_downscale_factor)
+    grids = [np.asarray(grid, dtype=np.float64) for grid in point_grids]
     if len(grids) != layers + 1 or any(
         grid.ndim != 2 or grid.shape[1] != 2 or not ((grid >= 0) & (grid < 1)).all() for grid in grids
     ):

@@ -4,7 +4,7 @@ import math
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 Points = Float64[NDArray[np.float64], "n 2"]
@@ -30,23 +30,27 @@ def layer_grids(n_per_side: int, n_layers: int, downscale: int) -> list[Points]:
     return [point_grid(n_per_side // downscale**layer) for layer in range(n_layers + 1)]
 
 
-def coarse_to_fine(n_per_side: int) -> list[Bool[NDArray[np.bool_], " n"]]:
+def coarse_to_fine(n_points: int) -> list[Int64[NDArray[np.int64], " n"]]:
     """Divide the points of a grid into levels: first a quarter of the rows and columns, then half, then all.
 
+    Args:
+        n_points: Number of points of a square `point_grid`.
+
     Returns:
-        For each level bool (n * n,): the points that are new in it.
+        For each level the points that are new in it, as indices into the grid.
 
     Example:
-        >>> [int(level.sum()) for level in coarse_to_fine(32)]
+        >>> [len(level) for level in coarse_to_fine(32 * 32)]
         [64, 256, 704]
     """
-    seen = np.zeros((n_per_side, n_per_side), dtype=np.bool_)
+    n = math.isqrt(n_points)
+    seen = np.zeros((n, n), dtype=np.bool_)
     levels = []
     for stride in (4, 2, 1):
-        chosen = np.arange(n_per_side) % stride == stride // 2
+        chosen = np.arange(n) % stride == stride // 2
         new = chosen[:, None] & chosen & ~seen
         seen |= new
-        levels.append(new.ravel())
+        levels.append(np.flatnonzero(new))
     return levels
 
 

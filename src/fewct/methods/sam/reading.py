@@ -1,7 +1,6 @@
 """Files of weights from elsewhere, read as names and tensors; nothing in them is run."""
 
 import io
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fewct.errors import InputError, MissingExtraError
+from fewct.methods.sam.folders import weights_file
 
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 NESTS = ("model", "state_dict", "model_state_dict")  # names under which trainings keep the weights
 
 
@@ -30,55 +29,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: If it is absent, cut short, wants to run code, or holds no tensors.
         MissingExtraError: If it is a file of safetensors, and that package is not installed.
     """
-    if path.is_dir():
-        path = _file_in(path)
-    if not path.is_file():
-        raise InputError(
-            path, expected="a file of weights", found="no such file", fix="Check the path to the checkpoint."
-        )
+    path = weights_file(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     return {name: t.float() if t.is_floating_point() else t for name, t in _tensors(content, path).items()}
-
-
-def read_configuration(folder: Path) -> dict[str, Any]:
-    """Read the `config.json` of a folder of transformers.
-
-    Raises:
-        InputError: If it is absent, no JSON, or that of another model than SAM.
-    """
-    path = folder / "config.json"
-    try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            path,
-            expected="the configuration of a SAM model of transformers",
-            found=str(error).splitlines()[0],
-            fix="Name the whole folder of the model, or its official .pth file.",
-        ) from error
-    kind = configuration.get("model_type") if isinstance(configuration, dict) else None
-    if kind != "sam":
-        raise InputError(
-            path,
-            expected='a model of type "sam"',
-            found=f"type {json.dumps(kind)}",
-            fix="Use facebook/sam-vit-base, -large, -huge or a model trained from one of them.",
-        )
-    settings: dict[str, Any] = configuration
-    return settings
-
-
-def _file_in(folder: Path) -> Path:
-    read_configuration(folder)
-    for name in HUB_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise InputError(
-        folder,
-        expected=f"a file {' or '.join(HUB_FILES)}",
-        found=", ".join(sorted(p.name for p in folder.iterdir())),
-        fix="Copy all files of the model.",
-    )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

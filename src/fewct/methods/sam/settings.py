@@ -5,9 +5,9 @@ from typing import Literal, TypeAlias
 
 from fewct.errors import UsageError
 from fewct.labelmap import Cleanup
-from fewct.methods.sam.candidates import Suppression
 
 Mode: TypeAlias = Literal["fast", "exact"]
+Suppression: TypeAlias = Literal["box", "mask"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class EverythingSettings:
 
     mode: Mode = "fast"
     """fast: prompts inside the body, coarse to fine; exact: the masks of the official code."""
-    points_per_side: int | None = 32
-    """Points along one side of the grid; None where the grids of points are given."""
+    points_per_side: int = 32
+    """Points along one side of the grid."""
     points_per_batch: int = 64
     """Points that are put to the network before their masks are judged; bounds the memory."""
     pred_iou_thresh: float = 0.88
@@ -66,9 +66,8 @@ class EverythingSettings:
             self._check(name, getattr(self, name) >= 1, "1 or more")
         for name in ("crop_n_layers", "min_mask_region_area", "max_mask_region_area"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
-        if self.points_per_side is not None:
-            least = self.crop_n_points_downscale_factor**self.crop_n_layers
-            self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
+        least = self.crop_n_points_downscale_factor**self.crop_n_layers
+        self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
