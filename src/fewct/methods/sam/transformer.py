@@ -123,7 +123,7 @@ class Attention(nn.Module):
         weights = torch.softmax(scores, dim=2).flatten(1, 2)
         by_head = torch.unflatten(self.out_proj.weight, 1, (self.heads, -1))
         offered = torch.einsum("bthd,chd->bhtc", self.split(self.v_proj(v)), by_head).flatten(1, 2)
-        base = (pixels + self.out_proj.bias).expand(len(offered), -1, -1)
+        base = (pixels + self.out_proj.bias).expand(offered.shape[0], -1, -1)
         return torch.baddbmm(base, weights.mT, offered)
 
     def scores_of_shared_pixels(self, queries: Tensor, tokens: Tensor) -> Tensor:
