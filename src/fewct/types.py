@@ -113,6 +113,7 @@ class CTSlice:
         unit: "hu" for Hounsfield units, "grey" for values windowed in an unknown way.
         geometry: Where the slice stands (its slice index is 0); None where the file does not tell.
         source: Where it came from; None for arrays.
+        index: Its place in the scan, counted from 0; None for a slice alone.
 
     Raises:
         InputError: If `pixels` is not a non-empty two-dimensional array of real numbers.
@@ -122,6 +123,7 @@ class CTSlice:
     unit: Unit
     geometry: Geometry | None = None
     source: Source | None = None
+    index: int | None = None
 
     def __post_init__(self) -> None:
         pixels = np.asarray(self.pixels)
@@ -195,7 +197,7 @@ class CTVolume:
             raise IndexError(f"slice {index} of a volume of {len(self)}")
         index %= len(self)
         geometry = None if self.geometry is None else self.geometry.at_slice(index)
-        return CTSlice(self.load(index), self.unit, geometry, self.source)
+        return CTSlice(self.load(index), self.unit, geometry, self.source, index)
 
     def __iter__(self) -> Iterator[CTSlice]:
         return (self[index] for index in range(len(self)))

@@ -6,11 +6,23 @@ from typing import Any, ClassVar, Protocol
 
 from fewct.errors import UsageError
 from fewct.methods.classical import Felzenszwalb, Watershed
+from fewct.methods.medsam_boxes import MedSAMBoxes
 from fewct.methods.mosaic import Mosaic
+from fewct.methods.sam import Everything
 from fewct.methods.unet import UNet
 from fewct.types import CTSlice, Delineation
 
-__all__ = ["METHODS", "Felzenszwalb", "Method", "Mosaic", "UNet", "Watershed", "get_method"]
+__all__ = [
+    "METHODS",
+    "Everything",
+    "Felzenszwalb",
+    "MedSAMBoxes",
+    "Method",
+    "Mosaic",
+    "UNet",
+    "Watershed",
+    "get_method",
+]
 
 
 class Method(Protocol):
@@ -26,7 +38,7 @@ class Method(Protocol):
 
     @property
     def weights_sha256(self) -> str | None:
-        """Hash of the network's weights; None for methods without."""
+        """Hash of the network's weights, and of what else the result depends on; None for methods without."""
         ...
 
     def segment(self, image: CTSlice) -> Delineation:
@@ -35,7 +47,7 @@ class Method(Protocol):
 
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet)}
+    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, Everything, MedSAMBoxes)}
 )
 
 

@@ -6,8 +6,10 @@ It imports four functions of torchvision, which has no build for the pinned torc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -149,6 +151,13 @@ def randomise(network: nn.Module) -> None:
             nn.init.normal_(parameter, -0.1 if parameter.ndim == 2 else -0.2, 0.2)
         if "iou_prediction_head" in name and "layers.2" in name:  # from 0 to 1 on the whole
             nn.init.normal_(parameter, 0.5 if parameter.ndim == 1 else 0.0, 0.08)
+
+
+def write_checkpoint(path: Path) -> str:
+    """Write a small official network with random weights as its authors write theirs; return the path."""
+    network = official(replace(SHAPE, decoder=replace(SHAPE.decoder, heads=8)), 128)
+    torch.save(network.state_dict(), path)
+    return str(path)
 
 
 def ours(network: Any, shape: SamShape = SHAPE, input_px: int = 128) -> Sam:

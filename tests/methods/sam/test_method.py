@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.labelmap import Cleanup
 from fewct.masks import rle_decode
-from fewct.methods.sam import Everything, method
+from fewct.methods.sam import Everything, loading, method
 from fewct.methods.sam.everything import find_everything
 from fewct.methods.sam.records import counts_as_text, records
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice
-from methods.sam.reference import SHAPE, DropBackend, official
+from methods.sam.reference import DropBackend, write_checkpoint
 
 GENEROUS = Everything(
     points_per_side=8,
@@ -38,17 +37,13 @@ GENEROUS = Everything(
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    load = method._load
     yield
-    load.cache_clear()
+    loading._loaded.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("sam") / "sam.pth"
-    network = official(replace(SHAPE, decoder=replace(SHAPE.decoder, heads=8)), 128)
-    torch.save(network.state_dict(), path)
-    return str(path)
+    return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +64,7 @@ class TestMethod:
         np.testing.assert_array_equal(first.labels, second.labels)
 
     def test_a_largest_area(self, ct: CTSlice, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(method, "_load", lambda *_: DropBackend())
+        monkeypatch.setattr(method, "load_backend", lambda *_: DropBackend())
         chosen = Everything(weights="drops", points_per_side=16, stability_score_thresh=0.8)
         areas = np.bincount(chosen.segment(ct).labels.ravel())[1:]
         limited = replace(chosen, cleanup=Cleanup(max_area="1%", body_only=True)).segment(ct)

@@ -1,23 +1,15 @@
 """Segment-everything as a method: its settings, and one label a pixel."""
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 
-from fewct.errors import MissingExtraError, UsageError
 from fewct.labelmap import Cleanup, clean
 from fewct.merging import MergePolicy, merge_masks
+from fewct.methods.sam.loading import IntensityChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.types import CTSlice, Delineation
-
-if TYPE_CHECKING:
-    from fewct.methods.sam.backend import Backend
-
-IntensityChoice: TypeAlias = Literal["auto", "sam", "medsam"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +44,7 @@ class Everything(EverythingSettings):
     @property
     def weights_sha256(self) -> str:
         """Hash of the file of weights."""
-        from fewct.methods.sam.folders import weights_file
-
-        with weights_file(self._checkpoint()).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return checkpoint_sha256(self.weights)
 
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice.
@@ -67,33 +56,8 @@ class Everything(EverythingSettings):
         """
         from fewct.methods.sam.everything import find_everything
 
-        backend = _load(self._checkpoint().resolve(), self.input_px, self.intensities)
+        backend = load_backend(self.weights, self.input_px, self.intensities)
         found = find_everything(backend, image, self)
         labels, index = merge_masks(found.proposals, self.merge)
         scores = np.clip(found.predicted_iou[index], 0, 1)
         return Delineation(*clean(labels, image, self.cleanup, scores))
-
-    def _checkpoint(self) -> Path:
-        if not self.weights:
-            raise UsageError(
-                "weights",
-                expected="a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM",
-                found="none",
-                fix="Get one from its authors' page and pass --weights FILE.",
-            )
-        return Path(self.weights)
-
-
-@lru_cache(maxsize=1)
-def _load(path: Path, input_px: int, intensities: IntensityChoice) -> "Backend":
-    """Load a network, once for all slices of a scan."""
-    try:
-        from fewct.methods.sam.torch_backend import TorchBackend
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            path,
-            expected="torch, which runs it",
-            found=str(error),
-            fix="Install it: pip install 'fewct[torch]'",
-        ) from error
-    return TorchBackend.load(path, input_px or None, None if intensities == "auto" else intensities)

@@ -50,7 +50,7 @@ def point_prompts(
         xy, kinds = _checked_points(points, shape), _checked_labels(labels, points)
         parts.append((xy[None], kinds[None]))
     if boxes is not None:
-        corners = _checked_boxes(boxes, shape).reshape(-1, 2, 2)
+        corners = checked_boxes(boxes, shape).reshape(-1, 2, 2)
         kinds = np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT], dtype=np.int64), (len(corners), 1))
         if points is not None and len(corners) > 1:
             raise UsageError(
@@ -132,7 +132,16 @@ def _checked_labels(labels: ArrayLike | None, points: ArrayLike) -> NDArray[np.i
     return kinds.astype(np.int64)
 
 
-def _checked_boxes(boxes: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+def checked_boxes(boxes: ArrayLike, shape: tuple[int, int]) -> Float64[NDArray[np.float64], "n 4"]:
+    """Return checked boxes.
+
+    Args:
+        boxes: (n, 4) or (4,): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
+        shape: (rows, columns) of the slice.
+
+    Raises:
+        InputError: If there are none, or one is not finite, has no area or leaves the slice.
+    """
     xyxy = _numbers("boxes", boxes)
     xyxy = xyxy[None] if xyxy.ndim == 1 else xyxy
     if xyxy.ndim != 2 or xyxy.shape[1] != 4 or len(xyxy) == 0:

@@ -1,0 +1,134 @@
+"""Boxes from one method, masks from another: the box mode of SAM and MedSAM, for whole slices.
+
+Stands above the rooms of the methods, which know nothing of each other: their results meet here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from fewct.errors import InputError, UsageError
+from fewct.labelmap import Cleanup, clean, clean_proposals
+from fewct.merging import MergePolicy, merge_masks
+from fewct.methods.box_sources import (
+    Source,
+    SourceName,
+    boxes_in_file,
+    boxes_of_structures,
+    file_sha256,
+    source_method,
+)
+from fewct.methods.sam.loading import IntensityChoice, checkpoint_sha256, load_backend
+from fewct.types import CTSlice, Delineation
+
+DEFAULT_SOURCE: SourceName = "mosaic"
+
+
+@dataclass(frozen=True)
+class MedSAMBoxes:
+    """Draw a box around each structure that another method finds, and let MedSAM outline what is in it.
+
+    MedSAM (https://doi.org/10.1038/s41467-024-44824-z) draws one mask for each box; a policy merges them into
+    one label map. Boxes come from another method at its default settings, from a table, or from a label map.
+    Scores are what the network thinks of each mask.
+
+    Raises:
+        UsageError: If a setting is out of its range, or two contradict each other.
+    """
+
+    name: ClassVar[str] = "medsam-boxes"
+    summary: ClassVar[str] = "MedSAM, prompted by boxes of another method, of a table or of a label map"
+
+    weights: str = ""
+    """Checkpoint of MedSAM, LiteMedSAM, SAM or MobileSAM: a file, or a folder of transformers."""
+    boxes_from: SourceName | None = None
+    """Method whose structures get boxes; None: mosaic, where no file of boxes is named."""
+    boxes_weights: str = ""
+    """Weights of that method, for unet and everything, which come without."""
+    boxes: str = ""
+    """File of boxes, CSV or JSON, or a label map whose structures get boxes."""
+    pad_px: float = 0.0
+    """Pixels by which boxes grow on each side."""
+    jitter_px: float = 0.0
+    """Pixels by which each side of a box then moves at most, at random: to see what bad boxes do."""
+    seed: int = 0
+    """Of the random moves, which are the same for each slice."""
+    boxes_per_batch: int = 64
+    """Boxes that are put to the network at a time; bounds the memory."""
+    input_px: int = 0
+    """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
+    intensities: IntensityChoice = "medsam"
+    """How the network was trained to see grey; name sam for SAM and MobileSAM, or auto to go by the kind."""
+    merge: MergePolicy = "small-on-top"
+    """Which of two masks that overlap takes the pixels."""
+    cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
+
+    def __post_init__(self) -> None:
+        for setting in ("pad_px", "jitter_px", "seed", "input_px"):
+            if not 0 <= getattr(self, setting) < float("inf"):
+                raise _out_of_range(setting, "0 or more", getattr(self, setting))
+        if self.boxes_per_batch < 1:
+            raise _out_of_range("boxes_per_batch", "1 or more", self.boxes_per_batch)
+        if self.boxes and (self.boxes_from is not None or self.boxes_weights):
+            raise UsageError(
+                "boxes",
+                expected="a file of boxes or a method that finds them",
+                found=f"{self.boxes} and {self.boxes_from or self.boxes_weights}",
+                fix="Leave out --boxes, or --boxes-from and --boxes-weights.",
+            )
+        self._source()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the checkpoint; after a `+` that of the file of boxes, or of their method's weights."""
+        source = self._source()
+        theirs = file_sha256(Path(self.boxes)) if source is None else source.weights_sha256
+        ours = checkpoint_sha256(self.weights)
+        return ours if theirs is None else f"{ours}+{theirs}"
+
+    def segment(self, image: CTSlice) -> Delineation:
+        """Delineate one slice; where there is no box, there is no structure.
+
+        Raises:
+            UsageError: If no weights are named.
+            InputError: If weights are absent, damaged or of another network; the file of boxes is absent,
+                damaged or does not tell of the image; or a box leaves the slice.
+            MissingExtraError: If torch is not installed.
+        """
+        from fewct.methods.sam.boxes import masks_in_boxes
+
+        backend = load_backend(self.weights, self.input_px, self.intensities)
+        boxes = self._boxes_on(image)
+        masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
+        masks = clean_proposals(masks, image, self.cleanup)
+        labels, index = merge_masks(masks, self.merge)
+        return Delineation(*clean(labels, image, self.cleanup, np.clip(masks.scores[index], 0, 1)))
+
+    def _source(self) -> Source | None:
+        """Return the method whose structures get boxes; None where a file holds them."""
+        return None if self.boxes else source_method(self.boxes_from or DEFAULT_SOURCE, self.boxes_weights)
+
+    def _boxes_on(self, image: CTSlice) -> Float64[NDArray[np.float64], "n 4"]:
+        """Return the boxes on a slice, x0, y0, x1, y1 in pixels, as they are put to the network."""
+        from fewct.methods.sam.boxes import moved_boxes
+
+        source = self._source()
+        found = (
+            boxes_in_file(image, Path(self.boxes)) if source is None else boxes_of_structures(image, source)
+        )
+        rng = np.random.default_rng(self.seed)
+        try:
+            return moved_boxes(found, image.shape, self.pad_px, self.jitter_px, rng)
+        except InputError as error:  # boxes around structures are right, so a file holds this one
+            name = "" if image.source is None else f", {image.source.name}"
+            raise InputError(
+                f"{self.boxes}{name}", expected=error.expected, found=error.found, fix=error.fix
+            ) from error
+
+
+def _out_of_range(setting: str, expected: str, found: float) -> UsageError:
+    return UsageError(setting, expected=expected, found=f"{found}", fix="Leave it out for the default.")
