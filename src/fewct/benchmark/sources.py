@@ -13,13 +13,14 @@ from fewct.challenge.table import read_table
 from fewct.errors import FewctWarning, InputError, UsageError, as_labels
 from fewct.io import discover, read, read_labels
 from fewct.io.kinds import kind_by_suffix
+from fewct.io.medsam import read_medsam
 from fewct.io.pixels import DAMAGED, Stored, as_ct, as_label_map, unreadable
 from fewct.io.reading import natural
 from fewct.types import CTSlice, CTVolume, LabelMap, Source
 
 LAYOUTS = (
-    "an NPZ with image and label; a folder of such; images/ and labels/ with files of the same names; "
-    "NAME.png with NAME_labels.png; a scan beside labels.nii.gz; train/ and Y_train.csv"
+    "an NPZ with image and label, or with imgs and gts; a folder of such; images/ and labels/ with files of "
+    "the same names; NAME.png with NAME_labels.png; a scan beside labels.nii.gz; train/ and Y_train.csv"
 )
 
 PAIR_THEM = "Give each image a label map: the same name in labels/, or NAME_labels beside NAME."
@@ -104,6 +105,8 @@ def _refuse(chosen: str, path: Path) -> None:
 
 def _from_npz(path: Path, chosen: str) -> Labelled:
     """Read an image and its truth from one NPZ, which is one patient."""
+    if not chosen and {"imgs", "gts"} <= set(_npz_keys(path)):
+        return _from_medsam(path)
     image_key, label_key = _keys_of(path, chosen)
     if not chosen:
         return replace(_labelled(path.stem, path, path), belongs_to=path.stem)
@@ -114,6 +117,23 @@ def _from_npz(path: Path, chosen: str) -> Labelled:
         raise unreadable(path, "a whole NPZ file of numbers", error) from error
     image, truth = (Stored(stack, Source(path, "numpy", path.stem, (path,))) for stack in stacks)
     return Labelled(path.stem, path, as_ct(image, "auto"), as_label_map(truth), path.stem)
+
+
+def _from_medsam(path: Path) -> Labelled:
+    """Read MedSAM's NPZ: each slice once, its masks joined into a label map; the patient if it tells one."""
+    data = read_medsam(path, embeddings=False)
+    slices = list(data.slices())
+    if (data.imgs != data.imgs[..., :1]).any():
+        raise InputError(
+            path,
+            expected="grey pictures: three channels that are alike",
+            found="colours",
+            fix="Leave the file out: fewct works on CT.",
+        )
+    pictures = np.stack([one.image[..., 0] for one in slices])
+    image = as_ct(Stored(pictures, Source(path, "numpy", path.stem, (path,))), "grey")
+    truth = LabelMap(np.stack([one.labels for one in slices]))
+    return Labelled(path.stem, path, image, truth, data.patient)
 
 
 def _keys_of(path: Path, chosen: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from fewct.cli.evaluate import Evaluate
 from fewct.cli.info import Info
 from fewct.cli.methods import Methods
 from fewct.cli.models import Models
+from fewct.cli.prepare import Prepare
 from fewct.cli.segment import Segment, named_method
 from fewct.cli.train import Train, named_training
 from fewct.errors import FewctError, FewctWarning, UsageError
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "benchmark": Benchmark,
     "info": Info,
     "methods": Methods,
+    "prepare": Prepare,
     "train": Train,
     "models": Models,
     "demo": Demo,

@@ -1,0 +1,1 @@
+"""Labelled data in the layouts that other programs train on."""
