@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fewct.benchmark.manifest import processor
 
-PACKAGES = ("numpy", "scipy", "scikit-image", "higra")
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "scipy", "scikit-image", "onnxruntime")
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""The merge tree against a slow agglomeration, and the properties that every cut has."""
+"""Over-segmentation, and the properties that every cut of a merge tree has."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from fewct.agglomeration import merge_tree
 from fewct.errors import InputError, UsageError
 from fewct.hierarchy import (
     cut_area,
     cut_count,
     cut_level,
-    merge_tree,
     node_areas,
     nodes_at_level,
     oversegment,
     paint,
     persistence,
-    region_adjacency,
 )
 
 some = settings(deadline=None, derandomize=True, max_examples=40)
@@ -37,26 +36,6 @@ def scenes(draw):
 def trees(draw):
     boundary, mask = draw(scenes())
     return merge_tree(oversegment(boundary, mask, depth=0), boundary)
-
-
-def slow_merges(leaves, boundary):
-    """Merge the two regions with the weakest mean border until none touch; return (level, mask) of each."""
-    labels = leaves.astype(int)
-    level = dict.fromkeys(np.unique(labels).tolist(), 0.0)
-    merges = []
-    while True:
-        borders = {}
-        for (i, j), a in np.ndenumerate(labels):
-            for p, q in ((i + 1, j), (i, j + 1)):
-                if p < labels.shape[0] and q < labels.shape[1] and 0 < a != labels[p, q] > 0:
-                    pair = tuple(sorted((int(a), int(labels[p, q]))))
-                    borders.setdefault(pair, []).append(float(max(boundary[i, j], boundary[p, q])))
-        if not borders:
-            return merges
-        (a, b), strengths = min(borders.items(), key=lambda item: np.mean(item[1]))
-        labels[labels == b] = a
-        level[a] = max(level[a], level[b], np.mean(strengths))
-        merges.append((level[a], labels == a))
 
 
 def same_partition(first, second):
@@ -115,31 +94,6 @@ def test_constant_boundary_is_one_leaf_a_part(value):
     leaves = oversegment(np.full((4, 9), value, dtype=np.float32), mask)
     assert_regions(leaves, mask)
     assert leaves.max() == 2
-
-
-def test_adjacency_by_hand():
-    leaves = np.array([[1, 2, 0], [1, 2, 3]], dtype=np.int32)
-    boundary = np.array([[0.1, 0.4, 0.9], [0.2, 0.1, 0.7]], dtype=np.float32)
-    edges, strength, lengths = region_adjacency(leaves, boundary)
-    assert edges.tolist() == [[0, 1], [1, 2]]
-    np.testing.assert_allclose(strength, [(0.4 + 0.2) / 2, 0.7])
-    assert lengths.tolist() == [2, 1]
-
-
-@some
-@given(scenes(), levels)
-def test_tree_is_that_of_the_slow_agglomeration(scene, level):
-    boundary, mask = scene
-    leaves = oversegment(boundary, mask, depth=0)
-    tree, merges = merge_tree(leaves, boundary), slow_merges(leaves, boundary)
-    joins = tree.n_leaves - 1 - len(merges) if tree.n_leaves else 0
-    expected_levels = sorted(merged_at for merged_at, _ in merges) + [1.0] * joins
-    np.testing.assert_allclose(np.sort(tree.levels[tree.n_leaves :]), expected_levels, rtol=1e-6)
-    expected = leaves.copy()
-    for number, (merged_at, region) in enumerate(merges, start=leaves.max() + 1):
-        if merged_at < level:
-            expected[region] = number
-    assert same_partition(cut_level(tree, level), expected)
 
 
 @some
@@ -236,14 +190,6 @@ def test_empty_mask_has_no_leaves():
     assert not leaves.any()
 
 
-def test_certain_borders_merge_before_parts_are_joined():
-    leaves = np.array([[1, 2, 0, 3]], dtype=np.int32)
-    tree = merge_tree(leaves, np.ones((1, 4), dtype=np.float32))
-    assert tree.levels[3] < 1
-    assert tree.levels[4] == 1
-    assert cut_level(tree, 1).tolist() == [[2, 2, 0, 1]]
-
-
 def test_level_holds_merges_strictly_below_it():
     leaves = np.array([[1, 2]], dtype=np.int32)
     tree = merge_tree(leaves, np.full((1, 2), 0.25, dtype=np.float32))
@@ -281,5 +227,3 @@ def test_shapes_must_agree():
     wide, mask = np.zeros((2, 3), dtype=np.float32), np.ones((2, 2), dtype=bool)
     with pytest.raises(InputError, match="boundary and mask"):
         oversegment(wide, mask)
-    with pytest.raises(InputError, match="leaves and boundary"):
-        merge_tree(mask.astype(np.int32), wide)

@@ -1,30 +1,24 @@
-"""Over-segmentation, region adjacency, the merge tree, and its cuts.
+"""Over-segmentation, and cuts through a merge tree.
 
 A boundary map is flooded into many small regions, the leaves. Neighbouring regions then merge one pair at a
-time, the pair with the weakest shared border first. The order of merges is a tree; a cut through it is a
-label map, and moving the cut needs no new computation on the image.
+time (`fewct.agglomeration`). The order of merges is a tree; a cut through it is a label map, and moving the
+cut needs no new computation on the image.
 """
 
 from typing import TypeAlias
 
-import higra
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
 from fewct.errors import UsageError, check_same_shape
 from fewct.types import Image, Labels, Mask, MergeTree
 
-Edges: TypeAlias = Int64[NDArray[np.int64], "edges 2"]
-EdgeValues: TypeAlias = Float64[NDArray[np.float64], " edges"]
 LeafNodes: TypeAlias = Int64[NDArray[np.int64], " leaves"]
 
-_BELOW_ONE = float(np.nextafter(1.0, 0.0))
 _WALL = np.float32(2.0)  # above every boundary value
 _CROSS = ndimage.generate_binary_structure(2, 1)
 
@@ -60,8 +54,11 @@ def oversegment(
     for name, value in (("min_leaf_px", min_leaf_px), ("max_leaves", max_leaves)):
         if value < 1:
             raise UsageError(name, expected="1 or more", found=f"{value}", fix=f"Raise {name}.")
-    inside = np.pad(mask, 1)
-    height = np.where(inside, np.pad(boundary, 1), _WALL)
+    box = (ndimage.find_objects(mask.astype(np.int8)) or [None])[0]
+    if box is None:
+        return np.zeros(mask.shape, dtype=np.int32)
+    inside = np.pad(mask[box], 1)
+    height = np.where(inside, np.pad(boundary[box], 1), _WALL)
     markers = _minima(height, inside, depth)
     while markers.max() > max_leaves and depth < 1:
         depth = min(1.0, max(2 * depth, 0.01))
@@ -69,7 +66,9 @@ def oversegment(
     leaves = watershed(height, markers, mask=inside)
     if min_leaf_px > 1:
         leaves = watershed(height, _large_leaves(leaves, min_leaf_px), mask=inside)
-    return np.asarray(leaves[1:-1, 1:-1], dtype=np.int32)
+    placed = np.zeros(mask.shape, dtype=np.int32)
+    placed[box] = leaves[1:-1, 1:-1]
+    return placed
 
 
 def _minima(height: Image, inside: Mask, depth: float) -> Labels:
@@ -92,92 +91,6 @@ def _large_leaves(leaves: Labels, min_px: int) -> Labels:
     stays[0] = False  # 0 is the outside, which the frame always holds
     number = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
     return np.asarray(number[leaves])
-
-
-def region_adjacency(leaves: Labels, boundary: Image) -> tuple[Edges, EdgeValues, EdgeValues]:
-    """Find which leaves share a border, and how strong it is.
-
-    A border is made of the pairs of 4-neighbours that it parts; a pair is as strong as the higher of its
-    two boundary values.
-
-    Args:
-        leaves: int32 (rows, columns): regions numbered 1 .. n, 0 outside.
-        boundary: float32 (rows, columns) in [0, 1].
-
-    Returns:
-        int64 (edges, 2): the two nodes (leaf number - 1, the lower first); float64 (edges,): mean strength
-        of the border; float64 (edges,): its length in pixel pairs.
-
-    Raises:
-        InputError: If the two arrays differ in shape.
-
-    Example:
-        >>> boundary = np.array([[0, 0.5, 0, 0]], dtype=np.float32)
-        >>> region_adjacency(np.array([[1, 1, 2, 0]], dtype=np.int32), boundary)
-        (array([[0, 1]]), array([0.5]), array([1.]))
-    """
-    check_same_shape(leaves, boundary, ("leaves", "boundary"))
-    base = int(leaves.max()) + 1
-    pairs, strengths = [], []
-    for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        border = (leaves[a] != leaves[b]) & (leaves[a] > 0) & (leaves[b] > 0)
-        one, other = leaves[a][border].astype(np.int64), leaves[b][border].astype(np.int64)
-        pairs.append(np.minimum(one, other) * base + np.maximum(one, other))
-        strengths.append(np.maximum(boundary[a][border], boundary[b][border]))
-    keys, edge, lengths = np.unique(np.concatenate(pairs), return_inverse=True, return_counts=True)
-    strength = np.bincount(edge, np.concatenate(strengths), minlength=len(keys)) / lengths
-    return np.stack([keys // base - 1, keys % base - 1], axis=1), strength, lengths.astype(np.float64)
-
-
-def merge_tree(leaves: Labels, boundary: Image) -> MergeTree:
-    """Merge neighbouring regions, the pair with the weakest shared border first, until none are left.
-
-    Average linkage on the region adjacency graph (higra): the level of a merge is the mean boundary value
-    along the border of the two regions, raised to the level of what they are made of where it lies below.
-    Levels of real merges stay below 1; the connected parts of the mask, which share no border, are joined
-    at level 1.
-
-    Args:
-        leaves: int32 (rows, columns): regions numbered 1 .. n without gaps, 0 outside.
-        boundary: float32 (rows, columns) in [0, 1].
-
-    Returns:
-        The tree; without any node if there are no leaves.
-
-    Raises:
-        InputError: If the two arrays differ in shape.
-
-    Example:
-        >>> boundary = np.array([[0, 0.5, 0, 0.25, 0]], dtype=np.float32)
-        >>> tree = merge_tree(np.array([[1, 1, 2, 3, 3]], dtype=np.int32), boundary)
-        >>> tree.parents, tree.levels
-        (array([4, 3, 3, 4, 4]), array([0.  , 0.  , 0.  , 0.25, 0.5 ]))
-    """
-    edges, strength, lengths = region_adjacency(leaves, boundary)
-    n_leaves = int(leaves.max())
-    if n_leaves < 2:
-        return MergeTree(leaves, np.arange(n_leaves), np.zeros(n_leaves))
-    adjacency = coo_array((lengths, (edges[:, 0], edges[:, 1])), shape=(n_leaves, n_leaves))
-    part = connected_components(adjacency, directed=False)[1]
-    one_of_each = np.unique(part, return_index=True)[1]
-    joins = np.stack([np.full(len(one_of_each) - 1, one_of_each[0]), one_of_each[1:]], axis=1)
-    graph = higra.UndirectedGraph(n_leaves)
-    graph.add_edges(*np.concatenate([edges, joins]).T)
-    tree, levels = higra.binary_partition_tree_average_linkage(
-        graph,
-        np.concatenate([np.minimum(strength, _BELOW_ONE), np.full(len(joins), float(_WALL))]),
-        np.concatenate([lengths, np.ones(len(joins))]),
-    )
-    parents = tree.parents().astype(np.int64)
-    return MergeTree(leaves, parents, np.minimum(_monotone(parents, levels), 1.0))
-
-
-def _monotone(parents: NDArray[np.int64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Raise each level to the highest among its descendants; children come before their parents."""
-    raised = levels.tolist()
-    for node, parent in enumerate(parents.tolist()):
-        raised[parent] = max(raised[parent], raised[node])
-    return np.array(raised)
 
 
 def nodes_at_level(tree: MergeTree, level: float) -> LeafNodes:
@@ -216,6 +129,7 @@ def cut_level(tree: MergeTree, level: float) -> Labels:
         UsageError: If `level` is outside [0, 1].
 
     Example:
+        >>> from fewct.agglomeration import merge_tree
         >>> boundary = np.array([[0, 0.5, 0, 0.25, 0]], dtype=np.float32)
         >>> tree = merge_tree(np.array([[1, 1, 2, 3, 3]], dtype=np.int32), boundary)
         >>> cut_level(tree, 0.3)

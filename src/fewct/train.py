@@ -19,14 +19,19 @@ from fewct.outputs import make_folder
 from fewct.similarity import similarity_groups
 from fewct.splits import Kind, Split, split_by_patient, split_by_similarity
 from fewct.trained import export_folder, keep_settings, keep_split
+from fewct.training.distributed import joined
 from fewct.training.examples import Example
+from fewct.unlabelled import check_apart, read_unlabelled
 
 
 class Training(Protocol):
     """A recipe with its data; its fields are the options of the command line."""
 
-    def run(self, folder: Path) -> Path:
-        """Train into a folder, or go on there, and return the exported network."""
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
+        """
         ...
 
 
@@ -61,6 +66,8 @@ class TrainUNet:
     """Data of other patients that the loss is watched on."""
     validation_share: float = 0.2
     """Without --validation: share of the slices that is kept for it, by patient; 0 for none."""
+    unlabelled: tuple[str, ...] = ()
+    """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
     recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
     def __post_init__(self) -> None:
@@ -72,23 +79,34 @@ class TrainUNet:
                 fix="0 trains on all slices and watches none.",
             )
 
-    def run(self, folder: Path) -> Path:
+    def run(self, folder: Path) -> Path | None:
         """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
 
         Raises:
             InputError: If the data cannot be read, holds no labels, or has a patient on both sides.
             UsageError: If the folder holds another training.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        training, held_out = self._read("data", self.data), self._read("validation", self.validation)
-        split = part(training, held_out, self.validation_share, self.recipe.loop.seed)
-        known = training | held_out
-        examples = {side: [known[name].example() for name in names] for side, names in split.parts.items()}
-        make_folder(folder)
-        keep_settings(self.name, self, folder)
-        keep_split(split, folder)
-        train_unet(self.recipe, examples["train"], examples["val"], folder)
-        return export_folder(folder)
+        loop = self.recipe.loop
+        batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.unlabelled else []))
+        with joined(loop.device, *batch_sizes) as first:
+            training, held_out = self._read("data", self.data), self._read("validation", self.validation)
+            split = part(training, held_out, self.validation_share, loop.seed)
+            known = training | held_out
+            others = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
+            check_apart(others, [known[name].case for name in split.parts["val"]])
+            examples = {
+                side: [known[name].example() for name in names] for side, names in split.parts.items()
+            }
+            if first:
+                make_folder(folder)
+                keep_settings(self.name, self, folder)
+                keep_split(split, folder)
+            images = [one.image for one in others]
+            train_unet(self.recipe, examples["train"], examples["val"], folder, images)
+            return export_folder(folder) if first else None
 
     def _read(self, option: str, descriptions: Sequence[str]) -> dict[str, Known]:
         """Return the slices that an option describes, named so that the data may be moved."""
@@ -111,8 +129,10 @@ class TrainMosaic:
 
     recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
 
-    def run(self, folder: Path) -> Path:
+    def run(self, folder: Path) -> Path | None:
         """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
 
         Raises:
             InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
@@ -127,10 +147,14 @@ class TrainMosaic:
                     found="none",
                     fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
                 )
-        make_folder(folder)
-        keep_settings(self.name, self, folder)
-        train_mosaic(self.recipe, folder)
-        return export_folder(folder)
+        loop = self.recipe.loop
+        batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
+        with joined(loop.device, *batch_sizes) as first:
+            if first:
+                make_folder(folder)
+                keep_settings(self.name, self, folder)
+            train_mosaic(self.recipe, folder)
+            return export_folder(folder) if first else None
 
 
 TRAININGS: Mapping[str, type[Training]] = MappingProxyType(

@@ -21,7 +21,10 @@ from fewct.training.loop import BEST, CHECKPOINT, LoopConfig
 SETTINGS = "training.json"
 SPLIT = "split.json"
 MODEL = "model.onnx"
-MAY_CHANGE = ("data", "validation", "download", "steps", "budget_minutes", "patience", "device", "workers")
+MAY_CHANGE = (
+    *("data", "validation", "download", "steps", "budget_minutes", "patience"),
+    *("device", "workers", "tensorboard"),
+)
 """Settings that a training may go on with at other values; the split tells whether the data is the same."""
 
 
@@ -40,8 +43,9 @@ def keep_settings(recipe: str, training: Any, folder: Path) -> None:
     """
     settings = {"recipe": recipe, "settings": json.loads(json.dumps(asdict(training), default=str))}
     if (folder / SETTINGS).exists():
-        before = _fixed(read_settings(folder))
-        changed = [key for key, value in _fixed(settings).items() if before.get(key) != value]
+        before, now = _fixed(read_settings(folder)), _fixed(settings)
+        # an option that is off is as good as one that there was not when the training began
+        changed = [key for key in before | now if (before.get(key) or None) != (now.get(key) or None)]
         if changed:
             raise UsageError(
                 folder,

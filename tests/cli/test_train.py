@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
@@ -20,7 +20,7 @@ from PIL import Image
 from fewct.cli import main, parse
 from fewct.cli.train import Recipe
 from fewct.errors import InputError, OutputError, UsageError
-from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.phantom import phantom_slice
 from fewct.runtime.session import load_session
@@ -28,7 +28,8 @@ from fewct.splits import load_split
 from fewct.train import TRAININGS
 from fewct.trained import export_folder
 from fewct.training.checkpoints import load_weights, save_weights
-from fewct.training.loop import CHECKPOINT, CURVES
+from fewct.training.curves import CURVES, EVENTS
+from fewct.training.loop import CHECKPOINT
 
 SIZE = 48
 SMALL = [
@@ -229,7 +230,7 @@ class TestData:
         run = tmp_path / "run"
         assert main(["train", "mosaic", "--data", str(tmp_path), "-o", str(run), "--steps", "7"]) == 0
         outputs = [output.name for output in load_session(run / "model.onnx").get_outputs()]
-        assert outputs == ["boundary", "structure"]
+        assert outputs == list(MapLogits._fields)
 
     def test_mosaic_without_its_data(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="packed patients or anatomies"):
@@ -253,6 +254,89 @@ def write_copy(folder: Path, copy: Path) -> Path:
     return copy
 
 
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def edit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+class TestSelfTraining:
+    @pytest.mark.usefixtures("no_export")
+    def test_labels_are_not_needed(self, patients: Path, tmp_path: Path) -> None:
+        for seed in range(10, 13):
+            ct, _ = phantom_slice(seed, size=SIZE)
+            np.savez(tmp_path / f"u{seed}.npz", image=ct.pixels[None].astype(np.int16))
+        options = ("--steps", 4, "--validate-every", 2, "--unlabelled-batch-size", 3)
+        with_them, without = tmp_path / "with", tmp_path / "without"
+        assert main(words(patients, with_them, *options, "--unlabelled", tmp_path)) == 0
+        assert main(words(patients, without, *options)) == 0
+        header, *rows = (with_them / CURVES).read_text().splitlines()
+        assert header == "step,minutes,bce,unlabelled,val_bce"
+        assert all(float(row.split(",")[3]) > 0 for row in rows)
+        assert not same(with_them, without)
+
+    @pytest.mark.usefixtures("no_export")
+    def test_a_stopped_training_ends_with_the_same_weights(self, patients: Path, tmp_path: Path) -> None:
+        other = write_patients(tmp_path / "other", range(10, 13))
+        options = ("--validate-every", 2, "--unlabelled", other, "--validation-share", 0.25, "--steps")
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        assert main(words(patients, whole, *options, 8)) == 0
+        killed = words(patients, stopped, *options, 8)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fewct.training.loop.save_weights", count_down(3))
+            with pytest.raises(KeyboardInterrupt):
+                parse(killed).run()
+        assert load_weights(stopped / CHECKPOINT)["step"] < 8
+        assert main(killed) == 0
+        assert same(whole, stopped)
+
+    def test_a_patient_of_validation(self, patients: Path, tmp_path: Path) -> None:
+        options = ("--validation", patients / "p1.npz", "--unlabelled", patients)
+        with pytest.raises(
+            InputError, match=r"--unlabelled: expected slices of other patients.*patient p1 on both"
+        ):
+            parse(words(patients / "p0.npz", tmp_path / "run", *options)).run()
+        assert not (tmp_path / "run").exists()
+
+    def test_a_patient_drawn_for_validation(self, patients: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="--unlabelled: expected slices of other patients"):
+            parse(words(patients, tmp_path / "run", "--unlabelled", patients)).run()
+
+    @pytest.mark.usefixtures("no_export")
+    def test_other_ways_do_not_go_on_there(self, patients: Path, tmp_path: Path) -> None:
+        other = write_patients(tmp_path / "other", range(10, 12))
+        run = tmp_path / "run"
+        options = ("--validation-share", 0, "--steps", 1)
+        assert main(words(patients, run, *options, "--unlabelled", other)) == 0
+        with pytest.raises(UsageError, match=r"unlabelled was \['.*other'\]"):
+            parse(words(patients, run, *options)).run()
+
+
+def count_down(calls: int) -> Callable[..., None]:
+    """Return a stand-in for `save_weights` that stops the training at one of its calls."""
+    left = iter(range(calls))
+
+    def save(content: dict[str, object], path: Path) -> None:
+        if next(left) == calls - 1:
+            raise KeyboardInterrupt
+        save_weights(content, path)
+
+    return save
+
+
+@pytest.mark.usefixtures("no_export")
+def test_tensorboard(patients: Path, tmp_path: Path) -> None:
+    options = ("--validation-share", 0, "--validate-every", 2, "--steps")
+    assert main(words(patients, tmp_path, *options, 2)) == 0
+    assert not (tmp_path / EVENTS).exists()
+    assert main(words(patients, tmp_path, *options, 4, "--tensorboard")) == 0  # nothing else changes
+    assert len(list((tmp_path / EVENTS).iterdir())) == 1
+
+
 class TestExport:
     def test_no_training(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"a training, as `fewct train` makes it"):
@@ -267,6 +351,14 @@ class TestExport:
     def test_nothing_trained_yet(self, trained: Path, tmp_path: Path) -> None:
         (tmp_path / "training.json").write_bytes((trained / "training.json").read_bytes())
         with pytest.raises(InputError, match=r"neither best\.pt nor checkpoint\.pt"):
+            export_folder(tmp_path)
+
+    @pytest.mark.parametrize("damage", [cut_short, edit])
+    def test_damaged_weights(self, trained: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+        for name in ("training.json", "best.pt"):
+            (tmp_path / name).write_bytes((trained / name).read_bytes())
+        damage(tmp_path / "best.pt")
+        with pytest.raises(InputError, match=r"best\.pt: expected a whole file of weights"):
             export_folder(tmp_path)
 
     def test_weights_of_another_network(self, trained: Path, tmp_path: Path) -> None:

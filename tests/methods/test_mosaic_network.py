@@ -9,12 +9,15 @@ import torch
 
 from fewct.body import body_mask
 from fewct.errors import InputError
+from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inference import WEIGHTS, network_maps
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
 from fewct.methods.mosaic.network import STRIDE, MosaicNet, parameter_count
-from fewct.methods.mosaic.recipe import MosaicRecipe, export, losses, train
+from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export, losses, train
+from fewct.methods.unet.network import UNetNetwork
 from fewct.runtime.session import load_session, run_image_network
 from fewct.training.dataset import Crop
+from fewct.training.export import export_onnx
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice, Unit
 
@@ -82,6 +85,7 @@ class TestNetwork:
     def test_it_answers_on_the_grid_of_its_input(self) -> None:
         answer = MosaicNet()(torch.zeros(2, N_CHANNELS, 2 * STRIDE, 3 * STRIDE))
         assert answer.boundary.shape == answer.structure.shape == (2, 2 * STRIDE, 3 * STRIDE)
+        assert answer.affinity.shape == (2, len(STEPS), STRIDE, 3 * STRIDE // SPACING_PX)
 
     def test_it_learns_a_disk(self) -> None:
         y, x = np.mgrid[:64, :64]
@@ -90,7 +94,7 @@ class TestNetwork:
         noise = 0.2 * torch.randn(1, N_CHANNELS, 64, 64)
         edge = (torch.tensor(np.abs(np.hypot(y - 30, x - 34) - 17)) < 1.0).float()[None]
         ones = torch.ones_like(disk)
-        batch = Crop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones)
+        batch = Crop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int())
         network = MosaicNet((12, 16, 16, 16, 16))
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
         for _ in range(150):
@@ -101,6 +105,7 @@ class TestNetwork:
         found = network(batch.channels)
         assert (((found.structure > 0) == (disk > 0)).float().mean()) > 0.99
         assert (((found.boundary > 0) == (edge > 0)).float().mean()) > 0.97
+        assert affinity_loss(found.affinity, batch.labels) < 0.1
 
 
 class TestExport:
@@ -109,9 +114,10 @@ class TestExport:
         channels = np.random.default_rng(0).uniform(-1, 1, (N_CHANNELS, 96, 160)).astype(np.float32)
         with torch.no_grad():
             answer = network(torch.from_numpy(channels)[None])
-        boundary, structure = run_image_network(load_session(path), channels)
+        boundary, structure, affinity = run_image_network(load_session(path), channels)
         np.testing.assert_allclose(boundary, torch.sigmoid(answer.boundary[0]).numpy(), atol=1e-3)
         np.testing.assert_allclose(structure, torch.sigmoid(answer.structure[0]).numpy(), atol=1e-3)
+        np.testing.assert_allclose(affinity, torch.sigmoid(answer.affinity[0]).numpy(), atol=1e-3)
 
     def test_it_fits_the_wheel(self, exported: tuple[MosaicNet, Path]) -> None:
         assert exported[1].stat().st_size <= 8_000_000
@@ -132,6 +138,17 @@ class TestMaps:
             assert values.max() <= 1
             assert (values[~body] == 0).all()
         assert maps.structure[body].max() > 0
+        assert maps.affinities is not None
+        for places, side, axis in ((maps.affinities.rows, 0, 1), (maps.affinities.columns, 1, 0)):
+            taken = np.flatnonzero(body.any(axis=axis))
+            assert 0 <= places[0] <= taken[0]
+            assert taken[-1] - 8 <= places[-1] < shape[side]
+            assert (np.diff(places) >= 0).all()
+        assert maps.affinities.values.shape == (
+            len(STEPS),
+            len(maps.affinities.rows),
+            len(maps.affinities.columns),
+        )
 
     def test_the_same_slice_gives_the_same_maps(self, exported: tuple[MosaicNet, Path]) -> None:
         one, same = (network_maps(trunk(unit="grey"), exported[1]) for _ in range(2))
@@ -190,6 +207,12 @@ class TestBadWeights:
         with pytest.raises(InputError, match=r"expected the SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"):
             load_session(moved)
 
+    def test_of_another_network(self, tmp_path: Path) -> None:
+        path = tmp_path / "unet.onnx"
+        export_onnx(UNetNetwork((2, 2, 2)), 1, ("foreground",), path)
+        with pytest.raises(InputError, match="a network for mosaic, found a network that gives foreground"):
+            network_maps(trunk(), path)
+
     def test_absent(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
             load_session(tmp_path / "mosaic.onnx")
@@ -216,3 +239,14 @@ def test_the_recipe_runs_on_the_real_data(shared_data: Path, tmp_path: Path) -> 
     recipe = MosaicRecipe(data=shared_data, size_px=64, validation_crops=2, loop=loop)
     path = export(train(recipe, tmp_path), tmp_path)
     assert network_maps(trunk(), path).boundary.shape == (256, 256)
+
+
+@pytest.mark.shared
+def test_training_may_start_from_the_weights_in_the_package(shared_data: Path, tmp_path: Path) -> None:
+    loop = LoopConfig(steps=1, batch_size=1, learning_rate=1e-12, validate_every=1, workers=0)
+    recipe = MosaicRecipe(
+        data=shared_data, start=f"{WEIGHTS}", size_px=64, validation_crops=1, self_training=False, loop=loop
+    )
+    path = export(train(recipe, tmp_path), tmp_path)
+    before, after = network_maps(trunk()), network_maps(trunk(), path)
+    assert np.abs(after.structure - before.structure).mean() < 0.05

@@ -1,9 +1,14 @@
 """Warping keeps image and labels together; the scanner keeps anatomy recognisable."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from fewct.training.augment import scan, warp
+from fewct.training.btcv import LABELS_AHEAD_PX
 from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
 from fewct.types import CTSlice
 
@@ -57,3 +62,44 @@ def test_a_scan_is_finite_and_windowed_ones_are_8_bit(synthetic: bool) -> None:
 def test_grey_stays_grey() -> None:
     grey = CTSlice(np.full((64, 64), 90, dtype=np.float32), "grey")
     assert {scan(grey, False, np.random.default_rng(seed)).unit for seed in range(5)} == {"grey"}
+
+
+def test_upright_slices_are_neither_flipped_nor_turned_by_quarters() -> None:
+    example = disk_example()
+    y, x = np.mgrid[:128, :160]
+    corner = (np.hypot(y - 40, x - 50) < 12).astype(np.int32)  # up and left of the middle
+    for seed in range(12):
+        marked = replace(example, labels=corner)
+        labels = warp(marked, 200, np.random.default_rng(seed), upright=True).labels
+        disk = warp(example, 200, np.random.default_rng(seed), upright=True).labels
+        assert (np.argwhere(labels).mean(axis=0) < np.argwhere(disk).mean(axis=0)).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_that_lie_ahead_are_brought_to_the_pixels(seed: int) -> None:
+    example = disk_example()
+    moved = {
+        name: np.roll(getattr(example, name), (-6, -6), (0, 1))
+        for name in ("labels", "structure", "border_weight")
+    }
+    warped = warp(replace(example, **moved, labels_ahead_px=6.0), 128, np.random.default_rng(seed))
+    agrees = (warped.image.pixels > -470) == (warped.labels == 1)
+    assert agrees[warped.structure != UNKNOWN].mean() > 0.99
+
+
+@pytest.mark.shared
+def test_the_packed_patients_labels_lie_ahead(shared_data: Path) -> None:
+    """The edges of the images are steepest where the labels' edges are, moved by `LABELS_AHEAD_PX`."""
+    moves = np.linspace(-1, 1.5, 11)
+    steepness = np.zeros(len(moves))
+    for path in sorted((shared_data / "btcv" / "train").glob("*.npz"))[:4]:
+        with np.load(path) as patient:
+            for image, labels in zip(patient["image"][::10], patient["label"][::10], strict=True):
+                edge = ndimage.gaussian_gradient_magnitude(image.astype(np.float32), 0.7)
+                for axis in (0, 1):
+                    places = np.argwhere(np.diff(labels.astype(int), axis=axis) != 0).T + 0.0
+                    places[axis] += 0.5
+                    for k, move in enumerate(moves):
+                        moved = places + move
+                        steepness[k] += ndimage.map_coordinates(edge, moved, order=1).mean()
+    assert abs(moves[steepness.argmax()] - LABELS_AHEAD_PX) <= 0.2

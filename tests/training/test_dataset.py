@@ -7,10 +7,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fewct.training.btcv import LabelledSlice, load_patients, make_example
-from fewct.training.dataset import Crops, anatomy_source, labelled_source
+from fewct.errors import InputError
+from fewct.training.btcv import ORGANS, LabelledSlice, load_patients, make_example
+from fewct.training.dataset import (
+    ANATOMY_NAMES,
+    Crops,
+    anatomy_source,
+    labelled_source,
+    phantom_source,
+    unlabelled_slices,
+)
 from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN
-from fewct.training.synthesis import Anatomy
+from fewct.training.synthesis import Anatomy, load_anatomy
 from fewct.types import CTSlice, Mask
 
 
@@ -103,6 +111,43 @@ def test_dense_segments_take_the_place_of_labels(tmp_path: Path) -> None:
     assert dense.labels[58, 50] == 6
     assert dense.labels[55, 80] == 14  # the lung, numbered after the organs
     assert set(np.unique(dense.labels)) == {0, 6, 14}
+    for hidden in load_patients(tmp_path, without=["liver"]):
+        assert set(np.unique(hidden.labels)) <= {0, 14}
+
+
+def test_the_phantom_is_a_source() -> None:
+    example = phantom_source(1.0, patients=1).example(np.random.default_rng(0))
+    assert example.unit == "hu"
+    assert len(np.unique(example.labels)) > 5
+    assert ((example.structure == STRUCTURE) == (example.labels > 0)).all()
+
+
+def test_slices_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "lidc").mkdir()
+    image = abdomen().image
+    np.savez(tmp_path / "lidc" / "0001.npz", image=image[None])
+    example = unlabelled_slices(tmp_path)(np.random.default_rng(0))
+    assert not example.labels.any()
+    assert not example.border_weight.any()
+    assert (example.structure == UNKNOWN).all()
+    assert example.pixels.min() == -160
+    assert example.body.sum() == make_example(abdomen(), weak=False).body.sum()
+    with pytest.raises(InputError, match=r"expected btcv/train_unlabelled\.npz or lidc"):
+        unlabelled_slices(tmp_path / "lidc")
+
+
+@pytest.mark.shared
+def test_hidden_organs_are_in_no_source(shared_data: Path) -> None:
+    hidden = [*ORGANS][:2]
+    for item in load_patients(shared_data / "btcv" / "val", without=hidden):
+        assert not np.isin(item.labels, [1, 2]).any()
+    trunk = next((shared_data / "anatomy").glob("trunk_*.npz"))
+    whole = load_anatomy(trunk, complete=True)
+    names = [ANATOMY_NAMES[name] for name in hidden]
+    anatomy = load_anatomy(trunk, complete=True, without=names)
+    gone = set(np.unique(whole.labels)) - set(np.unique(anatomy.labels))
+    assert len(gone) == 2
+    assert set(ANATOMY_NAMES) == set(ORGANS)
 
 
 @pytest.mark.shared

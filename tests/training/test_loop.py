@@ -1,5 +1,6 @@
 """The training loop: what it learns, how it resumes, what it refuses."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from fewct.errors import InputError
 from fewct.training import loop
 from fewct.training.checkpoints import load_weights
+from fewct.training.curves import CURVES
 from fewct.training.loop import LoopConfig, fit, learning_rate
 
 
@@ -77,7 +79,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -
         run(tmp_path / "killed", data=Stopping(at=4 * 47))  # after the checkpoint of step 40
     resumed = run(tmp_path / "killed")
     assert same_weights(whole, resumed)
-    assert (tmp_path / "killed" / loop.CURVES).read_text().count("\n") == 4  # a header, steps 20, 40, 60
+    assert (tmp_path / "killed" / CURVES).read_text().count("\n") == 4  # a header, steps 20, 40, 60
 
 
 def test_it_learns_and_keeps_the_best_average(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_it_learns_and_keeps_the_best_average(tmp_path: Path) -> None:
     network = run(tmp_path / "run", config).eval()
     error = float(squared_error(network, validation()[0])["error"])
     assert error < 0.5  # the variance of y is 10
-    lines = (tmp_path / "run" / loop.CURVES).read_text().splitlines()
+    lines = (tmp_path / "run" / CURVES).read_text().splitlines()
     column = lines[0].split(",").index("val_error")
     assert error == pytest.approx(min(float(line.split(",")[column]) for line in lines[1:]), rel=1e-4)
 
@@ -118,12 +120,29 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         fit(nn.Conv2d(2, 1, 1), squared_error, Lines(), [], CONFIG, tmp_path / "run")
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    run(tmp_path / "run")
-    path = tmp_path / "run" / loop.CHECKPOINT
+def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match="a whole file of weights"):
+
+
+def edit(path: Path) -> None:
+    """Change one bit of a weight."""
+    content = bytearray(path.read_bytes())
+    content[content.index(load_weights(path)["network"]["0.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", [cut_short, edit])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    run(tmp_path / "run")
+    damage(tmp_path / "run" / loop.CHECKPOINT)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: expected a whole file of weights"):
         run(tmp_path / "run")
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / loop.CHECKPOINT).write_text("no weights at all")
+    with pytest.raises(InputError, match="a whole file of weights"):
+        run(tmp_path)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "poly"])
@@ -136,10 +155,3 @@ def test_the_learning_rate_rises_and_falls_to_zero(schedule: str) -> None:
     rates = [learning_rate(100, p / 10, config) for p in range(11)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0)
-
-
-def test_a_line_written_just_before_a_kill_is_written_once(tmp_path):
-    curves = tmp_path / loop.CURVES
-    curves.write_text("step,minutes,loss\n20,0.1,0.5\n40,0.2,0.4\n")
-    loop._write_row({"step": 40, "minutes": 0.3, "loss": 0.4}, curves)
-    assert curves.read_text() == "step,minutes,loss\n20,0.1,0.5\n40,0.3,0.4\n"

@@ -40,9 +40,11 @@ class Train(Generic[R]):
     """Folder for the training."""
 
     def run(self) -> int:
-        """Train, export and return 0."""
+        """Train, export and return 0; of several processes that train together, the first one tells."""
         training: Any = self.settings
         path = training.run(self.out)
+        if path is None:
+            return 0
         console = Console()
         console.print(f"Network: {path}", highlight=False, soft_wrap=True)
         console.print(

@@ -86,15 +86,15 @@ def _checked_bytes(path: Path) -> bytes:
 
 def run_image_network(
     session: onnxruntime.InferenceSession, channels: Float32[NDArray[np.float32], "channels rows columns"]
-) -> tuple[Float32[NDArray[np.float32], "rows columns"], ...]:
+) -> tuple[Float32[NDArray[np.float32], "..."], ...]:
     """Run a network that maps the channels of one image to maps of the same size.
 
     Args:
-        session: The network: one input (1, channels, rows, columns), outputs (1, rows, columns).
+        session: The network: one input (1, channels, rows, columns), each output has one image, too.
         channels: float32 (channels, rows, columns).
 
     Returns:
-        The outputs in the network's order, each float32 (rows, columns).
+        The outputs in the network's order, each float32 without the axis of images.
     """
     name = session.get_inputs()[0].name
     return tuple(output[0] for output in session.run(None, {name: channels[None]}))

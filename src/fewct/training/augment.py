@@ -25,30 +25,35 @@ class Warped:
     body: Mask
 
 
-def warp(example: Example, size_px: int, rng: np.random.Generator) -> Warped:
+def warp(example: Example, size_px: int, rng: np.random.Generator, upright: bool = False) -> Warped:
     """Cut a square out of an example: any of eight orientations, turned, scaled, bent a little, anywhere.
 
     Args:
         example: What to cut from.
         size_px: Side of the crop.
         rng: Source of randomness.
+        upright: Whether to keep the orientation: no flips and no quarter turns.
     """
-    grid = _sampling_grid(example, size_px, rng)
+    grid = _sampling_grid(example, size_px, rng, upright)
     pixels = _sample(example.pixels, grid, "bilinear", "border")
-    labels = _sample(example.labels.astype(np.float32), grid, "nearest", "zeros")
-    structure = _sample(example.structure.astype(np.float32), grid, "nearest", "zeros")
-    weight = _sample(example.border_weight, grid, "nearest", "zeros")
+    rows, columns = example.pixels.shape
+    known = grid - torch.tensor([2 * example.labels_ahead_px / side for side in (columns, rows)])
+    labels = _sample(example.labels.astype(np.float32), known, "nearest", "zeros")
+    structure = _sample(example.structure.astype(np.float32), known, "nearest", "zeros")
+    weight = _sample(example.border_weight, known, "nearest", "zeros")
     body = _sample(example.body.astype(np.float32), grid, "nearest", "zeros") > 0
     image = CTSlice(pixels, example.unit)
     return Warped(image, labels.astype(np.int32), structure.astype(np.uint8), weight, body)
 
 
-def _sampling_grid(example: Example, size_px: int, rng: np.random.Generator) -> Tensor:
+def _sampling_grid(example: Example, size_px: int, rng: np.random.Generator, upright: bool) -> Tensor:
     """Return where each pixel of the crop comes from, (1, size, size, 2): x and y in [-1, 1]."""
     rows, columns = example.pixels.shape
     zoom = example.zoom * np.exp(rng.uniform(-0.25, 0.22))
-    angle = rng.integers(4) * np.pi / 2 + rng.normal(0, 0.12)
-    flip = rng.choice([-1.0, 1.0])
+    quarters, angle, flip = rng.integers(4), rng.normal(0, 0.12), rng.choice([-1.0, 1.0])
+    if not upright:
+        angle += quarters * np.pi / 2
+    flip = 1.0 if upright else flip
     stretch = np.exp(rng.normal(0, 0.06))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([flip * stretch, 1 / stretch]) / zoom

@@ -1,5 +1,6 @@
 """Training examples from packed abdominal CT with organ labels and dense segments (see `load_patients`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FAT_HU = (-119.0, -55.0)
 BRIGHT_HU = 240.0  # bone and contrast agent
 AIR_HU = -124.0
 ZOOM = 2.0  # the slices are 256 x 256
+LABELS_AHEAD_PX = 0.35  # the packed labels lie up and left of the edges that the images show
 NEAR_PX = 2.0  # a border is known this far from a labelled structure
 BODY_SHARE = 0.2  # a larger unnamed segment is the rest of the body, no structure
 FAT_WEIGHT, AIR_WEIGHT = 0.3, 0.2  # of "no border here", which intensities tell
@@ -36,12 +38,35 @@ class LabelledSlice:
     weak: NDArray[np.uint8] | None
 
 
-def load_patients(folder: Path) -> list[LabelledSlice]:
+ORGANS = {
+    "spleen": 1,
+    "right kidney": 2,
+    "left kidney": 3,
+    "gallbladder": 4,
+    "oesophagus": 5,
+    "liver": 6,
+    "stomach": 7,
+    "aorta": 8,
+    "inferior vena cava": 9,
+    "portal and splenic vein": 10,
+    "pancreas": 11,
+    "right adrenal": 12,
+    "left adrenal": 13,
+}
+"""Labels of `label` and `dense_label`."""
+
+
+def load_patients(folder: Path, without: Sequence[str] = ()) -> list[LabelledSlice]:
     """Read all packed patients (*.npz) of a folder, in order of name.
 
     Each file has `image` and `label` (n, rows, columns) uint8 and `z` (n,), and where there are dense
     segments `dense_z`, `dense_image`, `dense_label` and `dense_segments`, which take the label's place.
+
+    Args:
+        folder: Where the files lie.
+        without: Names of `ORGANS` that are left unlabelled, as if nobody had annotated them.
     """
+    hidden = [ORGANS[name] for name in without]
     slices = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as file:
@@ -50,12 +75,17 @@ def load_patients(folder: Path) -> list[LabelledSlice]:
         for image, label, z in zip(arrays["image"], arrays["label"], arrays["z"], strict=True):
             k = dense.get(int(z))
             if k is None:
-                slices.append(LabelledSlice(image, label, None))
+                slices.append(LabelledSlice(image, _hide(label, hidden), None))
             else:
                 body = body_mask(CTSlice(image.astype(np.float32), "grey"))
-                merged = _merge_segments(arrays["dense_segments"][k], arrays["dense_label"][k], body)
+                organs = arrays["dense_label"][k]
+                merged = _hide(_merge_segments(arrays["dense_segments"][k], organs, body), hidden)
                 slices.append(LabelledSlice(image, merged, arrays["dense_image"][k]))
     return slices
+
+
+def _hide(labels: NDArray[np.uint8], hidden: Sequence[int]) -> NDArray[np.uint8]:
+    return np.where(np.isin(labels, hidden), np.uint8(0), labels) if hidden else labels
 
 
 def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body: Mask) -> NDArray[np.uint8]:
@@ -68,6 +98,22 @@ def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body
     is_structure[0] = False
     numbers = np.where(is_structure, 13 + np.cumsum(is_structure), 0)
     return np.where(organs > 0, organs, numbers[segments]).astype(np.uint8)
+
+
+def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float]) -> Example:
+    """Return the example of a slice of which nothing is known but the patient.
+
+    Args:
+        image: uint8 (rows, columns).
+        window_hu: What its 0 and 255 stand for.
+    """
+    low, high = window_hu
+    hu = (image.astype(np.float32) * ((high - low) / 255) + low).astype(np.float32)
+    body = body_mask(CTSlice(hu, "grey"))
+    nothing = np.zeros(image.shape, dtype=np.float32)
+    return Example(
+        hu, "hu", nothing.astype(np.int32), np.full(image.shape, UNKNOWN, np.uint8), nothing, body, ZOOM
+    )
 
 
 def make_example(item: LabelledSlice, weak: bool) -> Example:
@@ -100,5 +146,6 @@ def make_example(item: LabelledSlice, weak: bool) -> Example:
     weight[ndimage.binary_erosion(air, iterations=3)] = AIR_WEIGHT
     weight[ndimage.distance_transform_edt(~labelled) <= NEAR_PX] = 1.0
     if weak and item.weak is not None:
-        return Example(item.weak.astype(np.float32), "grey", labels, structure, weight, body, ZOOM)
-    return Example(hu, "hu", labels, structure, weight, body, ZOOM)
+        pixels = item.weak.astype(np.float32)
+        return Example(pixels, "grey", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
+    return Example(hu, "hu", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)

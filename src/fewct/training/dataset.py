@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -12,11 +12,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fewct.body import body_mask
+from fewct.errors import InputError
+from fewct.phantom import phantom_slice
 from fewct.training.augment import Warped, scan, warp
-from fewct.training.btcv import LabelledSlice, load_patients, make_example
-from fewct.training.examples import STRUCTURE, UNKNOWN, Example
+from fewct.training.btcv import (
+    HIGH_HU,
+    LOW_HU,
+    LabelledSlice,
+    load_patients,
+    make_example,
+    unlabelled_example,
+)
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
 from fewct.training.synthesis import Anatomy, border_pixels, draw, load_anatomy, make_scene
 from fewct.types import CTSlice, Mask
+
+BTCV_WINDOW_HU, LIDC_WINDOW_HU = (LOW_HU, HIGH_HU), (-160.0, 240.0)
+ANATOMY_NAMES = {
+    "spleen": "spleen",
+    "right kidney": "kidney_right",
+    "left kidney": "kidney_left",
+    "gallbladder": "gallbladder",
+    "oesophagus": "esophagus",
+    "liver": "liver",
+    "stomach": "stomach",
+    "aorta": "aorta",
+    "inferior vena cava": "inferior_vena_cava",
+    "portal and splenic vein": "portal_vein_and_splenic_vein",
+    "pancreas": "pancreas",
+    "right adrenal": "adrenal_gland_right",
+    "left adrenal": "adrenal_gland_left",
+}
+"""What the label maps of anatomy call the organs of patients."""
 
 ExampleSource: TypeAlias = Callable[[np.random.Generator], Example]
 NetworkInput: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
@@ -31,6 +59,7 @@ class Crop(NamedTuple):
         border_weight: float32 (rows, columns): how sure that is.
         structure: float32 (rows, columns): 1 in a structure.
         structure_weight: float32 (rows, columns): how sure that is.
+        labels: int32 (rows, columns): structures, 0 for the rest, known or not.
     """
 
     channels: Tensor
@@ -38,6 +67,7 @@ class Crop(NamedTuple):
     border_weight: Tensor
     structure: Tensor
     structure_weight: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,6 +128,7 @@ def make_crop(warped: Warped, synthetic: bool, network_input: NetworkInput, rng:
         torch.from_numpy(warped.border_weight),
         torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
         torch.from_numpy(known),
+        torch.from_numpy(warped.labels),
     )
 
 
@@ -132,18 +163,67 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
     return Source(share, example, synthetic=True)
 
 
-def default_sources(data: Path) -> list[Source]:
-    """Return the sources that `mosaic` is trained on: folders `btcv/train` and `anatomy` of `data`."""
-    slices = load_patients(data / "btcv" / "train")
+def phantom_source(share: float, patients: int = 300) -> Source:
+    """Return a source of slices of the phantom, each patient at one height of its own."""
+
+    @cache
+    def example(seed: int) -> Example:
+        level = float(np.random.default_rng((seed, 1)).uniform())
+        image, truth = phantom_slice(seed, level=level, size=256)
+        labels, body = truth.labels.astype(np.int32), body_mask(image)
+        structure = np.where(labels > 0, STRUCTURE, BACKGROUND).astype(np.uint8)
+        known = np.ones(labels.shape, dtype=np.float32)
+        return Example(image.pixels, "hu", labels, structure, known, body, zoom=2.0)
+
+    return Source(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
+
+
+def default_sources(data: Path, without: Sequence[str] = ()) -> list[Source]:
+    """Return the sources that `mosaic` is trained on: folders `btcv/train` and `anatomy` of `data`, phantoms.
+
+    Args:
+        data: Where the folders lie.
+        without: Names of `ORGANS` that are hidden: left unlabelled on patients, left out of anatomies. The
+            phantom, which has them all, is left out then.
+    """
+    slices = load_patients(data / "btcv" / "train", without)
     dense = [item for item in slices if item.weak is not None]
-    trunks = [load_anatomy(path, complete=True) for path in sorted((data / "anatomy").glob("trunk_*.npz"))]
+    hidden = [ANATOMY_NAMES[name] for name in without]
+    volumes = sorted((data / "anatomy").glob("trunk_*.npz"))
+    trunks = [load_anatomy(path, complete=True, without=hidden) for path in volumes]
     heads = [
         load_anatomy(path, complete=False) for path in sorted((data / "anatomy").glob("headneck_*.npz"))[::4]
     ]
-    return [
+    sources = [
         labelled_source(0.25, slices, weak=False),
         labelled_source(0.10, dense, weak=False),
         labelled_source(0.20, dense, weak=True),
-        anatomy_source(0.42, trunks),
+        anatomy_source(0.37, trunks),
         anatomy_source(0.03, heads),
     ]
+    return sources if without else [*sources, phantom_source(0.05)]
+
+
+def unlabelled_slices(data: Path) -> ExampleSource:
+    """Return a source of slices without labels: `btcv/train_unlabelled.npz` and `lidc/*.npz` of `data`.
+
+    Raises:
+        InputError: If there are none.
+    """
+    files = {
+        path: window
+        for pattern, window in (("btcv/train_unlabelled.npz", BTCV_WINDOW_HU), ("lidc/*.npz", LIDC_WINDOW_HU))
+        for path in sorted(data.glob(pattern))
+    }
+    if not files:
+        raise InputError(
+            data,
+            expected="btcv/train_unlabelled.npz or lidc/*.npz",
+            found="neither",
+            fix="Switch self-training off with --no-self-training.",
+        )
+    images = []
+    for path, window in files.items():
+        with np.load(path) as file:
+            images += [(image, window) for image in file["image"]]
+    return lambda rng: unlabelled_example(*images[int(rng.integers(len(images)))])

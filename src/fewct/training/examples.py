@@ -24,6 +24,7 @@ class Example:
             there is a border; 0 for unknown.
         body: bool (rows, columns): the patient.
         zoom: Pixels of a 512 x 512 slice of ordinary field of view for each pixel of this one.
+        labels_ahead_px: How far up and left of the pixels the labels lie, in pixels, both the same.
     """
 
     pixels: Image
@@ -33,3 +34,4 @@ class Example:
     border_weight: Float32[NDArray[np.float32], "rows columns"]
     body: Mask
     zoom: float
+    labels_ahead_px: float = 0.0

@@ -1,6 +1,7 @@
 """One training loop: seeded, resumable to the same weights, within a budget of minutes."""
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,17 +15,27 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fewct.errors import InputError
-from fewct.io.atomic import write_text
-from fewct.training.checkpoints import load_weights, save_weights
+from fewct.training.checkpoints import State, load_weights, restore_state, save_state, save_weights
+from fewct.training.curves import VALIDATION, open_curves
+from fewct.training.distributed import (
+    average_statistics,
+    averaged,
+    in_parallel,
+    is_first,
+    of_first,
+    own_device,
+    own_items,
+    share_threads,
+)
+from fewct.training.selftraining import Pair, disagreement
 
 Batch: TypeAlias = Any  # whatever the data set's items collate to; the loss function knows
 LossFunction: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
-CURVES = "curves.csv"
 GRADIENT_NORM = 5.0
+UNLABELLED_RAMP = 0.2  # share of the training during which slices without labels come in
 
 
 @dataclass(frozen=True)
@@ -59,19 +70,12 @@ class LoopConfig:
     """Processes that prepare data; 0 to prepare it in between steps."""
     bfloat16: bool = True
     """Whether to compute in mixed precision."""
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds; changed in place by the loop."""
-
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    elapsed_s: float = 0.0
-    best_loss: float = math.inf
-    stale: int = 0
+    unlabelled_batch_size: int = 4
+    """Slices without labels a step, if there are any."""
+    unlabelled_weight: float = 1.0
+    """What their loss counts, reached after a fifth of the training."""
+    tensorboard: bool = False
+    """Whether TensorBoard gets the curves, too; needs the extra `tensorboard`."""
 
 
 def fit(
@@ -81,11 +85,13 @@ def fit(
     validation: Sequence[Batch],
     config: LoopConfig,
     folder: Path,
+    unlabelled: Dataset[Pair] | None = None,
 ) -> nn.Module:
     """Train a network, or go on from the folder's checkpoint.
 
     After a kill, the run goes on from its last checkpoint and ends with the same weights as without the kill,
-    as long as `steps` ends it and not `budget_minutes`.
+    as long as `steps` ends it and not `budget_minutes`. Within `fewct.training.distributed.joined`, the
+    processes train together, and the first one validates and writes.
 
     Args:
         network: What to train, changed in place.
@@ -94,43 +100,65 @@ def fit(
         validation: Batches that the loss is watched on.
         config: How to train.
         folder: Where the checkpoint, the best weights and the curves go; it must exist.
+        unlabelled: Slices without labels, on which the network learns to agree with its moving average; item
+            `i` is a function of `i` alone. The network's answer must then be a tuple of logits.
 
     Returns:
         The moving average with the lowest validation loss, or the last one without validation batches.
 
     Raises:
         InputError: If the folder's checkpoint is of another network or damaged.
+        MissingExtraError: If TensorBoard is wanted and not installed.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
+        UsageError: If there is no such device, or a batch cannot be shared out.
     """
-    device = torch.device(config.device)
+    device = own_device(config.device)
+    share_threads()
+    state = _begin(network, config, folder, device)
+    together = in_parallel(network, device)
+    start = time.monotonic() - state.elapsed_s
+    batches = _batches(training, config.batch_size, config, state.step)
+    pairs: Iterator[Pair | None] = itertools.repeat(None)
+    if unlabelled is not None:
+        pairs = _batches(unlabelled, config.unlabelled_batch_size, config, state.step)
+    curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_first())
+    with curves as add_row, _progress_bar() as bar:
+        task = bar.add_task("training", total=1.0)
+        for batch, pair in zip(batches, pairs, strict=False):
+            losses = _step(state, together, loss_function, _to(batch, device), _to(pair, device), config)
+            state.elapsed_s = of_first(time.monotonic() - start, device)
+            done = _progress_of(state, config)
+            bar.update(
+                task, completed=done, description=f"step {state.step}, loss {sum(losses.values()):.3f}"
+            )
+            if state.step % config.validate_every == 0 or done >= 1:
+                losses = averaged(losses, device)
+                if is_first():
+                    losses |= _validate(state, loss_function, validation, config, folder)
+                    add_row({"step": state.step, "minutes": round(state.elapsed_s / 60, 3)} | losses)
+                    save_state(state, asdict(config), folder / CHECKPOINT)
+                state.stale = int(of_first(state.stale, device))
+                if done >= 1 or (config.patience and state.stale >= config.patience):
+                    break
+    if validation and (folder / BEST).exists():
+        state.average.load_state_dict(load_weights(folder / BEST))
+    return state.average
+
+
+def _begin(network: nn.Module, config: LoopConfig, folder: Path, device: torch.device) -> State:
+    """Return where a training starts, or where the folder's checkpoint left it."""
     network.to(device)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    state = _State(network, average, optimizer)
+    state = State(network, average, optimizer)
     if (folder / CHECKPOINT).exists():
-        _restore(state, folder / CHECKPOINT, device)
-    start = time.monotonic() - state.elapsed_s
-    with _progress() as progress:
-        task = progress.add_task("training", total=1.0)
-        for batch in _batches(training, config, state.step):
-            losses = _step(state, loss_function, _to(batch, device), config, device)
-            state.elapsed_s = time.monotonic() - start
-            done = _progress_of(state, config)
-            progress.update(
-                task, completed=done, description=f"step {state.step}, loss {sum(losses.values()):.3f}"
-            )
-            if state.step % config.validate_every == 0 or done >= 1:
-                _validate(state, loss_function, validation, losses, config, device, folder)
-                if done >= 1 or (config.patience and state.stale >= config.patience):
-                    break
-    if validation and (folder / BEST).exists():
-        average.load_state_dict(load_weights(folder / BEST))
-    return average
+        restore_state(state, folder / CHECKPOINT, device)
+    return state
 
 
-def _progress_of(state: _State, config: LoopConfig) -> float:
+def _progress_of(state: State, config: LoopConfig) -> float:
     """Return the share of the training that is done, by steps or by time, whichever is further."""
     return min(1.0, max(state.step / config.steps, state.elapsed_s / (60 * config.budget_minutes)))
 
@@ -147,20 +175,31 @@ def learning_rate(step: int, progress: float, config: LoopConfig) -> float:
 
 
 def _step(
-    state: _State, loss_function: LossFunction, batch: Batch, config: LoopConfig, device: torch.device
+    state: State,
+    together: nn.Module,
+    loss_function: LossFunction,
+    batch: Batch,
+    pair: Pair | None,
+    config: LoopConfig,
 ) -> dict[str, float]:
-    """Take one step and return the losses."""
-    rate = learning_rate(state.step, _progress_of(state, config), config)
+    """Take one step and return the losses, that of slices without labels as if it counted in full."""
+    progress = _progress_of(state, config)
+    rate = learning_rate(state.step, progress, config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.network.train()
-    with _precision(config, device):
-        losses = loss_function(state.network, batch)
-    total = torch.stack(list(losses.values())).sum()
+    together.train()
+    with _precision(config):
+        losses = loss_function(together, batch)
+        total = torch.stack(list(losses.values())).sum()
+        if pair is not None:
+            losses["unlabelled"] = disagreement(together, state.average, pair)
+            weight = config.unlabelled_weight * min(1.0, progress / UNLABELLED_RAMP)
+            total = total + weight * losses["unlabelled"]
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)
     state.optimizer.step()
+    average_statistics(state.network)
     state.step += 1
     _update_average(state.average, state.network, min(config.ema_decay, state.step / (10 + state.step)))
     return {name: float(value.detach()) for name, value in losses.items()}
@@ -178,75 +217,36 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 def _validate(
-    state: _State,
+    state: State,
     loss_function: LossFunction,
     validation: Sequence[Batch],
-    losses: dict[str, float],
     config: LoopConfig,
-    device: torch.device,
     folder: Path,
-) -> None:
-    """Measure the average's loss, keep the best weights, write the curves and the checkpoint."""
-    row: dict[str, float] = {"step": state.step, "minutes": round(state.elapsed_s / 60, 3), **losses}
-    if validation:
-        state.average.eval()
-        with torch.no_grad(), _precision(config, device):
-            values = [loss_function(state.average, _to(batch, device)) for batch in validation]
-        for name in values[0]:
-            row[f"val_{name}"] = float(torch.stack([value[name] for value in values]).mean())
-        loss = sum(value for name, value in row.items() if name.startswith("val_"))
-        state.stale = 0 if loss < state.best_loss else state.stale + 1
-        if loss < state.best_loss:
-            state.best_loss = loss
-            save_weights(state.average.state_dict(), folder / BEST)
-    _write_row(row, folder / CURVES)
-    save_weights(
-        {
-            "config": asdict(config),
-            "network": state.network.state_dict(),
-            "average": state.average.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "step": state.step,
-            "elapsed_s": state.elapsed_s,
-            "best_loss": state.best_loss,
-            "stale": state.stale,
-        },
-        folder / CHECKPOINT,
-    )
+) -> dict[str, float]:
+    """Measure the average's losses, keep the best weights, and return the losses by their names in curves."""
+    if not validation:
+        return {}
+    device = own_device(config.device)
+    state.average.eval()
+    with torch.no_grad(), _precision(config):
+        values = [loss_function(state.average, _to(batch, device)) for batch in validation]
+    losses = {
+        f"{VALIDATION}{name}": float(torch.stack([value[name] for value in values]).mean())
+        for name in values[0]
+    }
+    loss = sum(losses.values())
+    state.stale = 0 if loss < state.best_loss else state.stale + 1
+    if loss < state.best_loss:
+        state.best_loss = loss
+        save_weights(state.average.state_dict(), folder / BEST)
+    return losses
 
 
-def _restore(state: _State, path: Path, device: torch.device) -> None:
-    """Put a checkpoint's content into the state."""
-    content = load_weights(path, device)
-    try:
-        state.network.load_state_dict(content["network"])
-        state.average.load_state_dict(content["average"])
-        state.optimizer.load_state_dict(content["optimizer"])
-        state.step, state.elapsed_s = content["step"], content["elapsed_s"]
-        state.best_loss, state.stale = content["best_loss"], content["stale"]
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(
-            path,
-            expected="a checkpoint of the network that is trained",
-            found=str(error).splitlines()[0],
-            fix="Choose an empty folder, or the recipe that the checkpoint comes from.",
-        ) from error
-
-
-def _write_row(row: dict[str, float], path: Path) -> None:
-    """Add a line to the table of curves, in place of one that a run wrote just before it was killed."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [",".join(row)]
-    earlier = [line for line in lines[1:] if float(line.partition(",")[0]) < row["step"]]
-    write_text("\n".join([lines[0], *earlier, ",".join(map(str, row.values()))]) + "\n", path)
-
-
-def _batches(training: Dataset[Any], config: LoopConfig, first_step: int) -> Iterator[Batch]:
-    """Yield the batches of step `first_step` and those after it."""
-    order = range(first_step * config.batch_size, config.steps * config.batch_size)
+def _batches(data: Dataset[Any], batch_size: int, config: LoopConfig, first_step: int) -> Iterator[Batch]:
+    """Yield this process's shares of the batches of step `first_step` and those after it."""
     loader: Iterable[Batch] = DataLoader(
-        training,
-        batch_size=config.batch_size,
-        sampler=order,
+        data,
+        batch_sampler=(list(own_items(step, batch_size)) for step in range(first_step, config.steps)),
         num_workers=config.workers,
         pin_memory=config.device.startswith("cuda"),
     )
@@ -254,18 +254,23 @@ def _batches(training: Dataset[Any], config: LoopConfig, first_step: int) -> Ite
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
+    if batch is None:
+        return None
     return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
 
-def _precision(config: LoopConfig, device: torch.device) -> Any:
-    return torch.autocast(device.type, torch.bfloat16) if config.bfloat16 else nullcontext()
+def _precision(config: LoopConfig) -> Any:
+    device = torch.device(config.device).type
+    return torch.autocast(device, torch.bfloat16) if config.bfloat16 else nullcontext()
 
 
-def _progress() -> Progress:
+def _progress_bar() -> Progress:
+    """Return the bar that the first process shows."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        disable=not is_first(),
     )

@@ -5,6 +5,7 @@ structure gets an intensity and a texture around what CT shows, hollow ones a co
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +58,20 @@ class Scene:
     outside: Image
 
 
-def load_anatomy(path: Path, complete: bool) -> Anatomy:
-    """Read a packed label map (arrays `label`, `names` and `spacing_mm`)."""
+def load_anatomy(path: Path, complete: bool, without: Sequence[str] = ()) -> Anatomy:
+    """Read a packed label map (arrays `label`, `names` and `spacing_mm`).
+
+    Args:
+        path: NPZ file.
+        complete: Whether all structures are labelled.
+        without: Names of structures that are left out, as if the patient had none.
+    """
     with np.load(path) as file:
         names = json.loads(str(file["names"]))
         labels, pixel_mm = file["label"], float(file["spacing_mm"][1])
+    hidden = [int(key) for key, name in names.items() if name in without]
+    if hidden:
+        labels = np.where(np.isin(labels, hidden), np.uint8(0), labels)
     tissues = {int(key): tissue_of(name) for key, name in names.items()}
     brain = next((int(key) for key, name in names.items() if name.lower() == "brain"), None)
     if brain is not None:

@@ -5,7 +5,6 @@ estimated, so that one set of limits fits all.
 """
 
 import math
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from fewct.body import body_mask
+from fewct.methods.mosaic.maps import Maps
 from fewct.types import CTSlice, Image, Mask
 
 Distances: TypeAlias = Float64[NDArray[np.float64], "rows columns"]
@@ -40,20 +40,6 @@ GAS_DEPTH_MM, GAS_RADIUS_MM, GAS_MM2 = 4.0, 2.0, 100.0
 SKIN_MM, SUBCUTANEOUS_MM = 6.0, 25.0
 CLIPPED_FAT_SHARE = 0.3  # of fat under the skin at the darkest value: from here on fat is clipped, too
 FAT_SHARE = 0.1  # of the body: less fat under the skin than this means that the dark part was gas
-
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """What a slice is cut up by.
-
-    Args:
-        boundary: float32 (rows, columns) in [0, 1]: how likely a pixel lies on a border.
-        structure: float32 (rows, columns) in [0, 1]: how likely a pixel belongs to a structure; 0 for fat,
-            skin, and what lies outside the body.
-    """
-
-    boundary: Image
-    structure: Image
 
 
 def gradient_maps(image: CTSlice) -> Maps:

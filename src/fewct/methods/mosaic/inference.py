@@ -1,20 +1,25 @@
 """Boundary and structure maps from the trained network, through ONNX Runtime."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from fewct.body import body_mask
-from fewct.methods.mosaic.gradients import Maps, approximate_hu, boundary_map, pixel_size_mm, solid_bone
+from fewct.errors import InputError
+from fewct.methods.mosaic.affinities import SPACING_PX, Affinities
+from fewct.methods.mosaic.gradients import approximate_hu, boundary_map, pixel_size_mm, solid_bone
 from fewct.methods.mosaic.inputs import network_input
+from fewct.methods.mosaic.maps import Maps
+from fewct.resampling import resize
 from fewct.runtime.session import load_session, run_image_network
 from fewct.types import CTSlice, Image, Mask
 
 WEIGHTS = Path(__file__).parent / "weights" / "mosaic.onnx"
+OUTPUTS = ("boundary", "structure", "affinity")
 WORKING_SIZE = 512  # longest side of a slice, at which the network was trained
 NATIVE_SIZES = (400, 640)  # slices with their longest side in between are taken as they are
 STRIDE = 32  # sides of the network's input are multiples of this
@@ -38,7 +43,7 @@ def network_maps(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
         Border and structure maps; both 0 outside the body.
 
     Raises:
-        InputError: If the weights are absent or damaged.
+        InputError: If the weights are absent, damaged or of another network.
     """
     image = replace(image, pixels=np.where(np.isfinite(image.pixels), image.pixels, np.float32(np.nan)))
     body = body_mask(image)
@@ -48,11 +53,32 @@ def network_maps(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
     channels = network_input(image, body)
     factor = _working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
-    answer = run_image_network(load_session(weights), _fit(channels[:, *box], factor))
+    boundary, structure, affinities = _answer(weights, _fit(channels[:, *box], factor))
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
-    boundary, structure = (_restore(values, factor, shape) for values in answer)
+    boundary, structure = (_restore(values, factor, shape) for values in (boundary, structure))
     maps = _with_densities(Maps(boundary, structure), approximate_hu(image, body)[box], pixel_size_mm(image))
-    return Maps(_place(maps.boundary, box, body), _place(maps.structure, box, body))
+    return Maps(
+        _place(maps.boundary, box, body),
+        _place(maps.structure, box, body),
+        _place_affinities(affinities, factor, box),
+    )
+
+
+def _answer(
+    weights: Path, channels: NDArray[np.float32]
+) -> tuple[Image, Image, Float32[NDArray[np.float32], "steps rows columns"]]:
+    """Return the network's border map, structure map and affinities."""
+    session = load_session(weights)
+    outputs = tuple(output.name for output in session.get_outputs())
+    if outputs != OUTPUTS:
+        raise InputError(
+            weights,
+            expected="the weights of a network for mosaic",
+            found=f"a network that gives {', '.join(outputs)}",
+            fix="Name the folder that `fewct train mosaic` of this version wrote.",
+        )
+    boundary, structure, affinities = run_image_network(session, channels)
+    return boundary, structure, affinities
 
 
 def _working_factor(shape: tuple[int, int]) -> float:
@@ -73,7 +99,7 @@ def _fit(channels: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     """Scale channels to working size and pad them at their ends to multiples of the stride."""
     if factor != 1.0:
         sides = [max(1, round(side * factor)) for side in channels.shape[1:]]
-        channels = np.stack([_resize(channel, sides) for channel in channels])
+        channels = np.stack([resize(channel, sides) for channel in channels])
     padding = [(0, 0), *((0, -side % STRIDE) for side in channels.shape[1:])]
     return np.ascontiguousarray(np.pad(channels, padding, mode="edge"))
 
@@ -83,20 +109,7 @@ def _restore(values: Image, factor: float, shape: tuple[int, int]) -> Image:
     if factor == 1.0:
         return values[: shape[0], : shape[1]]
     rows, columns = (max(1, round(side * factor)) for side in shape)
-    return _resize(values[:rows, :columns], shape)
-
-
-def _resize(values: Image, shape: Sequence[int]) -> Image:
-    """Resample to another number of rows and columns: averaged where they become fewer, else linear."""
-    scale = [new / old for new, old in zip(shape, values.shape, strict=True)]
-    if min(scale) < 1:
-        values = ndimage.uniform_filter(values, [max(1, round(1 / s)) for s in scale])
-    rows, columns = (
-        (np.arange(new, dtype=np.float32) + 0.5) / s - 0.5 for new, s in zip(shape, scale, strict=True)
-    )
-    places = np.meshgrid(rows, columns, indexing="ij")
-    resampled = ndimage.map_coordinates(values, places, output=np.float32, order=1, mode="nearest")
-    return np.asarray(resampled)
+    return resize(values[:rows, :columns], shape)
 
 
 def _with_densities(maps: Maps, hu: Image, pixel_mm: float) -> Maps:
@@ -106,6 +119,18 @@ def _with_densities(maps: Maps, hu: Image, pixel_mm: float) -> Maps:
     boundary = np.where(marrow, np.float32(BORDER_IN_BONE) * maps.boundary, maps.boundary)
     boundary += np.float32(GRADIENT_SHARE) * (boundary_map(hu, bone, pixel_mm) - boundary)
     return Maps(boundary, np.where(bone, np.float32(1), maps.structure))
+
+
+def _place_affinities(
+    values: Float32[NDArray[np.float32], "steps rows columns"], factor: float, box: tuple[slice, slice]
+) -> Affinities:
+    """Tell where on the slice the network's pairs of pixels begin; what padding added is cut off."""
+    grids = []
+    for span, count in zip(box, values.shape[1:], strict=True):
+        seen = np.floor((SPACING_PX * np.arange(count) + 0.5) / factor).astype(np.int64)
+        grids.append(span.start + seen[seen < span.stop - span.start])
+    rows, columns = grids
+    return Affinities(values[:, : rows.size, : columns.size], rows, columns)
 
 
 def _place(values: Image, box: tuple[slice, slice], body: Mask) -> Image:

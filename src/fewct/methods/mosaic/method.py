@@ -8,10 +8,10 @@ import numpy as np
 
 from fewct.errors import UsageError
 from fewct.labelmap import Cleanup, clean
-from fewct.types import CTSlice, Delineation
+from fewct.types import CTSlice, Delineation, Image, Labels
 
 if TYPE_CHECKING:
-    from fewct.methods.mosaic.gradients import Maps
+    from fewct.methods.mosaic.maps import Maps
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,22 @@ class Mosaic:
     """Where borders and structures come from: a trained network, or image gradients and densities alone."""
     weights: str = ""
     """Folder that `fewct train mosaic` wrote, or an ONNX file; empty: the network that comes with fewct."""
-    level: float = 0.25
+    level: float = 0.45
     """Strength of border, in [0, 1], below which neighbours are one structure; higher gives fewer."""
+    pairs: float = 0.5
+    """Share, in [0, 1], of what pairs of pixels on both sides of a border say, against the border itself."""
     depth: float = 0.1
     """Depth of a minimum of the boundary map, in [0, 1], that starts a region; lower gives finer regions."""
     min_region_mm2: float = 20.0
     """Regions smaller than this, in mm2, join a neighbour before any others merge."""
-    structure: float = 0.6
+    structure: float = 0.65
     """Share, in [0, 1], from which a pixel of the structure map belongs to a structure."""
+    certainty: float = 0.82
+    """Mean of the structure map, in [0, 1], below which a whole structure is background."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
-        for setting in ("level", "depth", "structure"):
+        for setting in ("level", "pairs", "depth", "structure", "certainty"):
             if not 0 <= getattr(self, setting) <= 1:
                 raise _out_of_range(setting, "a number in [0, 1]", getattr(self, setting))
         if not 0 <= self.min_region_mm2 < float("inf"):
@@ -63,17 +67,21 @@ class Mosaic:
 
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; the tree is that of the regions before the cut."""
-        from fewct.hierarchy import merge_tree, nodes_at_level, oversegment, paint, persistence
+        from fewct.agglomeration import merge_tree
+        from fewct.hierarchy import nodes_at_level, oversegment, paint, persistence
+        from fewct.methods.mosaic.affinities import region_pairs
         from fewct.methods.mosaic.gradients import pixel_size_mm
 
         maps = self._maps_of(image)
         inside = (maps.structure >= self.structure) & (maps.structure > 0)
         min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
         leaves = oversegment(maps.boundary, inside, depth=self.depth, min_leaf_px=min_leaf_px)
-        tree = merge_tree(leaves, maps.boundary)
+        apart = None if maps.affinities is None else region_pairs(leaves, maps.affinities)
+        tree = merge_tree(leaves, maps.boundary, apart, self.pairs)
         nodes = nodes_at_level(tree, self.level)
-        scores = persistence(tree)[np.unique(nodes)]
-        return Delineation(*clean(paint(tree, nodes), image, self.cleanup, scores), tree)
+        labels, scores = paint(tree, nodes), persistence(tree)[np.unique(nodes)]
+        labels = _without_uncertain(labels, maps.structure, self.certainty)
+        return Delineation(*clean(labels, image, self.cleanup, scores), tree)
 
     def _maps_of(self, image: CTSlice) -> "Maps":
         if self.maps == "gradients":
@@ -91,6 +99,13 @@ class Mosaic:
             return WEIGHTS
         path = Path(self.weights)
         return path if path.suffix == ".onnx" else path / "model.onnx"
+
+
+def _without_uncertain(labels: Labels, structure: Image, certainty: float) -> Labels:
+    """Return the labels without regions whose mean of the structure map is too low; numbers stay."""
+    areas = np.bincount(labels.ravel())
+    means = np.bincount(labels.ravel(), structure.ravel()) / np.maximum(areas, 1)
+    return np.where(means >= certainty, np.arange(len(areas)), 0).astype(np.int32)[labels]
 
 
 def _out_of_range(setting: str, expected: str, found: float) -> UsageError:

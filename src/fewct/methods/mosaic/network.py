@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inputs import N_CHANNELS
 
 WIDTHS = (24, 48, 96, 152, 160)
 STRIDE = 2 ** len(WIDTHS)  # rows and columns of the input must be multiples of this
-SHUFFLE = 2
+SHUFFLE = SPACING_PX
 
 
 class MapLogits(NamedTuple):
@@ -20,14 +21,17 @@ class MapLogits(NamedTuple):
     Args:
         boundary: float (batch, rows, columns): logit of lying on a border between two structures.
         structure: float (batch, rows, columns): logit of lying in a structure.
+        affinity: float (batch, steps, rows / 2, columns / 2): logit that a pixel and the one `STEPS` further
+            lie in the same structure.
     """
 
     boundary: Tensor
     structure: Tensor
+    affinity: Tensor
 
 
 class MosaicNet(nn.Module):
-    """Boundary and structure logits from the two channels of `network_input`.
+    """Boundary, structure and affinity logits from the two channels of `network_input`.
 
     The input is folded 2 x 2 pixels into channels, so that all convolutions run at half resolution or below,
     and the answer is unfolded again: thin ribs and fissures stay exact to a pixel at a quarter of the cost.
@@ -49,6 +53,7 @@ class MosaicNet(nn.Module):
         )
         self.up = nn.ModuleList(_two_convolutions(2 * width, width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], 2 * SHUFFLE**2, 1)
+        self.affinity = nn.Conv2d(widths[0], len(STEPS), 1)
 
     def forward(self, x: Tensor) -> MapLogits:
         """Return the logits.
@@ -65,7 +70,7 @@ class MosaicNet(nn.Module):
             below = functional.interpolate(self.reduce[level](x), scale_factor=2, mode="nearest")
             x = self.up[level](torch.cat([skips[level], below], dim=1))
         logits = functional.pixel_shuffle(self.head(x), SHUFFLE)
-        return MapLogits(logits[:, 0], logits[:, 1])
+        return MapLogits(logits[:, 0], logits[:, 1], self.affinity(x))
 
 
 def _two_convolutions(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,18 +6,24 @@ from pathlib import Path
 import torch
 import tyro
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import default_collate
 
+from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
-from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.threads import thread_count
 from fewct.training.btcv import load_patients
-from fewct.training.dataset import Crop, Crops, default_sources, labelled_source
+from fewct.training.dataset import Crop, Crops, default_sources, labelled_source, unlabelled_slices
 from fewct.training.export import export_onnx
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
+from fewct.training.selftraining import Pairs
+from fewct.training.warm_start import start_from
 
 BORDER_EMPHASIS = 3.0  # a border pixel counts for so many others
+SAMPLE_CROPS = 16  # that batch normalisation is set by when training starts from exported weights
+APART_EMPHASIS = 2.0  # a pair of pixels in different structures counts for so many others
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,12 @@ class MosaicRecipe:
 
     data: Path = Path("data")
     """Folder with btcv/train, btcv/val and anatomy."""
+    start: str = ""
+    """Exported network, or folder of one, to start from; empty: random weights."""
+    self_training: bool = True
+    """Whether to learn from the slices without labels in `data`, too."""
+    without: tuple[str, ...] = ()
+    """Organs to hide from training, such as "spleen" and "left kidney", to see how unseen ones are found."""
     size_px: int = 320
     """Side of a training crop."""
     validation_crops: int = 32
@@ -46,14 +58,33 @@ def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.loop.seed)
     torch.set_num_threads(thread_count())
-    length = recipe.loop.steps * recipe.loop.batch_size
-    training = Crops(default_sources(recipe.data), network_input, recipe.size_px, length, recipe.loop.seed)
-    return fit(MosaicNet(), losses, training, validation_batches(recipe), recipe.loop, folder)
+    loop = recipe.loop
+    sources = default_sources(recipe.data, recipe.without)
+    training = Crops(sources, network_input, recipe.size_px, loop.steps * loop.batch_size, loop.seed)
+    pairs = None
+    if recipe.self_training:
+        length = loop.steps * loop.unlabelled_batch_size
+        pairs = Pairs(unlabelled_slices(recipe.data), network_input, recipe.size_px, length, loop.seed)
+    network = MosaicNet()
+    if recipe.start:
+        start(network, recipe, training)
+    return fit(network, losses, training, validation_batches(recipe), loop, folder, pairs)
+
+
+def start(network: nn.Module, recipe: MosaicRecipe, training: Crops) -> None:
+    """Give a network the weights that a recipe starts from; affinities start anew where the file has none.
+
+    Raises:
+        InputError: If the weights are absent, damaged, or of another network.
+    """
+    path = Path(recipe.start)
+    sample = torch.stack([training[i].channels for i in range(SAMPLE_CROPS)])
+    start_from(network, path if path.suffix == ".onnx" else path / "model.onnx", sample, new=("affinity",))
 
 
 def validation_batches(recipe: MosaicRecipe) -> list[Crop]:
     """Return the crops that the loss is watched on: slices of val, half of them of weak contrast."""
-    slices = load_patients(recipe.data / "btcv" / "val")
+    slices = load_patients(recipe.data / "btcv" / "val", recipe.without)
     dense = [item for item in slices if item.weak is not None]
     sources = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
     crops = Crops(sources, network_input, recipe.size_px, recipe.validation_crops, recipe.loop.seed + 1)
@@ -71,7 +102,33 @@ def losses(network: nn.Module, batch: Crop) -> dict[str, Tensor]:
         "border_dice": 0.5 * weighted_dice(border, batch.border, batch.border_weight),
         "structure": weighted_bce(structure, batch.structure, batch.structure_weight),
         "structure_dice": 0.5 * weighted_dice(structure, batch.structure, batch.structure_weight),
+        "affinity": affinity_loss(answer.affinity.float(), batch.labels),
     }
+
+
+def affinity_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of all pairs of pixels of which at least one is labelled.
+
+    A labelled structure is labelled whole, so a pixel without label is not in it, whatever it is. Pairs that
+    are apart are fewer and decide what merges: they count more.
+
+    Args:
+        logits: float (batch, steps, rows / 2, columns / 2), as the network gives them.
+        labels: int32 (batch, rows, columns): structures, 0 for the rest.
+    """
+    coarse = labels[:, ::SPACING_PX, ::SPACING_PX]
+    losses, weights = [], []
+    for step, (down, right) in enumerate(STEPS):
+        rows, columns = max(coarse.shape[1] - down, 0), max(coarse.shape[2] - right, 0)
+        first, second = coarse[:, :rows, :columns], coarse[:, down:, right:]
+        same = ((first == second) & (first > 0)).float()
+        weight = ((first > 0) | (second > 0)).float() * (1 + (APART_EMPHASIS - 1) * (1 - same))
+        pairs = functional.binary_cross_entropy_with_logits(
+            logits[:, step, :rows, :columns], same, reduction="none"
+        )
+        losses.append((pairs * weight).sum())
+        weights.append(weight.sum())
+    return torch.stack(losses).sum() / torch.stack(weights).sum().clamp_min(1.0)
 
 
 def export(network: nn.Module, folder: Path) -> Path:
@@ -81,7 +138,7 @@ def export(network: nn.Module, folder: Path) -> Path:
         OutputError: If a file cannot be written.
     """
     path = folder / "mosaic.onnx"
-    export_onnx(network, N_CHANNELS, ("boundary", "structure"), path)
+    export_onnx(network, N_CHANNELS, MapLogits._fields, path)
     return path
 
 

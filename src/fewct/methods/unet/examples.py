@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fewct.body import body_mask
-from fewct.methods.unet.inputs import network_input, pad, resize, resize_nearest, working_shape
+from fewct.methods.unet.inputs import network_input, pad, resize_nearest, working_shape
+from fewct.resampling import resize
 from fewct.training.augment import scan, warp
+from fewct.training.dataset import ExampleSource
 from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
-from fewct.types import CTSlice, Image, Labels
+from fewct.types import CTSlice, Image, Labels, Mask
 
 AIR_HU = -1024.0
+KEPT_EXAMPLES = 500  # of slices without labels, a process that prepares data
 
 
 class Patch(NamedTuple):
@@ -44,16 +48,24 @@ class Patches(Dataset[Patch]):
         length: How many there are.
         seed: Patch `i` depends on it and on `i` alone; None for the slices in order, as they are.
         augment: Whether drawn slices are turned, bent, blurred and so on.
+        upright: Whether drawn slices are neither flipped nor turned by quarters.
     """
 
     def __init__(
-        self, examples: Sequence[Example], size_px: int, length: int, seed: int | None, augment: bool
+        self,
+        examples: Sequence[Example],
+        size_px: int,
+        length: int,
+        seed: int | None,
+        augment: bool,
+        upright: bool = False,
     ) -> None:
         self.examples = examples
         self.size_px = size_px
         self.length = length
         self.seed = seed
         self.augment = augment
+        self.upright = upright
 
     def __len__(self) -> int:
         return self.length
@@ -65,7 +77,7 @@ class Patches(Dataset[Patch]):
         example = self.examples[int(rng.integers(len(self.examples)))]
         if not self.augment:
             return whole_patch(example, self.size_px, index)
-        return augmented_patch(example, self.size_px, index, rng)
+        return augmented_patch(example, self.size_px, index, rng, self.upright)
 
 
 def make_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
@@ -87,6 +99,28 @@ def make_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
     return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)
 
 
+def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSource:
+    """Return a source of slices of which nothing is known but the patient, each as likely as the others.
+
+    Args:
+        images: What to choose from.
+        size_px: The longest side of a slice is brought to this.
+    """
+
+    @lru_cache(maxsize=KEPT_EXAMPLES)
+    def example(number: int) -> Example:
+        image = images[number]
+        unknown = make_example(image, np.zeros(image.shape, dtype=np.int32), complete=False)
+        return replace(unknown, zoom=size_px / max(image.shape))
+
+    return lambda rng: example(int(rng.integers(len(images))))
+
+
+def channels(image: CTSlice, body: Mask) -> NDArray[np.float32]:
+    """Return what the network sees of a slice, with the axis of channels: float32 (1, rows, columns)."""
+    return network_input(image, body)[None]
+
+
 def whole_patch(example: Example, size_px: int, number: int) -> Patch:
     """Return a slice as it is, its longest side brought to `size_px`, filled up to a square."""
     shape, square = working_shape(example.pixels.shape, size_px), (size_px, size_px)
@@ -95,10 +129,12 @@ def whole_patch(example: Example, size_px: int, number: int) -> Patch:
     return _patch(pad(resize(seen, shape), square, -1), known, number)
 
 
-def augmented_patch(example: Example, size_px: int, number: int, rng: np.random.Generator) -> Patch:
+def augmented_patch(
+    example: Example, size_px: int, number: int, rng: np.random.Generator, upright: bool = False
+) -> Patch:
     """Return a slice as another scanner might show it: turned, scaled, bent, blurred, noisy, windowed."""
     zoom = size_px / max(example.pixels.shape)
-    warped = warp(replace(example, zoom=zoom), size_px, rng)
+    warped = warp(replace(example, zoom=zoom), size_px, rng, upright)
     seen = network_input(scan(warped.image, False, rng), warped.body)
     return _patch(seen, warped.structure, number)
 

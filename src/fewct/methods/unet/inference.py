@@ -6,7 +6,8 @@ import numpy as np
 
 from fewct.body import body_mask
 from fewct.errors import InputError
-from fewct.methods.unet.inputs import STRIDE, network_input, pad, resize, working_shape
+from fewct.methods.unet.inputs import STRIDE, network_input, pad, working_shape
+from fewct.resampling import resize
 from fewct.runtime.session import load_session, run_image_network
 from fewct.types import CTSlice, Image
 

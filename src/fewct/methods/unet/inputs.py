@@ -5,7 +5,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from fewct.intensity import normalise, robust_uint8
 from fewct.types import CTSlice, Image, Mask
@@ -45,19 +44,6 @@ def working_shape(shape: Sequence[int], size_px: int) -> tuple[int, int]:
     """
     rows, columns = (max(1, round(side * size_px / max(shape))) for side in shape)
     return rows, columns
-
-
-def resize(values: Image, shape: Sequence[int]) -> Image:
-    """Resample to another number of rows and columns: averaged where they become fewer, else linear."""
-    if values.shape == tuple(shape):
-        return values
-    scale = [new / old for new, old in zip(shape, values.shape, strict=True)]
-    if min(scale) < 1:
-        values = ndimage.uniform_filter(values, [max(1, round(1 / s)) for s in scale])
-    axes = [(np.arange(new, dtype=np.float32) + 0.5) / s - 0.5 for new, s in zip(shape, scale, strict=True)]
-    places = np.meshgrid(*axes, indexing="ij")
-    resampled = ndimage.map_coordinates(values, places, output=np.float32, order=1, mode="nearest")
-    return np.asarray(resampled)
 
 
 def resize_nearest(values: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:

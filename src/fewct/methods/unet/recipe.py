@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 
 from fewct.errors import InputError, UsageError
 from fewct.io.atomic import atomic_path, write_text
-from fewct.methods.unet.examples import Patch, Patches
+from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
 from fewct.methods.unet.inputs import STRIDE
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
@@ -23,6 +23,8 @@ from fewct.training.examples import STRUCTURE, Example
 from fewct.training.export import export_onnx
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
+from fewct.training.selftraining import Pairs
+from fewct.types import CTSlice
 
 ENCODER = "encoder.json"
 """In a training folder: the configuration of the pretrained encoder."""
@@ -55,6 +57,8 @@ class UNetRecipe:
     """The longest side of a slice is brought to this; a multiple of 32."""
     augment: bool = True
     """Whether slices are turned, scaled, bent, blurred, made noisy and windowed at random."""
+    upright: bool = False
+    """Whether slices are never flipped or turned by quarters: for data that always comes the same way up."""
     loop: LoopConfig = field(default_factory=_paper_loop)
 
     def __post_init__(self) -> None:
@@ -65,7 +69,11 @@ class UNetRecipe:
 
 
 def train(
-    recipe: UNetRecipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
+    recipe: UNetRecipe,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    folder: Path,
+    unlabelled: Sequence[CTSlice] = (),
 ) -> nn.Module:
     """Train, or go on with a training that was stopped.
 
@@ -74,6 +82,7 @@ def train(
         training: What to learn from.
         validation: What the loss is watched on, as it is; may be empty.
         folder: Where checkpoints and curves go; it must exist.
+        unlabelled: What self-training learns from; none for no self-training.
 
     Returns:
         The network with the best weights.
@@ -94,13 +103,24 @@ def train(
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
     network = initial_network(recipe, folder)
-    drawn = Patches(training, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.augment)
+    drawn = Patches(
+        training, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.augment, recipe.upright
+    )
     whole = Patches(validation, recipe.size_px, len(validation), None, augment=False)
     batches = [
         default_collate([whole[i] for i in range(start, min(start + loop.batch_size, len(whole)))])
         for start in range(0, len(whole), loop.batch_size)
     ]
-    return fit(network, losses_of(recipe), drawn, batches, loop, folder)
+    return fit(network, losses_of(recipe), drawn, batches, loop, folder, _pairs(recipe, unlabelled))
+
+
+def _pairs(recipe: UNetRecipe, unlabelled: Sequence[CTSlice]) -> Pairs | None:
+    """Return what self-training learns from, if there is anything."""
+    if not unlabelled:
+        return None
+    loop, source = recipe.loop, unlabelled_source(unlabelled, recipe.size_px)
+    length = loop.steps * loop.unlabelled_batch_size
+    return Pairs(source, channels, recipe.size_px, length, loop.seed, recipe.upright)
 
 
 def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:

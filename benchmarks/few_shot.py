@@ -1,0 +1,159 @@
+"""The few-shot curve: python benchmarks/few_shot.py --weights DIR.
+
+A network learns four organs from 1, 5, 10, 20 or 50 labelled slices of the training patients, three times
+with other slices: from scratch, from scratch with slices without labels (self-training), and from the weights
+of a network that has never seen these organs (see unseen.py). Figures are mean best IoU of the four organs on
+val.
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import tyro
+
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.inputs import network_input
+from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.recipe import export, losses
+from fewct.threads import thread_count
+from fewct.training.btcv import ORGANS, LabelledSlice, load_patients
+from fewct.training.dataset import Crops, labelled_source, unlabelled_slices
+from fewct.training.loop import LoopConfig, fit
+from fewct.training.selftraining import Pairs
+from fewct.training.warm_start import start_from
+from organs import DATA, OrganScore, mean_and_interval, organ_scores, val_cases
+from results_io import RESULTS, machine, save_results
+from unseen import HIDDEN
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "few_shot.png"
+ARMS = {"from scratch": "o", "from scratch, self-training": "s", "from weights that never saw them": "^"}
+SIZE_PX, CALIBRATION_CROPS = 256, 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train on few slices and measure."""
+
+    weights: Path
+    """Exported network that has never seen the four organs, or the folder of its training."""
+    shots: tuple[int, ...] = (1, 5, 10, 20, 50)
+    """Numbers of labelled slices."""
+    self_training_shots: tuple[int, ...] = (5, 20)
+    """Numbers of labelled slices that are also tried with slices without labels."""
+    seeds: int = 3
+    """Draws of slices, each with other random weights."""
+    steps: int = 150
+    """Steps of 4 crops."""
+
+
+def draw_slices(slices: Sequence[LabelledSlice], shots: int, seed: int) -> list[LabelledSlice]:
+    """Return some slices that show one of the four organs at least."""
+    shown = [item for item in slices if item.labels.any()]
+    order = np.random.default_rng(seed).permutation(len(shown))
+    return [shown[k] for k in order[:shots]]
+
+
+def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options, folder: Path) -> Path:
+    """Train one network and return its exported file."""
+    started = arm == "from weights that never saw them"
+    rate = 5e-4 if started else 2e-3
+    loop = LoopConfig(
+        steps=options.steps,
+        budget_minutes=60,
+        batch_size=4,
+        learning_rate=rate,
+        warmup_steps=20,
+        ema_decay=0.98,
+        validate_every=options.steps,
+        seed=seed,
+    )
+    sources = [labelled_source(0.5, slices, weak=False)]
+    dense = [item for item in slices if item.weak is not None]
+    if dense:
+        sources.append(labelled_source(0.5, dense, weak=True))
+    training = Crops(sources, network_input, SIZE_PX, loop.steps * loop.batch_size, seed)
+    pairs = None
+    if arm.endswith("self-training"):
+        length = loop.steps * loop.unlabelled_batch_size
+        pairs = Pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
+    torch.manual_seed(seed)
+    network = MosaicNet()
+    if started:
+        path = options.weights if options.weights.suffix == ".onnx" else options.weights / "model.onnx"
+        sample = torch.stack([training[i].channels for i in range(CALIBRATION_CROPS)])
+        start_from(network, path, sample)
+    return export(fit(network, losses, training, [], loop, folder, pairs), folder)
+
+
+def plot(rows: Sequence[dict[str, object]], before: float) -> None:
+    """Draw mean and spread over the draws against the number of slices."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    axes.axhline(before, color="0.6", linestyle=":", label="weights that never saw them, not trained")
+    for arm, marker in ARMS.items():
+        shots = sorted({int(str(row["shots"])) for row in rows if row["arm"] == arm})
+        values = [
+            [float(str(row["mean_best_iou"])) for row in rows if (row["arm"], row["shots"]) == (arm, n)]
+            for n in shots
+        ]
+        means = np.array([np.mean(v) for v in values])
+        spread = [means - [min(v) for v in values], [max(v) for v in values] - means]
+        axes.errorbar(shots, means, spread, marker=marker, capsize=3, label=arm)
+    axes.set(
+        xscale="log",
+        xlabel="labelled slices of the training patients",
+        ylabel="mean best IoU of four organs on val",
+        ylim=(0, 1),
+    )
+    axes.set_xticks([1, 5, 10, 20, 50], ["1", "5", "10", "20", "50"])
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(PICTURE, dpi=120)
+
+
+def row_of(
+    arm: str, shots: int, seed: int, scores: Sequence[OrganScore], seconds: float
+) -> dict[str, object]:
+    """Return one row of the table."""
+    mean, low, high = mean_and_interval(scores, [ORGANS[name] for name in HIDDEN])
+    figures = {"mean_best_iou": mean, "low": low, "high": high}
+    row: dict[str, object] = {"arm": arm, "shots": shots, "seed": seed}
+    return row | {name: f"{value:.4f}" for name, value in figures.items()} | {"train_s": f"{seconds:.0f}"}
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    torch.set_num_threads(thread_count())
+    others = [name for name in ORGANS if name not in HIDDEN]
+    slices = load_patients(DATA / "btcv" / "train", without=others)
+    cases = val_cases()
+    before = organ_scores(Mosaic(weights=f"{options.weights}"), cases)
+    rows = [row_of("not trained", 0, 0, before, 0)]
+    print(machine())
+    for shots in options.shots:
+        for arm in ARMS:
+            if arm.endswith("self-training") and shots not in options.self_training_shots:
+                continue
+            for seed in range(options.seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    start = time.perf_counter()
+                    file = train(arm, draw_slices(slices, shots, seed), seed, options, Path(folder))
+                    seconds = time.perf_counter() - start
+                    scores = organ_scores(Mosaic(weights=f"{file}"), cases)
+                rows.append(row_of(arm, shots, seed, scores, seconds))
+                print(*rows[-1].values(), flush=True)
+                save_results(
+                    RESULTS / "few_shot.csv",
+                    rows,
+                    f"python benchmarks/few_shot.py --weights {options.weights}",
+                )
+    plot(rows[1:], float(str(rows[0]["mean_best_iou"])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Training that begins with an exported network instead of random weights."""
+
+from collections.abc import Callable, Collection
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from fewct.errors import InputError
+from fewct.runtime.session import checked_sha256, load_session
+
+EXPORTED = "network."  # what `export_onnx` puts before the names of weights
+
+
+def start_from(network: nn.Module, path: Path, sample: Tensor, new: Collection[str] = ()) -> None:
+    """Give a network the weights of an exported one, in place.
+
+    An exported network has its batch normalisations folded into the convolutions. Here they are unfolded
+    again: each gets the statistics that it sees on a sample, and the scale and shift that leave the answer as
+    it was, so that training goes on smoothly.
+
+    Args:
+        network: Built as the exported one was; each batch normalisation follows its convolution in an
+            `nn.Sequential`.
+        path: ONNX file that `export_onnx` wrote, with its hash beside it.
+        sample: float (batch, channels, rows, columns): what the network sees in training.
+        new: Names of parts that the file may lack; they keep their random weights.
+
+    Raises:
+        InputError: If the file is absent, damaged, or of another network.
+    """
+    stored = _stored(path)
+    folded = dict(_normalised_convolutions(network))
+    lacking = {part for part in new if not any(name.startswith(f"{part}.") for name in stored)}
+    for name, parameter in network.named_parameters():
+        part = name.rpartition(".")[0]
+        if part not in folded.values() and part not in lacking:
+            _copy(stored, name, parameter, path)
+    shifts = {after: _taken(stored, f"{before}.weight_bias", path) for before, after in folded.items()}
+    if stored:
+        raise _other_network(path, f"{', '.join(sorted(stored)[:3])}, which this network has not")
+    hooks = [
+        module.register_forward_pre_hook(_unfolding(shifts[name]))
+        for name, module in network.named_modules()
+        if name in shifts
+    ]
+    network.eval()
+    with torch.no_grad():
+        network(sample)
+    for hook in hooks:
+        hook.remove()
+
+
+def _stored(path: Path) -> dict[str, Tensor]:
+    """Return the weights in an exported network by the names they had in training."""
+    checked_sha256(path)
+    load_session(path)  # which refuses what is no network
+    return {
+        tensor.name.removeprefix(EXPORTED): torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(path).graph.initializer
+        if tensor.name.startswith(EXPORTED)
+    }
+
+
+def _normalised_convolutions(network: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of convolutions and of the batch normalisations that follow them."""
+    found = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Sequential):
+            parts = [(f"{name}.{key}", part) for key, part in module.named_children()]
+            found += [
+                (before, after)
+                for (before, first), (after, second) in pairwise(parts)
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)
+            ]
+    return found
+
+
+def _unfolding(shift: Tensor) -> Callable[[Any, tuple[Tensor]], None]:
+    """Return a hook that makes a batch normalisation add `shift` and change nothing else."""
+
+    def unfold(module: Any, inputs: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance)
+        module.weight.copy_((variance + module.eps).sqrt())
+        module.bias.copy_(mean + shift)
+
+    return unfold
+
+
+def _copy(stored: dict[str, Tensor], name: str, parameter: Tensor, path: Path) -> None:
+    """Move weights from what is stored into a parameter."""
+    value = _taken(stored, name, path)
+    if value.shape != parameter.shape:
+        raise _other_network(path, f"{name} of shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
+    with torch.no_grad():
+        parameter.copy_(value)
+
+
+def _taken(stored: dict[str, Tensor], name: str, path: Path) -> Tensor:
+    """Take weights out of what is stored."""
+    if name not in stored:
+        raise _other_network(path, f"no {name}")
+    return stored.pop(name)
+
+
+def _other_network(path: Path, found: str) -> InputError:
+    return InputError(
+        path,
+        expected="an exported network of the kind that is trained",
+        found=found,
+        fix="Name weights that the same recipe made, or start without any.",
+    )
