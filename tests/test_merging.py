@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from fewct.errors import UsageError
+from fewct.errors import InputError, UsageError
 from fewct.masks import proposals_from_masks
 from fewct.merging import (
     box_iou_matrix,
     containment_matrix,
     intersection_matrix,
     iou_matrix,
+    join_label_maps,
     merge_masks,
     non_maximum_suppression,
 )
@@ -208,3 +209,51 @@ def test_limits_apply_before_merging():
 def test_an_unknown_policy_is_refused():
     with pytest.raises(UsageError, match="one of small-on-top, score, hierarchy, found 'largest'"):
         merge_masks(proposals_from_masks(np.ones((1, 2, 2), dtype=bool), [1]), "largest")
+
+
+@PROPERTY
+@given(scored_masks(), st.sampled_from(POLICIES), st.integers(0, 3))
+def test_masks_joined_are_masks_merged(drawn, policy, min_px):
+    masks, scores = drawn
+    some = masks.any(axis=(1, 2))
+    if not len(masks):
+        return
+    one_each = [scores[i : i + 1] if some[i] else [] for i in range(len(masks))]
+    labels, origins = join_label_maps([mask.astype(np.uint8) * 3 for mask in masks], policy, one_each, min_px)
+    expected, index = merge_masks(proposals_from_masks(masks, scores), policy, min_px)
+    np.testing.assert_array_equal(labels, expected)
+    taken = index[: labels.max()]
+    assert origins.tolist() == [[i, 3] for i in taken]
+
+
+def test_label_maps_joined():
+    organs = np.array([[1, 1, 1, 4, 4, 0]])
+    lesions = np.array([[0, 9, 0, 0, 0, 0]])
+    labels, origins = join_label_maps([organs, lesions])
+    assert labels.tolist() == [[3, 1, 3, 2, 2, 0]]
+    assert origins.tolist() == [[1, 9], [0, 4], [0, 1]]
+    labels, origins = join_label_maps([organs, lesions], "score", [[0.9, 0.2], [0.5]])
+    assert labels.tolist() == [[1, 1, 1, 2, 2, 0]]
+    assert origins.tolist() == [[0, 1], [0, 4]]
+
+
+def test_empty_label_maps_joined():
+    labels, origins = join_label_maps([np.zeros((2, 3), dtype=np.uint8)] * 2)
+    assert not labels.any()
+    assert origins.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("label_maps", "scores", "message"),
+    [
+        ([], None, "label_maps: expected one or more label maps, found none"),
+        ([np.eye(2, dtype=int)], [], "scores: expected scores for 1 label maps, found scores for 0"),
+        ([np.eye(2, dtype=int)], [[1, 2]], r"scores: expected one score a mask, shape \(1,\)"),
+        ([np.eye(2, dtype=int), np.eye(3, dtype=int)], None, "label map 1 and label map 0: expected arrays"),
+        ([np.eye(2)], None, "label map 0: expected integer labels"),
+        ([np.zeros((2, 2, 2), dtype=int)], None, r"label map 0: expected a label map \(rows, columns\)"),
+    ],
+)
+def test_label_maps_that_cannot_be_joined(label_maps, scores, message):
+    with pytest.raises(InputError, match=message):
+        join_label_maps(label_maps, scores=scores)

@@ -1,12 +1,14 @@
 """Masks that overlap: how much they do, suppression of duplicates, and merging into one label map."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import UsageError
+from fewct.errors import InputError, UsageError, as_slice_labels, check_same_shape
+from fewct.masks import proposals_from_labels
 from fewct.types import Boxes, Labels, MaskProposals
 
 MergePolicy: TypeAlias = Literal["small-on-top", "score", "hierarchy"]
@@ -177,6 +179,64 @@ def merge_masks(
             index.append(i)
             target[free] = len(index)
     return labels, allowed[np.array(index, dtype=np.int64)]
+
+
+def join_label_maps(
+    label_maps: Sequence[NDArray[Any]],
+    policy: MergePolicy = "small-on-top",
+    scores: Sequence[ArrayLike] | None = None,
+    min_px: float = 0,
+) -> tuple[Labels, Int64[NDArray[np.int64], "n 2"]]:
+    """Join several label maps of one slice, such as predictions structure by structure, into one.
+
+    Each structure of each map is a mask of its own; `merge_masks` tells which one takes the pixels that
+    several claim.
+
+    Args:
+        label_maps: One or more label maps or masks, all (rows, columns), 0 for background.
+        policy: "small-on-top", "score" or "hierarchy", as for `merge_masks`.
+        scores: For each map one score for each structure that occurs, by ascending id; NaN by default.
+        min_px: Smallest area of a structure.
+
+    Returns:
+        int32 (rows, columns), structures numbered 1 .. n, and int64 (n, 2): the map that each structure comes
+        from, counted from 0, and its id there.
+
+    Raises:
+        InputError: If there are no maps, one is no label map of a slice, they differ in shape, or the scores
+            are not one a structure.
+        UsageError: If there is no such policy.
+
+    Example:
+        >>> liver, vessel = np.array([[1, 1, 1, 0]]), np.array([[0, 5, 0, 0]])
+        >>> labels, origins = join_label_maps([liver, vessel])
+        >>> labels.tolist(), origins.tolist()
+        ([[2, 1, 2, 0]], [[1, 5], [0, 1]])
+    """
+    if len(label_maps) == 0 or (scores is not None and len(scores) != len(label_maps)):
+        raise InputError(
+            "label_maps" if scores is None else "scores",
+            expected="one or more label maps"
+            if scores is None
+            else f"scores for {len(label_maps)} label maps",
+            found="none" if scores is None else f"scores for {len(scores)}",
+            fix="Pass a list of arrays, one for each label map.",
+        )
+    parts: list[MaskProposals] = []
+    origins: list[tuple[int, int]] = []
+    for i, label_map in enumerate(label_maps):
+        labels = as_slice_labels(label_map, f"label map {i}")
+        check_same_shape(labels, label_maps[0], (f"label map {i}", "label map 0"))
+        parts.append(proposals_from_labels(labels, None if scores is None else scores[i]))
+        origins += [(i, structure) for structure in np.unique(labels[labels > 0]).tolist()]
+    together = MaskProposals(
+        parts[0].shape,
+        np.concatenate([part.boxes_xyxy for part in parts]),
+        tuple(crop for part in parts for crop in part.crops),
+        np.concatenate([part.scores for part in parts]),
+    )
+    merged, index = merge_masks(together, policy, min_px)
+    return merged, np.array(origins, dtype=np.int64).reshape(-1, 2)[index]
 
 
 def _order(proposals: MaskProposals, policy: MergePolicy) -> NDArray[np.int64]:
