@@ -14,6 +14,7 @@ from fewct.cli.challenge import Challenge
 from fewct.cli.demo import Demo
 from fewct.cli.evaluate import Evaluate
 from fewct.cli.info import Info
+from fewct.cli.join import Join
 from fewct.cli.methods import Methods
 from fewct.cli.models import Models
 from fewct.cli.prepare import Prepare
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "segment": Segment,
     "evaluate": Evaluate,
     "benchmark": Benchmark,
+    "join": Join,
     "info": Info,
     "methods": Methods,
     "prepare": Prepare,
