@@ -237,6 +237,13 @@ def test_label_maps_joined():
     assert origins.tolist() == [[0, 1], [0, 4]]
 
 
+def test_more_structures_than_16_bits_hold():
+    many = np.arange(1, 70_001).reshape(280, 250)
+    labels, origins = join_label_maps([many])
+    np.testing.assert_array_equal(np.sort(labels.ravel()), many.ravel())
+    np.testing.assert_array_equal(origins[labels.ravel() - 1, 1], many.ravel())
+
+
 def test_empty_label_maps_joined():
     labels, origins = join_label_maps([np.zeros((2, 3), dtype=np.uint8)] * 2)
     assert not labels.any()

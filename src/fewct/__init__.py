@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from fewct.io import read as read
     from fewct.io import read_labels as read_labels
     from fewct.io import write as write
+    from fewct.methods import Everything as Everything
     from fewct.methods import Felzenszwalb as Felzenszwalb
+    from fewct.methods import MedSAMBoxes as MedSAMBoxes
     from fewct.methods import Mosaic as Mosaic
     from fewct.methods import UNet as UNet
     from fewct.methods import Watershed as Watershed
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Everything": "fewct.methods",
     "Felzenszwalb": "fewct.methods",
+    "MedSAMBoxes": "fewct.methods",
     "Mosaic": "fewct.methods",
     "UNet": "fewct.methods",
     "Watershed": "fewct.methods",

@@ -17,6 +17,7 @@ from fewct.merging import merge_masks
 from fewct.methods import METHODS, MedSAMBoxes, UNet, Watershed
 from fewct.methods.box_sources import SOURCES, SourceName, boxes_in_file, source_method
 from fewct.methods.sam import loading
+from fewct.methods.sam.backend import Drawn
 from fewct.methods.sam.boxes import masks_in_boxes
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.resume import resume_key
@@ -128,6 +129,21 @@ class TestFiles:
 
     def test_no_boxes_no_structures(self, in_file: MedSAMBoxes, ct: CTSlice) -> None:
         Path(in_file.boxes).write_text('{"one": []}')
+        found = in_file.segment(ct)
+        assert not found.labels.any()
+        assert found.scores.shape == (0,)
+
+    def test_empty_masks_no_structures(
+        self, in_file: MedSAMBoxes, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = loading.load_backend(in_file.weights, 0, "medsam")
+        decode = backend.decode
+
+        def below(*args: Any, **settings: Any) -> Drawn:
+            drawn = decode(*args, **settings)
+            return replace(drawn, logits=-np.abs(drawn.logits) - 1)
+
+        monkeypatch.setattr(backend, "decode", below)
         found = in_file.segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
