@@ -13,7 +13,7 @@ from fewct.errors import UsageError
 from fewct.methods import METHODS, get_method
 from fewct.types import CTSlice, Geometry
 
-READY = [name for name in METHODS if name != "unet"]  # which needs weights, see test_unet.py
+READY = [name for name in METHODS if name not in ("unet", "everything", "medsam-boxes")]  # which need weights
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(0, 100, (48, 48))
 ODD_SLICES = {
@@ -34,12 +34,15 @@ def method(request):
 
 
 def test_names():
-    assert list(METHODS) == ["mosaic", "watershed", "felzenszwalb", "unet"]
+    assert list(METHODS) == ["mosaic", "watershed", "felzenszwalb", "unet", "everything", "medsam-boxes"]
     assert all(get_method(name) is method and method.name == name for name, method in METHODS.items())
 
 
 def test_unknown_method():
-    with pytest.raises(UsageError, match=r"one of mosaic, watershed, felzenszwalb, unet, found 'net'"):
+    with pytest.raises(
+        UsageError,
+        match=r"one of mosaic, watershed, felzenszwalb, unet, everything, medsam-boxes, found 'net'",
+    ):
         get_method("net")
 
 
@@ -61,7 +64,7 @@ def test_configuration_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert "fewct" in loaded
-    assert not {"scipy", "skimage", "higra", "matplotlib", "onnxruntime", "torch"} & set(loaded)
+    assert not {"scipy", "skimage", "matplotlib", "onnxruntime", "torch"} & set(loaded)
 
 
 @pytest.mark.parametrize("unit", ["hu", "grey"])
