@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from fewct.body import body_mask
-from fewct.errors import InputError
+from fewct.errors import InputError, UsageError
 from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inference import WEIGHTS, network_maps
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
@@ -225,6 +226,18 @@ class TestBadWeights:
         (tmp_path / "text.onnx.sha256").write_text(hashlib.sha256(b"no network at all").hexdigest())
         with pytest.raises(InputError, match="a network in ONNX format"):
             load_session(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"without": ("spleen", "heart")}, "without: expected names among spleen, .*, found heart"),
+        ({"size_px": 100}, "size_px: expected a multiple of 32, found 100"),
+    ],
+)
+def test_settings_of_the_recipe(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MosaicRecipe(**settings)
 
 
 def test_the_weights_in_the_package_are_whole() -> None:

@@ -1,19 +1,19 @@
-"""How `mosaic`'s network is trained: data, losses, and the command in one function."""
+"""How `mosaic`'s network is trained: data, losses, and what training starts from."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import default_collate
 
+from fewct.errors import UsageError
 from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
-from fewct.methods.mosaic.network import MapLogits, MosaicNet
+from fewct.methods.mosaic.network import STRIDE, MapLogits, MosaicNet
 from fewct.threads import thread_count
-from fewct.training.btcv import load_patients
+from fewct.training.btcv import ORGANS, load_patients
 from fewct.training.dataset import Crop, Crops, default_sources, labelled_source, unlabelled_slices
 from fewct.training.export import export_onnx
 from fewct.training.loop import LoopConfig, fit
@@ -28,7 +28,11 @@ APART_EMPHASIS = 2.0  # a pair of pixels in different structures counts for so m
 
 @dataclass(frozen=True)
 class MosaicRecipe:
-    """Trains the network of `mosaic` on labelled slices, dense segments and synthetic CT."""
+    """Trains the network of `mosaic` on labelled slices, dense segments and synthetic CT.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
 
     data: Path = Path("data")
     """Folder with btcv/train, btcv/val and anatomy."""
@@ -43,6 +47,23 @@ class MosaicRecipe:
     validation_crops: int = 32
     """Crops of btcv/val that the loss is watched on."""
     loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.without if name not in ORGANS]
+        if unknown:
+            raise UsageError(
+                "without",
+                expected=f"names among {', '.join(ORGANS)}",
+                found=", ".join(unknown),
+                fix="Leave it out to hide none.",
+            )
+        if self.size_px < STRIDE or self.size_px % STRIDE:
+            raise UsageError(
+                "size_px",
+                expected=f"a multiple of {STRIDE}",
+                found=f"{self.size_px}",
+                fix="Leave it out for the default.",
+            )
 
 
 def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:
@@ -140,17 +161,3 @@ def export(network: nn.Module, folder: Path) -> Path:
     path = folder / "mosaic.onnx"
     export_onnx(network, N_CHANNELS, MapLogits._fields, path)
     return path
-
-
-def run(recipe: MosaicRecipe, folder: Path) -> None:
-    """Train, and export the weights that segment.
-
-    Args:
-        recipe: How to train.
-        folder: Where checkpoints, curves and the exported network go.
-    """
-    export(train(recipe, folder), folder)
-
-
-if __name__ == "__main__":
-    tyro.cli(run)
