@@ -43,9 +43,9 @@ class Mosaic:
     """Depth of a minimum of the boundary map, in [0, 1], that starts a region; lower gives finer regions."""
     min_region_mm2: float = 20.0
     """Regions smaller than this, in mm2, join a neighbour before any others merge."""
-    structure: float = 0.65
+    structure: float = 0.62
     """Share, in [0, 1], from which a pixel of the structure map belongs to a structure."""
-    certainty: float = 0.82
+    certainty: float = 0.83
     """Mean of the structure map, in [0, 1], below which a whole structure is background."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
