@@ -26,7 +26,8 @@ DATA_SETS = {
     "btcv_val_dense": {"truth": "partial", "sources": [{"path": f"{DATA}/btcv/val:dense"}]},
     "abdomen_series": {"truth": "complete", "sources": [{"path": f"{DATA}/abdomen_series"}]},
 }
-SHOWN = ("ari", "ari_foreground", "mean_best_iou", "matched_dice", "pq", "seconds", "peak_memory_mb")
+NAMES = ("data", "method", "figure")
+SHOWN = ("ari", "ari_foreground", "mean_best_iou", "foreground_dice", "pq", "seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ def main() -> None:
             rows = list(csv.DictReader(file))
         timing = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["timing"]
     for row in rows:
-        row |= {key: f"{float(text):.4f}" for key, text in row.items() if "." in text}
+        row |= {key: f"{float(text):.4f}" for key, text in row.items() if key not in NAMES and "." in text}
     timing["load_average"] = round(os.getloadavg()[0], 1)
     print(machine())
     for data, content in DATA_SETS.items():
-        print(f"{data} ({content['truth']} truth)\n{'':14}" + "".join(f"{name:>16}" for name in SHOWN))
+        print(f"{data} ({content['truth']} truth)\n{'':40}" + "".join(f"{name:>16}" for name in SHOWN))
         for method in options.methods:
             means = {
                 row["figure"]: row["mean"] for row in rows if (row["data"], row["method"]) == (data, method)
             }
-            print(f"{method:14}" + "".join(f"{means.get(name, ''):>16}" for name in SHOWN))
+            print(f"{method:40}" + "".join(f"{means.get(name, ''):>16}" for name in SHOWN))
     print("harness:", json.dumps(timing))
     command = f"python benchmarks/methods_table.py --methods {' '.join(options.methods)}"
     save_results(RESULTS / "methods_table.csv", rows, command)

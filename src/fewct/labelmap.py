@@ -82,7 +82,7 @@ def relabel_sequential(labels: NDArray[Any]) -> tuple[AnyLabels, Int64[NDArray[n
         (array([[0, 2, 2, 1]], dtype=int32), array([3, 7]))
     """
     labels = as_labels(labels)
-    ids, rank = np.unique(labels, return_inverse=True)
+    ids, rank, _ = _count_ids(labels)
     first = 1 if ids[0] > 0 else 0
     return (rank + first).reshape(labels.shape).astype(np.int32), ids[ids > 0].astype(np.int64)
 
@@ -106,7 +106,7 @@ def filter_by_area(labels: NDArray[Any], min_px: float = 0, max_px: float = np.i
         array([[0, 0, 2, 2, 0, 0, 0]], dtype=int32)
     """
     labels = as_labels(labels)
-    ids, rank, areas = np.unique(labels, return_inverse=True, return_counts=True)
+    ids, rank, areas = _count_ids(labels)
     stays = (areas >= min_px) & (areas <= max_px)
     return np.where(stays, ids, 0)[rank].reshape(labels.shape).astype(np.int32)
 
@@ -243,10 +243,22 @@ def _nearest_voxels(
     )
 
 
+def _count_ids(labels: AnyLabels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids in order, the place of each pixel's id among them, and their areas.
+
+    Counting is much faster than sorting, unless the ids are spread so wide that counts would fill the memory.
+    """
+    if labels.max(initial=0) > max(labels.size, 1):
+        ids, rank, areas = np.unique(labels, return_inverse=True, return_counts=True)
+        return ids.astype(np.int64), rank.reshape(labels.shape), areas
+    counts = np.bincount(labels.ravel())
+    present = counts > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[labels], counts[present]
+
+
 def _clip_labels(labels: Labels, body: Mask) -> Labels:
     """Clip structures to the body; those mostly outside go."""
-    ids, rank, areas = np.unique(labels, return_inverse=True, return_counts=True)
-    rank = rank.reshape(labels.shape)
+    ids, rank, areas = _count_ids(labels)
     inside = np.bincount(rank[body], minlength=len(ids))
     stays = inside >= MOSTLY * areas
     return np.where(body & stays[rank], labels, 0).astype(np.int32)
