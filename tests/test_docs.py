@@ -49,7 +49,10 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_commands_of_the_documents_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_then_python_of_the_documents_run(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python of a page reads what its commands wrote."""
     monkeypatch.chdir(workplace)
     ran = 0
     for page in PAGES:
@@ -59,10 +62,6 @@ def test_commands_of_the_documents_run(workplace: Path, monkeypatch: pytest.Monk
                 assert main(words) == 0, f"{page.name}: fewct {line}"
                 ran += 1
     assert ran >= 4
-
-
-def test_python_of_the_documents_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workplace)
     snippets = [(page, block) for page in PAGES for block in blocks(page, "python")]
     assert snippets
     for page, block in snippets:

@@ -184,7 +184,8 @@ def _join(graph: _Graph, a: int, b: int, new: int) -> None:
     for other, values in graph[b].items():
         before = joined.get(other)
         if before is not None:
-            values = tuple(x + y for x, y in zip(before, values, strict=True))  # type: ignore[assignment]
+            strength, length, total, count = values
+            values = (before[0] + strength, before[1] + length, before[2] + total, before[3] + count)
         joined[other] = values
     joined.pop(a, None)
     joined.pop(b, None)
