@@ -1,31 +1,291 @@
-"""`fewct models`: trained networks."""
+"""`fewct models`: weights under names of the user's own, and networks as ONNX."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column, Table
 
+from fewct.cli.options import Json
 from fewct.cli.train import check_torch
+from fewct.errors import InputError, UsageError
+from fewct.methods.sam.loading import IntensityChoice
+
+if TYPE_CHECKING:
+    from fewct.runtime.models import Model, State
+
+SHOWN_DIGITS = 12  # of a hash, for people
+Name: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+
+
+@dataclass(frozen=True)
+class List:
+    """List the models of the store: what they are, their SHA-256, and where they are from."""
+
+    json: Json = False
+
+    def run(self) -> int:
+        """Print the list; return 0, or 1 if the record of a model is damaged."""
+        from fewct.runtime.models import store_folder
+
+        models, errors = _stored_models()
+        if self.json:
+            print(json.dumps([_as_dict(model) for model in models], indent=1))
+        elif models:
+            Console().print(_table(models))
+        elif not errors:
+            Console(soft_wrap=True).print(
+                f"No models in {escape(str(store_folder()))}. "
+                "Get one: fewct models import FILE --as NAME, or fewct models download NAME",
+                highlight=False,
+            )
+        return _tell(errors)
+
+
+@dataclass(frozen=True)
+class Import:
+    """Copy weights into the store, under a name that --weights takes. The file is copied whole or not at all.
+
+    FILE is a checkpoint of torch (.pth, .pt), a file of safetensors or ONNX, or a folder: of transformers
+    (config.json and model.safetensors), of exported graphs (model.json), or of a training (model.onnx).
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Weights: a file or a folder."""
+    name: Annotated[str, tyro.conf.arg(name="as", metavar="NAME")]
+    """What to call them."""
+
+    def run(self) -> int:
+        """Copy, tell what it is and return 0."""
+        from fewct.runtime.importing import import_model
+
+        _print_new(import_model(self.file, self.name))
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Hash the files of models again, and tell which were altered or are gone."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME...]")] = ()
+    """Which models; all if none is named."""
+    json: Json = False
+
+    def run(self) -> int:
+        """Print what became of each file; return 0 if all are as they came in, else 1."""
+        from fewct.runtime.models import verify_model
+
+        models, errors = _stored_models(self.names)
+        states = {model.name: verify_model(model) for model in models}
+        if self.json:
+            rows = [{"name": name, "ok": _whole(files), "files": files} for name, files in states.items()]
+            rows += [{"name": name, "ok": False, "error": str(error)} for name, error in errors.items()]
+            print(json.dumps(rows, indent=1))
+        elif states:
+            table = Table("name", "file", "state")
+            for name, files in states.items():
+                for file, state in files.items():
+                    table.add_row(
+                        escape(name), escape(file), state if state == "ok" else f"[bold red]{state}[/]"
+                    )
+            Console().print(table)
+        return max(_tell(errors), int(not all(map(_whole, states.values()))))
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetch a model into the store and check its hash: the one thing that uses the network.
+
+    NAME is sam_vit_b, sam_vit_l, sam_vit_h or mobile_sam; or a model of the Hugging Face hub, such as
+    facebook/sam-vit-base or wanglab/medsam-vit-base (needs pip install 'fewct[transformers]').
+    """
+
+    name: Name
+    """What to fetch."""
+
+    def run(self) -> int:
+        """Fetch, tell what it is and return 0."""
+        from fewct.runtime.download import download_model
+
+        with _progress_of_bytes(Console(stderr=True), self.name) as progress:
+            model = download_model(self.name, progress)
+        _print_new(model)
+        return 0
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Delete a model from the store."""
+
+    name: Name
+    """Which model."""
+
+    def run(self) -> int:
+        """Delete it and return 0."""
+        from fewct.runtime.importing import remove_model
+
+        remove_model(self.name)
+        print(f"{self.name} is removed")
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a network as ONNX, with its hash: of a training, or with --onnx of a checkpoint of SAM.
+
+    A training, as `fewct train -o DIR` makes it, gets model.onnx in its folder, of the best weights so far;
+    so one that still runs, or was stopped, can be used, too. A checkpoint of SAM or its kin, a file or a name
+    of the store, becomes a folder of graphs, which --weights takes and which runs without PyTorch. Exporting
+    needs PyTorch: pip install 'fewct[torch]'.
+    """
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR|NAME")]
+    """Folder of a training; with --onnx a checkpoint."""
+    onnx: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Export a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
+    """With --onnx: the folder to write, new or empty; None: named after the checkpoint, with -onnx added."""
+    input_px: int | None = None
+    """With --onnx: side of the image that the network is to see; None: what it was made for."""
+    intensities: IntensityChoice = "auto"
+    """With --onnx: how the network was trained to see grey; name medsam for MedSAM."""
+    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --onnx: keep weights in 16 bits, for half the size."""
+
+    def run(self) -> int:
+        """Export, print where to and return 0."""
+        check_torch("fewct models export")
+        print(self._export_sam() if self.onnx else self._export_training())
+        return 0
+
+    def _export_training(self) -> Path:
+        from fewct.trained import export_folder
+
+        if self != Export(self.source):
+            raise UsageError(
+                "--onnx",
+                expected="with the other options, which are for a checkpoint of SAM",
+                found="none",
+                fix="Add --onnx, or leave them out for a training.",
+            )
+        return export_folder(Path(self.source))
+
+    def _export_sam(self) -> Path:
+        from fewct.methods.sam.onnx_export import export_sam
+        from fewct.runtime.models import weights_path
+
+        checkpoint = weights_path(self.source)
+        out = self.out or Path(f"{Path(self.source).stem}-onnx")
+        seen = None if self.intensities == "auto" else self.intensities
+        return export_sam(checkpoint, out, self.input_px, seen, half=self.half)
 
 
 @dataclass(frozen=True)
 class Models:
-    """Export the network of a training as model.onnx, with its hash beside it.
+    """Weights under names of your own, and networks as ONNX. Nothing is fetched but by `download`."""
 
-    The weights are the best ones so far, so a training that still runs, or was stopped, can be used, too.
-    Needs PyTorch: pip install 'fewct[torch]'.
-    """
-
-    action: Annotated[Literal["export"], tyro.conf.Positional]
-    """What to do."""
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """Folder that was given to `fewct train -o`."""
+    action: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Import, tyro.conf.subcommand("import")]
+        | Annotated[Verify, tyro.conf.subcommand("verify")]
+        | Annotated[Download, tyro.conf.subcommand("download")]
+        | Annotated[Remove, tyro.conf.subcommand("remove")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+    ]
 
     def run(self) -> int:
-        """Export, print the file's name and return 0."""
-        check_torch("fewct models export")
-        from fewct.trained import export_folder
+        """Do what was asked for and return its exit code."""
+        return self.action.run()
 
-        print(export_folder(self.folder))
-        return 0
+
+def _stored_models(names: Sequence[str] = ()) -> "tuple[list[Model], dict[str, InputError]]":
+    """Return models of the store, all if none is named; and for damaged records the error by name."""
+    from fewct.runtime.models import get_model, model_names
+
+    models, errors = [], {}
+    for name in names or model_names():
+        try:
+            models.append(get_model(name))
+        except InputError as error:
+            errors[name] = error
+    return models, errors
+
+
+def _tell(errors: Mapping[str, InputError]) -> int:
+    """Print what is wrong with models; return 1 if there is something, else 0."""
+    console = Console(stderr=True, soft_wrap=True)
+    for error in errors.values():
+        console.print(f"[bold red]failed:[/] {escape(str(error))}", highlight=False)
+    return int(bool(errors))
+
+
+def _as_dict(model: "Model") -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "official": model.official,
+        "size_bytes": model.size_bytes,
+        "sha256": model.sha256,
+        "source": model.source,
+        "path": str(model.path),
+        "files": [asdict(file) for file in model.files],
+    }
+
+
+def _table(models: "Sequence[Model]") -> Table:
+    """Return the models as a table."""
+    table = Table("name", "kind", Column("size", justify="right"), "SHA-256", Column("from", overflow="fold"))
+    for model in models:
+        source = escape(model.source)
+        if model.official is not None:
+            source = f"[green]official {escape(model.official)}[/]\n{source}"
+        table.add_row(
+            escape(model.name), model.kind, decimal(model.size_bytes), model.sha256[:SHOWN_DIGITS], source
+        )
+    return table
+
+
+def _print_new(model: "Model") -> None:
+    """Tell of a model that came into the store."""
+    official = "" if model.official is None else f", the official {escape(model.official)}"
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"[bold]{escape(model.name)}[/]: {model.kind}, {decimal(model.size_bytes)}, "
+        f"SHA-256 {model.sha256[:SHOWN_DIGITS]}{official}"
+    )
+    console.print(f"Use it: --weights {escape(model.name)}")
+
+
+def _whole(states: "Mapping[str, State]") -> bool:
+    return all(state == "ok" for state in states.values())
+
+
+@contextmanager
+def _progress_of_bytes(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar while a file comes; nothing when `console` is no terminal.
+
+    Yields:
+        A function to call with (bytes so far, all bytes if known).
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bars = Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )
+    with bars:
+        task = bars.add_task(escape(name), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

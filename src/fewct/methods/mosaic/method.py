@@ -34,7 +34,8 @@ class Mosaic:
     maps: Literal["network", "gradients"] = "network"
     """Where borders and structures come from: a trained network, or image gradients and densities alone."""
     weights: str = ""
-    """Folder that `fewct train mosaic` wrote, or an ONNX file; empty: the network that comes with fewct."""
+    """Folder that `fewct train mosaic` wrote, an ONNX file, or a name that `fewct models list` shows; empty:
+    the network that comes with fewct."""
     level: float = 0.45
     """Strength of border, in [0, 1], below which neighbours are one structure; higher gives fewer."""
     pairs: float = 0.5
@@ -97,7 +98,9 @@ class Mosaic:
             from fewct.methods.mosaic.inference import WEIGHTS
 
             return WEIGHTS
-        path = Path(self.weights)
+        from fewct.runtime.models import weights_path
+
+        path = weights_path(self.weights)
         return path if path.suffix == ".onnx" else path / "model.onnx"
 
 

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -24,17 +23,6 @@ from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import NARROWING
 
 ENCODER, DECODER, LAYERS = "image_encoder.", "mask_decoder.", "mask_decoder.transformer.layers"
-
-OFFICIAL_SHA256: Mapping[str, str] = MappingProxyType(
-    {
-        "sam_vit_b_01ec64.pth": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        "sam_vit_l_0b3195.pth": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        "sam_vit_h_4b8939.pth": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        "mobile_sam.pt": "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-        "lite_medsam.pth": "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
-    }
-)
-"""Hashes of official files, as several public projects that load them record."""
 
 
 def load_sam(path: Path, input_px: int | None = None) -> Sam:

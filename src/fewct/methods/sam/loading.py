@@ -20,19 +20,23 @@ def checkpoint_path(weights: str) -> Path:
     """Return where a checkpoint is.
 
     Args:
-        weights: A file, or a folder of transformers; empty if none was named.
+        weights: A file, or a folder of transformers; or a name of the store, `fewct models list`; empty if
+            none was named.
 
     Raises:
         UsageError: If none was named.
+        InputError: If it is neither there nor in the store, or was altered since the store took it in.
     """
+    from fewct.runtime.models import weights_path
+
     if not weights:
         raise UsageError(
             "weights",
             expected="a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM",
             found="none",
-            fix="Get one from its authors' page and pass --weights FILE.",
+            fix="Get one, from its authors' page or by `fewct models download`, and pass --weights FILE.",
         )
-    return Path(weights)
+    return weights_path(weights)
 
 
 def checkpoint_sha256(weights: str) -> str:

@@ -31,7 +31,8 @@ class UNet:
     summary: ClassVar[str] = "a U-Net for structure against the rest, which you train; connected components"
 
     weights: str = ""
-    """Folder that `fewct train unet` or `fewct models export` wrote, or an exported ONNX file."""
+    """Folder that `fewct train unet` or `fewct models export` wrote, an exported ONNX file, or a name that
+    `fewct models list` shows."""
     reading: Reading = "components"
     """merged: all structure is one region; components: each connected part of it is one."""
     threshold: float = 0.5
@@ -80,7 +81,9 @@ class UNet:
                 found="none",
                 fix="Train one: fewct train unet --data DATA -o DIR; then pass --weights DIR.",
             )
-        path = Path(self.weights)
+        from fewct.runtime.models import weights_path
+
+        path = weights_path(self.weights)
         return path if path.suffix == ".onnx" else path / "model.onnx"
 
 
