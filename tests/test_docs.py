@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -12,6 +13,7 @@ from PIL import Image
 from dicom_builder import write_ct
 from fewct.cli import COMMANDS, main
 from fewct.io import write
+from fewct.methods.mosaic.inference import WEIGHTS
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.types import LabelMap
 
@@ -21,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the inputs that the documents speak of, small: scan/, slice.png, truth.nii.gz ..."""
+    """A folder with the inputs that the documents speak of, small: scan/, slice.png, mosaic.onnx ..."""
     folder = tmp_path_factory.mktemp("docs")
     volume, truth = phantom_volume(0, slices=4, size=64)
     assert volume.geometry is not None
@@ -38,6 +40,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ct, slice_truth = phantom_slice(0, size=96)
     grey = ((ct.pixels + 160) / 400 * 255).clip(0, 255).astype(np.uint8)
     Image.fromarray(grey).save(folder / "slice.png")
+    shutil.copy(WEIGHTS, folder / "mosaic.onnx")
     write(truth, folder / "truth.nii.gz")
     write(LabelMap(slice_truth.labels), folder / "slice_truth.png")
     thorax = np.stack([plane.pixels for plane in volume]).transpose(2, 1, 0)
@@ -54,6 +57,7 @@ def test_commands_and_then_python_of_the_documents_run(
 ) -> None:
     """The Python of a page reads what its commands wrote."""
     monkeypatch.chdir(workplace)
+    monkeypatch.setenv("FEWCT_CACHE_DIR", str(workplace / "cache"))
     ran = 0
     for page in PAGES:
         for block in blocks(page, "console"):
