@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import logging
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,6 +156,56 @@ def test_download(
     assert run("models", "download", "tiny") == 0
     assert "tiny: torch" in capsys.readouterr().out
     assert run("models", "verify", "tiny") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "source", "expected"),
+    [
+        ((), "sam.pth", (Path("sam-onnx"), None, None, False)),
+        ((), "mine-1.5", (Path("mine-1.5-onnx"), None, None, False)),
+        (
+            ("-o", "out", "--input-px", "512", "--intensities", "medsam", "--half"),
+            "sam.pth",
+            (Path("out"), 512, "medsam", True),
+        ),
+    ],
+)
+def test_export_of_a_checkpoint(
+    words: tuple[str, ...],
+    source: str,
+    expected: tuple[object, ...],
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That the graphs are right is tested where they are written."""
+
+    def export_sam(path: Path, folder: Path, *settings: object, half: bool) -> Path:
+        assert path.read_bytes() == checkpoint.read_bytes()
+        assert (folder, *settings, half) == expected
+        logging.getLogger("torch.onnx").warning("chatter")
+        return folder
+
+    stand_in = SimpleNamespace(export_sam=export_sam)
+    monkeypatch.setitem(sys.modules, "fewct.methods.sam.onnx_export", stand_in)
+    monkeypatch.chdir(checkpoint.parent)
+    assert run("models", "import", checkpoint, "--as", "mine-1.5") == 0
+    capsys.readouterr()
+    assert run("models", "export", source, "--onnx", *words) == 0
+    assert capsys.readouterr() == (f"{expected[0]}\n", "")
+    assert logging.getLogger("torch.onnx").isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize("name", ["graphs", "net"])
+def test_export_of_what_is_onnx_already(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "fewct.methods.sam.onnx_export", SimpleNamespace(export_sam=None))
+    shutil.copy(WEIGHTS, tmp_path / "net.onnx")
+    assert run("models", "import", tmp_path / "net.onnx", "--as", "net") == 0
+    assert run("models", "import", graphs_folder(tmp_path / "folder"), "--as", "graphs") == 0
+    assert run("models", "export", name, "--onnx") == 2
+    assert "found a network in ONNX already. Pass it to --weights" in capsys.readouterr().err
 
 
 def test_names_stand_for_weights(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
