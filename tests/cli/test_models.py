@@ -198,9 +198,8 @@ def test_export_of_a_checkpoint(
 
 @pytest.mark.parametrize("name", ["graphs", "net"])
 def test_export_of_what_is_onnx_already(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fewct.methods.sam.onnx_export", SimpleNamespace(export_sam=None))
     shutil.copy(WEIGHTS, tmp_path / "net.onnx")
     assert run("models", "import", tmp_path / "net.onnx", "--as", "net") == 0
     assert run("models", "import", graphs_folder(tmp_path / "folder"), "--as", "graphs") == 0

@@ -58,7 +58,6 @@ class Export:
         return export_folder(Path(self.source))
 
     def _export_sam(self) -> Path:
-        from fewct.methods.sam.onnx_export import export_sam
         from fewct.runtime.contents import recognise
         from fewct.runtime.models import weights_path
 
@@ -70,6 +69,8 @@ class Export:
                 found="a network in ONNX already",
                 fix="Pass it to --weights as it is.",
             )
+        from fewct.methods.sam.onnx_export import export_sam
+
         named = checkpoint.stem if Path(self.source).exists() else self.source
         out = self.out or Path(f"{named}-onnx")
         seen = None if self.intensities == "auto" else self.intensities
