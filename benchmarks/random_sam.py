@@ -49,14 +49,12 @@ def _draw(name: str, parameter: Tensor) -> None:
         nn.init.normal_(parameter, 1.0 if name.endswith("weight") else 0.0, 0.1)
     elif "pos" in name:
         nn.init.normal_(parameter, 0.0, 0.02)
-    elif name.startswith("image_encoder.neck"):
+    elif name.startswith("image_encoder.neck"):  # means of neighbours, or masks would be speckled
         nn.init.normal_(parameter, 0.0, len(parameter) ** -0.5)
         parameter.copy_(parameter.mean(dim=(2, 3), keepdim=True).expand_as(parameter))
     elif "embed" in name or "token" in name.split(".")[-2]:
         nn.init.normal_(parameter, 0.0, 0.5)
-    elif (
-        "output_upscaling" in name
-    ):  # the four smaller pixels of a pixel are alike, or masks would be chequered
+    elif "output_upscaling" in name:  # alike in the smaller pixels of a pixel, or masks would be chequered
         nn.init.normal_(parameter, 0.0, parameter.shape[0] ** -0.5)
         parameter.copy_(parameter[..., :1, :1].expand_as(parameter))
     else:

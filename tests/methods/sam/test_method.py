@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewct.errors import InputError, MissingExtraError, UsageError
+from fewct.errors import InputError, MissingExtraError, OutputError, UsageError
+from fewct.io import write
 from fewct.labelmap import Cleanup
-from fewct.masks import rle_decode
-from fewct.methods.sam import Everything, loading, method
+from fewct.masks import proposals_from_labels, rle_decode
+from fewct.methods.sam import Everything, everything, loading, method
+from fewct.methods.sam.candidates import Found, none_found
 from fewct.methods.sam.everything import find_everything
 from fewct.methods.sam.records import counts_as_text, records
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.phantom import phantom_slice
-from fewct.types import CTSlice
+from fewct.types import CTSlice, LabelMap
 from methods.sam.reference import DropBackend, write_checkpoint
 
 GENEROUS = Everything(
@@ -86,6 +88,24 @@ class TestMethod:
         assert len(found) > 0
         assert found.proposals.areas.min() > 1000
 
+    def test_a_large_slice_and_a_network(self, weights: str, ct: CTSlice) -> None:
+        large = CTSlice(ct.pixels.repeat(32, axis=0).repeat(32, axis=1), ct.unit)
+        found = replace(GENEROUS, weights=weights, points_per_side=2, mode="exact").segment(large)
+        assert found.labels.shape == (4096, 4096)
+        assert found.labels.max() >= 1
+
+    def test_more_structures_than_16_bits_number(
+        self, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        side = 257
+        monkeypatch.setattr(everything, "find_everything", lambda *_: one_mask_a_pixel(side))
+        found = replace(GENEROUS, weights=weights).segment(CTSlice(np.zeros((side, side)), "hu"))
+        assert np.array_equal(np.unique(found.labels), np.arange(1, side**2 + 1))
+        assert found.scores.shape == (side**2,)
+        with pytest.raises(OutputError, match=r"labels up to 65535, .* found a label of 66049"):
+            write(LabelMap(found.labels), tmp_path / "one.png")
+        assert list(tmp_path.iterdir()) == []
+
     def test_hash_of_the_weights(self, weights: str) -> None:
         expected = sha256(Path(weights).read_bytes()).hexdigest()
         assert Everything(weights=weights).weights_sha256 == expected
@@ -118,6 +138,15 @@ class TestMethod:
     def test_settings_out_of_range(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(UsageError, match=message):
             Everything(**changes)
+
+
+def one_mask_a_pixel(side: int) -> Found:
+    """Return as many masks of one pixel as a square slice has."""
+    n = side * side
+    scores = np.ones(n, dtype=np.float32)
+    known = replace(none_found((side, side)), predicted_iou=scores, stability=scores)
+    known = replace(known, points_xy=np.zeros((n, 2)), crop_boxes_xyxy=np.tile([0, 0, side, side], (n, 1)))
+    return known.with_masks(proposals_from_labels(1 + np.arange(n, dtype=np.int32).reshape(side, side)))
 
 
 class TestRecords:

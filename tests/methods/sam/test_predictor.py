@@ -92,14 +92,14 @@ class TestOfficial:
         _, _, logits = reference.predict(mask_input=guess[None])
         np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
 
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (300, 7), (400, 400)])
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (300, 7), (400, 400), (4096, 4096)])
     def test_slices_of_any_shape(self, network: Any, shape: tuple[int, int]) -> None:
         pixels = np.random.default_rng(0).normal(40, 100, shape)
         predictor = Predictor(TorchBackend(ours(network)))
         predictor.set_image(CTSlice(pixels, "hu"), window="lung")
         found = predictor.predict([[0, 0]], [1])
         assert found.masks.shape == (1, 3, *shape)
-        if min(shape) > 1:
+        if 1 < min(shape) < 4096:
             reference = SamPredictor(network)
             shown = to_display(CTSlice(pixels, "hu"), "lung")
             reference.set_image(np.repeat(shown[..., None], 3, axis=2))
