@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: loaded with a check of what is loaded, run with as many threads as fewct may use."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fewct.errors import InputError
 from fewct.threads import thread_count
 
 HASH_SUFFIX = ".sha256"
+DATA_SUFFIX = ".data"
+"""After the name of a graph: the file of its weights, where they are too large to be inside of it."""
 _REFUSALS = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NoSuchFile)
 
 
@@ -41,9 +44,31 @@ def checked_sha256(path: Path) -> str:
     return hashlib.sha256(_checked_bytes(path)).hexdigest()
 
 
+def open_session(path: Path, sha256: Mapping[str, str]) -> onnxruntime.InferenceSession:
+    """Load one of several networks whose hashes are recorded together; the caller keeps it.
+
+    Args:
+        path: An ONNX file.
+        sha256: Hashes by name of file: of this one, and of that of its weights where they are apart.
+
+    Raises:
+        InputError: If a file is absent, its hash is another one, or it is no network.
+    """
+    content = _bytes_with_hash(path, sha256[path.name])
+    data = path.with_name(path.name + DATA_SUFFIX)
+    if data.name not in sha256:
+        return _session(content, path, thread_count())
+    _check_hash(data, sha256[data.name])
+    return _session(str(path), path, thread_count())
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    content = _checked_bytes(path)
+    return _session(_checked_bytes(path), path, threads)
+
+
+def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session of a graph's bytes, or of the path of one whose weights are apart."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,24 +89,42 @@ def _checked_bytes(path: Path) -> bytes:
     """Read a file and compare its SHA-256 with the one recorded beside it."""
     record = path.with_name(path.name + HASH_SUFFIX)
     for file in (path, record):
-        if not file.is_file():
-            raise InputError(
-                file,
-                expected="the weights of a network and their hash",
-                found="no such file",
-                fix="Install fewct again, or name the folder of an exported network.",
-            )
+        _check_there(file)
+    return _bytes_with_hash(path, " ".join(record.read_text(encoding="utf-8").split()[:1]))
+
+
+def _bytes_with_hash(path: Path, expected: str) -> bytes:
+    _check_there(path)
     content = path.read_bytes()
-    expected = record.read_text(encoding="utf-8").split()[:1]
-    found = hashlib.sha256(content).hexdigest()
-    if expected != [found]:
+    _check_same(path, expected, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    """Compare the SHA-256 of a file that is too large to be held."""
+    _check_there(path)
+    with path.open("rb") as stream:
+        _check_same(path, expected, hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _check_there(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(
+            file,
+            expected="the weights of a network and their hash",
+            found="no such file",
+            fix="Install fewct again, or name the folder of an exported network.",
+        )
+
+
+def _check_same(path: Path, expected: str, found: str) -> None:
+    if expected != found:
         raise InputError(
             path,
-            expected=f"the SHA-256 {' '.join(expected) or '(none recorded)'}",
+            expected=f"the SHA-256 {expected or '(none recorded)'}",
             found=found,
             fix="The file was cut short or changed: install fewct again, or export the network again.",
         )
-    return content
 
 
 def run_image_network(

@@ -4,13 +4,18 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from onnxscript import optimizer
 from torch import nn
 
 from fewct.io.atomic import atomic_path, write_text
 from fewct.runtime.session import HASH_SUFFIX
+
+LARGEST_FOLDED = 4096
+"""Numbers that a graph may hold in place of the steps that make them; loading folds the others."""
 
 
 class Probabilities(nn.Module):
@@ -46,30 +51,56 @@ def export_onnx(network: nn.Module, channels: int, outputs: Sequence[str], path:
     """
     model = Probabilities(network).eval().cpu()
     sample = torch.zeros(1, channels, 128, 160)
-    dynamic = {"x": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
-    with warnings.catch_warnings(), atomic_path(path) as temporary:
-        warnings.simplefilter("ignore")  # of the exporter's own making
-        torch.onnx.export(
-            model,
-            (sample,),
-            temporary,
-            input_names=["channels"],
-            output_names=list(outputs),
-            dynamic_shapes=dynamic,
-            dynamo=True,
-            external_data=False,
-            optimize=True,
-            verbose=False,
-        )
-        _drop_traces(temporary)
+    dynamic = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+    with atomic_path(path) as temporary:
+        write_graph(model, (sample,), dynamic, ["channels"], outputs, temporary)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
     return digest
 
 
+def write_graph(
+    model: nn.Module,
+    samples: tuple[Any, ...],
+    dynamic: tuple[Any, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+    external_data: bool = False,
+) -> None:
+    """Write what a module does as ONNX.
+
+    Args:
+        model: The module, not in training.
+        samples: Arguments of its `forward`: tensors, or lists of them.
+        dynamic: For each argument the axes whose length may change, as `torch.export` takes them.
+        inputs: Names of the arguments' tensors.
+        outputs: Names of the tensors that it returns.
+        path: File to write.
+        external_data: Whether the weights go to a file of the same name with `.data` added, as they must
+            where the whole has more than 2 GB.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own making
+        program = torch.onnx.export(
+            model,
+            samples,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+        assert program is not None  # as it is for dynamo alone
+        optimizer.optimize(program.model, output_size_limit=LARGEST_FOLDED)
+        program.save(path, external_data=external_data)
+    _drop_traces(path)
+
+
 def _drop_traces(path: Path) -> None:
     """Delete the exporter's notes on how it got here: they hold paths of the machine that trained."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     for noted in (model.graph, *model.graph.node, *model.graph.value_info):
         del noted.metadata_props[:]
     onnx.save(model, path)

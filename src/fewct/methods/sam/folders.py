@@ -1,4 +1,4 @@
-"""Where a checkpoint keeps its weights: a file, or a folder of transformers."""
+"""Where a checkpoint keeps its weights: a file, a folder of transformers, or one of exported networks."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,25 @@ from typing import Any
 from fewct.errors import InputError
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+EXPORT_FILE = "model.json"
+"""The record in a folder of networks that were exported to ONNX; it holds the hashes of all other files."""
+
+
+def exported_folder(path: Path) -> Path | None:
+    """Return the folder of exported networks that a path names; None if it names something else.
+
+    Args:
+        path: The folder, or the record in it.
+    """
+    folder = path.parent if path.name == EXPORT_FILE else path
+    return folder if (folder / EXPORT_FILE).is_file() else None
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file of weights of a checkpoint.
+    """Return the file of weights of a checkpoint, or the record of exported networks.
 
     Args:
-        path: The file itself, or a folder that holds `config.json` and one of `HUB_FILES`.
+        path: The file itself, or a folder that holds `config.json` and one of `HUB_FILES`, or `EXPORT_FILE`.
 
     Raises:
         InputError: If it is absent, or a folder of something else.
@@ -24,6 +36,8 @@ def weights_file(path: Path) -> Path:
         raise InputError(
             path, expected="a file of weights", found="no such file", fix="Check the path to the checkpoint."
         )
+    if exported_folder(path):
+        return path / EXPORT_FILE
     read_configuration(path)
     for name in HUB_FILES:
         if (path / name).is_file():
