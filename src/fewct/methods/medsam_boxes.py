@@ -22,6 +22,7 @@ from fewct.methods.box_sources import (
     file_sha256,
     source_method,
 )
+from fewct.methods.sam.backend import Precision
 from fewct.methods.sam.loading import IntensityChoice, checkpoint_sha256, load_backend
 from fewct.types import CTSlice, Delineation
 
@@ -63,6 +64,10 @@ class MedSAMBoxes:
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
     intensities: IntensityChoice = "medsam"
     """How the network was trained to see grey; name sam for SAM and MobileSAM, or auto to go by the kind."""
+    precision: Precision = "float32"
+    """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
+    cache: bool = False
+    """Keep what the image encoder made of each slice in the cache folder, and take it from there."""
     merge: MergePolicy = "small-on-top"
     """Which of two masks that overlap takes the pixels."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
@@ -101,7 +106,7 @@ class MedSAMBoxes:
         """
         from fewct.methods.sam.boxes import masks_in_boxes
 
-        backend = load_backend(self.weights, self.input_px, self.intensities)
+        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
         boxes = self._boxes_on(image)
         masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
         masks = clean_proposals(masks, image, self.cleanup)

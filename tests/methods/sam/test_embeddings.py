@@ -1,22 +1,29 @@
 """Embeddings on disk: the same masks, one run of the encoder, found by all that they depend on."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from fewct.errors import InputError, OutputError
+from fewct.labelmap import Cleanup
+from fewct.methods.medsam_boxes import MedSAMBoxes
+from fewct.methods.sam import Everything, loading
 from fewct.methods.sam.embeddings import CachedBackend, embedding_key
 from fewct.methods.sam.everything import find_everything
 from fewct.methods.sam.predictor import Predictor
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.methods.sam.torch_backend import TorchBackend
 from fewct.phantom import phantom_slice
-from methods.sam.reference import DropBackend, official, ours
+from fewct.types import CTSlice
+from methods.sam.reference import DropBackend, official, ours, write_checkpoint
 
 MADE_BY = {"weights": "0123", "precision": "float32"}
 ANYTHING = EverythingSettings(
@@ -34,6 +41,13 @@ class Counting(DropBackend):
     def embed(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         self.images += 1
         return pixels[:1, :4, :4] + np.float32(0.1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
+    yield
+    loading._loaded.cache_clear()
 
 
 @pytest.fixture
@@ -162,3 +176,48 @@ def test_what_was_not_used_for_longest_goes(backend: Counting, tmp_path: Path) -
     cached.embed(image(3))
     names = {f"{embedding_key(image(seed), MADE_BY)}.npz" for seed in (0, 1, 3)}
     assert {path.name for path in kept(cached)} == names | {"mine.txt"}
+
+
+class TestMethods:
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("FEWCT_CACHE_DIR", str(tmp_path / "cache"))
+        return tmp_path / "cache" / "embeddings"
+
+    @pytest.fixture(params=[Everything, MedSAMBoxes])
+    def chosen(self, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+        weights = write_checkpoint(tmp_path / "sam.pth")
+        if request.param is Everything:
+            return Everything(
+                weights=weights, points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0
+            )
+        Image.fromarray(np.pad(np.full((20, 30), 3, np.uint8), 20)).save(tmp_path / "labels.png")
+        return MedSAMBoxes(weights=weights, boxes=str(tmp_path / "labels.png"), cleanup=Cleanup())
+
+    def test_embeddings_are_kept_when_the_user_asks_for_it(self, chosen: Any, store: Path) -> None:
+        ct = CTSlice(phantom_slice(0, size=70)[0].pixels[:60], "hu")
+        expected = chosen.segment(ct)
+        assert not store.exists()
+        caching = replace(chosen, cache=True)
+        first = caching.segment(ct)
+        (path,) = store.iterdir()
+        written = path.stat().st_ino
+        loading._loaded.cache_clear()
+        second = caching.segment(ct)
+        assert [found.stat().st_ino for found in store.iterdir()] == [written]
+        for found in (first, second):
+            assert np.array_equal(found.labels, expected.labels)
+            assert np.array_equal(found.scores, expected.scores)
+
+
+def test_what_an_embedding_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = write_checkpoint(tmp_path / "sam.pth")
+    first = loading.load_backend(weights, 0, "auto", cache=True)
+    monkeypatch.setenv("FEWCT_NUM_THREADS", "2")
+    loading._loaded.cache_clear()
+    second = loading.load_backend(weights, 0, "auto", cache=True)
+    assert isinstance(first, CachedBackend)
+    assert isinstance(second, CachedBackend)
+    assert first.made_by | {"threads": "2"} == second.made_by
+    assert first.made_by["weights"] == sha256(Path(weights).read_bytes()).hexdigest()
+    assert first.made_by.keys() == {"fewct", "torch", "weights", "precision", "threads"}

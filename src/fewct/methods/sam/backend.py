@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Intensities: TypeAlias = Literal["sam", "medsam"]
 """How 8-bit grey becomes the network's input: by the means of photographs, or from 0 to 1 of the slice."""
 
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+"""What the image encoder computes in; the mask decoder's is always float32."""
+
 NO_POINT, OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
 """Labels of points: padding, not the structure, the structure, and the corners of a box."""
 

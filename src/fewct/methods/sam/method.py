@@ -7,6 +7,7 @@ import numpy as np
 
 from fewct.labelmap import Cleanup, clean
 from fewct.merging import MergePolicy, merge_masks
+from fewct.methods.sam.backend import Precision
 from fewct.methods.sam.loading import IntensityChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.types import CTSlice, Delineation
@@ -33,6 +34,10 @@ class Everything(EverythingSettings):
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
     intensities: IntensityChoice = "auto"
     """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
+    precision: Precision = "float32"
+    """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
+    cache: bool = False
+    """Keep what the image encoder made of each slice in the cache folder, and take it from there."""
     merge: MergePolicy = "small-on-top"
     """Which of two masks that overlap takes the pixels."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
@@ -56,7 +61,7 @@ class Everything(EverythingSettings):
         """
         from fewct.methods.sam.everything import find_everything
 
-        backend = load_backend(self.weights, self.input_px, self.intensities)
+        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
         found = find_everything(backend, image, self)
         labels, index = merge_masks(found.proposals, self.merge)
         scores = np.clip(found.predicted_iou[index], 0, 1)
