@@ -1,7 +1,7 @@
 """The layouts in which images and truth come: NPZ files, pairs of files, scans, the challenge's folder."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +12,15 @@ from fewct.challenge.pictures import read_grey
 from fewct.challenge.table import read_table
 from fewct.errors import FewctWarning, InputError, UsageError, as_labels
 from fewct.io import discover, read, read_labels
-from fewct.io.kinds import kind_by_suffix
 from fewct.io.medsam import read_medsam
+from fewct.io.pairs import PAIR_THEM, find_pairs, in_order, pictures, stem
 from fewct.io.pixels import DAMAGED, Stored, as_ct, as_label_map, unreadable
-from fewct.io.reading import natural
 from fewct.types import CTSlice, CTVolume, LabelMap, Source
 
 LAYOUTS = (
     "an NPZ with image and label, or with imgs and gts; a folder of such; images/ and labels/ with files of "
     "the same names; NAME.png with NAME_labels.png; a scan beside labels.nii.gz; train/ and Y_train.csv"
 )
-
-PAIR_THEM = "Give each image a label map: the same name in labels/, or NAME_labels beside NAME."
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +70,7 @@ def read_source(path: Path, chosen: str = "", labels: Path | None = None) -> Ite
         if labels is not None and labels.suffix.lower() == ".csv":
             yield from _from_challenge(path, labels)
         else:
-            yield _labelled(_stem(path), path, labels or _partner(path))
+            yield _labelled(stem(path), path, labels or _partner(path))
 
 
 def _from_folder(folder: Path, chosen: str) -> Iterator[Labelled]:
@@ -84,9 +81,8 @@ def _from_folder(folder: Path, chosen: str) -> Iterator[Labelled]:
         yield from _from_challenge(folder / (chosen or "train"), table)
     else:
         _refuse(chosen, folder)
-        if (folder / "images").is_dir() and (folder / "labels").is_dir():
-            yield from _from_two_folders(folder)
-        elif (labels := _labels_of_scan(folder)) is not None:
+        two_folders = (folder / "images").is_dir() and (folder / "labels").is_dir()
+        if not two_folders and (labels := _labels_of_scan(folder)) is not None:
             yield _from_scan_folder(folder, labels)
         else:
             yield from _from_pairs(folder)
@@ -168,7 +164,7 @@ def _holds_only_npz(folder: Path) -> bool:
 
 def _from_npz_folder(folder: Path, chosen: str) -> Iterator[Labelled]:
     """Read each NPZ of a folder; those without the chosen truth are named in a warning."""
-    files = _in_order(folder.iterdir())
+    files = in_order(folder.iterdir())
     without = [file.name for file in files if chosen and f"{chosen}_image" not in _npz_keys(file)]
     if len(without) == len(files):
         _keys_of(files[0], chosen)
@@ -197,43 +193,10 @@ def _from_challenge(images: Path, table: Path) -> Iterator[Labelled]:
         yield Labelled(f"{number}", files[number], CTSlice(pixels, "grey"), LabelMap(as_labels(labels)), None)
 
 
-def _from_two_folders(folder: Path) -> Iterator[Labelled]:
-    """Read images/ and labels/, whose files have the same names but for the suffix."""
-    images, labels = (
-        {_stem(file): file for file in _pictures(folder / part)} for part in ("images", "labels")
-    )
-    _check_pairs(folder, images, labels)
-    for name, image in images.items():
-        yield _labelled(name, image, labels[name])
-
-
 def _from_pairs(folder: Path) -> Iterator[Labelled]:
-    """Read NAME.ext and NAME_label.ext (or NAME_labels.ext) of one folder."""
-    images: dict[str, Path] = {}
-    labels: dict[str, Path] = {}
-    for file in _pictures(folder):
-        name = _stem(file)
-        bare = name.removesuffix("_labels").removesuffix("_label")
-        (images if bare == name else labels)[bare] = file
-    _check_pairs(folder, images, labels)
-    for name, image in images.items():
-        yield _labelled(name, image, labels[name])
-
-
-def _check_pairs(folder: Path, images: Mapping[str, Path], labels: Mapping[str, Path]) -> None:
-    """Raise unless each image has labels and the other way round, and there is one."""
-    if not labels:
-        raise InputError(folder, expected=LAYOUTS, found=f"{len(images)} images, no labels", fix=PAIR_THEM)
-    for here, there, wanted in ((images, labels, "labels"), (labels, images, "an image")):
-        lonely = [file.name for name, file in here.items() if name not in there]
-        if lonely:
-            raise InputError(
-                folder,
-                expected=f"{wanted} for each of {len(here)} files",
-                found=f"none for {', '.join(lonely[:5])}"
-                + (f" and {len(lonely) - 5} more" * (len(lonely) > 5)),
-                fix=PAIR_THEM,
-            )
+    """Read images and label maps in pairs of files."""
+    for name, pair in find_pairs(folder, LAYOUTS).items():
+        yield _labelled(name, pair.image, pair.labels)
 
 
 def _from_scan_folder(folder: Path, labels: Path) -> Labelled:
@@ -252,7 +215,7 @@ def _from_scan_folder(folder: Path, labels: Path) -> Labelled:
 
 def _labels_of_scan(folder: Path) -> Path | None:
     """Return the file `labels.*` of a folder, if there is one."""
-    return next((file for file in _pictures(folder) if _stem(file) == "labels"), None)
+    return next((file for file in pictures(folder) if stem(file) == "labels"), None)
 
 
 def _labelled(name: str, image: Path, labels: Path) -> Labelled:
@@ -264,26 +227,10 @@ def _labelled(name: str, image: Path, labels: Path) -> Labelled:
 
 def _partner(image: Path) -> Path:
     """Return the labels beside an image file."""
-    wanted = (f"{_stem(image)}_labels", f"{_stem(image)}_label")
-    for file in _pictures(image.parent):
-        if _stem(file) in wanted:
+    wanted = (f"{stem(image)}_labels", f"{stem(image)}_label")
+    for file in pictures(image.parent):
+        if stem(file) in wanted:
             return file
     raise InputError(
         image, expected=f"labels beside it, such as {wanted[0]}{image.suffix}", found="none", fix=PAIR_THEM
     )
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Return the files of a folder that their names make images or label maps, 2.png before 10.png."""
-    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return _in_order(file for file in files if kind_by_suffix(file) is not None)
-
-
-def _in_order(files: Iterable[Path]) -> list[Path]:
-    """Return files sorted by name, 2.png before 10.png."""
-    return sorted(files, key=lambda file: natural(file.name))
-
-
-def _stem(file: Path) -> str:
-    """Return a file's name without its suffix, .nii.gz in whole."""
-    return file.name.removesuffix(".gz").removesuffix(".nii") if file.name.endswith(".nii.gz") else file.stem
