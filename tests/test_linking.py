@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError, UsageError
-from fewct.linking import Link, Linking, link_slices
+from fewct.linking import Link, Linking, link_named_slices, link_slices
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
 DEFAULT = Linking()
@@ -161,3 +161,30 @@ def test_linking_needs_a_possible_threshold(min_iou):
 def test_slices_of_different_shape_are_refused():
     with pytest.raises(InputError, match="previous slice and current slice"):
         link_slices(row(1, 1), row(1, 1, 1), 2, DEFAULT)
+
+
+def test_named_ids_stay_whatever_was_on_the_slice_before() -> None:
+    before = np.array([[2, 2, 0, 7, 7, 0]], dtype=np.int32)
+    now = np.array([[0, 2, 1, 9, 9, 8]], dtype=np.int32)
+    linked = link_named_slices(before, now, next_id=8, linking=Linking(), named=3)
+    assert linked.labels.tolist() == [[0, 2, 1, 7, 7, 8]]
+    assert linked.ids.tolist() == [1, 2, 8, 7]
+    assert {link.id: link.quality for link in linked.links} == {2: 0.5, 7: 1.0}
+    assert linked.next_id == 9
+
+
+def test_new_structures_get_no_named_id() -> None:
+    nothing = np.zeros((1, 2), dtype=np.int32)
+    now = np.array([[0, 5]], dtype=np.int32)
+    linked = link_named_slices(nothing, now, next_id=1, linking=Linking(), named=4)
+    assert linked.labels.tolist() == [[0, 5]]
+    assert linked.next_id == 6
+
+
+def test_without_names_it_is_the_same() -> None:
+    before, now = (np.random.default_rng(k).integers(0, 4, (6, 6)).astype(np.int32) for k in (0, 1))
+    plain = link_slices(before, now, 5, Linking(0.1))
+    named = link_named_slices(before, now, 5, Linking(0.1), named=0)
+    np.testing.assert_array_equal(plain.labels, named.labels)
+    np.testing.assert_array_equal(plain.ids, named.ids)
+    assert (plain.links, plain.next_id) == (named.links, named.next_id)

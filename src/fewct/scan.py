@@ -11,7 +11,7 @@ import numpy as np
 from fewct.delineate import input_sha256, manifest, segment_slice
 from fewct.io import read
 from fewct.io.atomic import atomic_path
-from fewct.linking import Linking, link_slices
+from fewct.linking import Linking, link_named_slices
 from fewct.methods import Method, get_method
 from fewct.resume import resume_key
 from fewct.table import StructureTable
@@ -80,8 +80,8 @@ def segment_volume(
         progress: As in `segment`.
 
     Returns:
-        The result; ids run through the scan, and `structures` has one row an id. A merge tree belongs to
-        one slice, so there is none.
+        The result; ids run through the scan, and `structures` has one row an id. Ids that a method names
+        (see `Delineation`) stay as they are. A merge tree belongs to one slice, so there is none.
     """
     start = time.perf_counter()
     input_hash = input_sha256(volume)
@@ -90,8 +90,10 @@ def segment_volume(
     table = StructureTable(volume.spacing_mm)
     previous, next_id = np.zeros(volume.shape[1:], dtype=np.int32), 1
     for index, (image, found) in enumerate(_delineations(volume, method, kept)):
-        linked = link_slices(previous, found.labels, next_id, linking)
-        table.add_slice(index, linked.labels, image.pixels, linked.scores(found.scores), linked.qualities)
+        linked = link_named_slices(previous, found.labels, next_id, linking, found.named)
+        present = np.unique(found.labels[found.labels > 0])
+        scores = linked.scores(found.scores[present - 1])
+        table.add_slice(index, linked.labels, image.pixels, scores, linked.qualities)
         labels[index] = previous = linked.labels
         next_id = linked.next_id
         if progress is not None:
@@ -137,12 +139,12 @@ class _KeptSlices:
         if not (path := self._path(index)).exists():
             return None
         with np.load(path) as arrays:
-            return Delineation(arrays["labels"], arrays["scores"])
+            return Delineation(arrays["labels"], arrays["scores"], named=int(arrays["named"]))
 
     def save(self, index: int, found: Delineation) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._path(index)) as partial:
-            np.savez_compressed(partial, labels=found.labels, scores=found.scores)
+            np.savez_compressed(partial, labels=found.labels, scores=found.scores, named=found.named)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{self.key[:16]}_{index:05d}.npz"

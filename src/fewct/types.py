@@ -285,14 +285,17 @@ class Delineation:
     """What a method finds on one slice.
 
     Args:
-        labels: int32 (rows, columns): structures numbered 1 .. n without gaps, 0 for background.
-        scores: float32 (n,): confidence of each structure in [0, 1]; NaN where the method gives none.
+        labels: int32 (rows, columns): structures numbered 1 .. n, 0 for background; without gaps above `named`.
+        scores: float32 (n,): confidence of each structure in [0, 1]; NaN where the method gives none, and for
+            named structures that the slice lacks.
         tree: The hierarchy that the labels were cut from, when the method has one.
+        named: Ids up to this one mean the same on every slice, and a slice may lack some; 0 for none.
     """
 
     labels: Labels
     scores: Float32[NDArray[np.float32], " n"]
     tree: MergeTree | None = None
+    named: int = 0
 
 
 @dataclass(frozen=True)
