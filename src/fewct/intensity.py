@@ -16,6 +16,8 @@ from fewct.types import CTSlice, Image, Mask
 DEFAULT_WINDOW = "soft-tissue"
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 PADDING_SHARE = 0.02  # a value at the very end of the range that fills more of a slice is padding or clipping
+RANK_BINS = 1024  # of the histogram that ranks are taken from
+RANKED_HU = (-1024.0, 1500.0)  # what lies outside ranks as the ends of this range
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,42 @@ def normalise(image: CTSlice) -> Image:
     else:
         low, high = _robust_range(image.pixels, body_mask(image))
     return _rescale(image.pixels, low, high)
+
+
+def ranks(pixels: Image, body: Mask) -> Image:
+    """Return the rank of each pixel's intensity among those of the patient.
+
+    It is the same for every window that does not clip, so that weak contrast is seen as well as any other.
+
+    Args:
+        pixels: float32 (rows, columns); NaN marks padding, which ranks lowest.
+        body: bool (rows, columns): the patient; where it is empty, ranks are taken among all pixels.
+
+    Returns:
+        float32 (rows, columns) in [0, 1]; 0 everywhere if the patient is of one intensity.
+
+    Example:
+        >>> pixels = np.array([[0, 7], [20, 30]], dtype=np.float32)
+        >>> ranks(pixels, pixels > 5).round(2).tolist()
+        [[0.0, 0.17], [0.5, 0.83]]
+    """
+    values = pixels[body & np.isfinite(pixels)]
+    if values.size == 0:
+        values = pixels[np.isfinite(pixels)]
+    if values.size == 0:
+        return np.zeros(pixels.shape, dtype=np.float32)
+    low = max(float(values.min()), RANKED_HU[0])
+    high = min(float(values.max()), RANKED_HU[1])
+    if high <= low:
+        return np.zeros(pixels.shape, dtype=np.float32)
+    scale = (RANK_BINS - 1) / (high - low)
+    bins = np.clip((np.nan_to_num(pixels, nan=low) - low) * scale, 0, RANK_BINS - 1).astype(np.int32)
+    counts = np.bincount(bins[body & np.isfinite(pixels)].ravel(), minlength=RANK_BINS).astype(np.float64)
+    if counts.sum() == 0:
+        counts = np.bincount(bins.ravel(), minlength=RANK_BINS).astype(np.float64)
+    cumulative = np.cumsum(counts) - counts / 2
+    ranks: Image = (cumulative / counts.sum()).astype(np.float32)[bins]
+    return ranks
 
 
 def _robust_range(pixels: NDArray[Any], region: Mask | None) -> tuple[float, float]:

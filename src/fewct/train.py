@@ -12,7 +12,10 @@ from fewct.intensity import to_display
 from fewct.meaning import TruthKind
 from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.methods.mosaic.recipe import train as train_mosaic
-from fewct.methods.unet.examples import make_example
+from fewct.methods.sam.recipe import SamRecipe
+from fewct.methods.sam.recipe import train as train_sam
+from fewct.methods.sam.small_recipe import PromptSmallRecipe
+from fewct.methods.sam.small_recipe import train as train_prompt_small
 from fewct.methods.unet.recipe import UNetRecipe
 from fewct.methods.unet.recipe import train as train_unet
 from fewct.outputs import make_folder
@@ -20,7 +23,7 @@ from fewct.similarity import similarity_groups
 from fewct.splits import Kind, Split, split_by_patient, split_by_similarity
 from fewct.trained import export_folder, keep_settings, keep_split
 from fewct.training.distributed import joined
-from fewct.training.examples import Example
+from fewct.training.examples import Example, labelled_example
 from fewct.unlabelled import check_apart, read_unlabelled
 
 
@@ -42,19 +45,19 @@ class Known(NamedTuple):
     complete: bool
 
     def example(self) -> Example:
-        """Return what a U-Net learns from it."""
-        return make_example(self.case.image, self.case.truth, complete=self.complete)
+        """Return what a network learns from it."""
+        return labelled_example(self.case.image, self.case.truth, complete=self.complete)
 
 
 @dataclass(frozen=True)
-class TrainUNet:
-    """Train a U-Net that tells structure from the rest, on labelled slices of any kind.
+class OnSlices:
+    """Labelled slices of any kind, some of which a training is watched on.
 
     Raises:
         UsageError: If a setting is out of its range.
     """
 
-    name: ClassVar[str] = "unet"
+    name: ClassVar[str]
 
     data: tuple[str, ...]
     """What `fewct benchmark --data` takes: NPZ, folders, pairs, scans, a challenge folder, JSON."""
@@ -66,9 +69,6 @@ class TrainUNet:
     """Data of other patients that the loss is watched on."""
     validation_share: float = 0.2
     """Without --validation: share of the slices that is kept for it, by patient; 0 for none."""
-    unlabelled: tuple[str, ...] = ()
-    """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
-    recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share < 1:
@@ -78,6 +78,39 @@ class TrainUNet:
                 found=f"{self.validation_share}",
                 fix="0 trains on all slices and watches none.",
             )
+
+    def parted(self, seed: int) -> tuple[Split, dict[str, Known]]:
+        """Return which slices are for training and which for validation, and the slices by name.
+
+        Raises:
+            InputError: If the data cannot be read, or has a patient on both sides.
+        """
+        training, held_out = self._read("data", self.data), self._read("validation", self.validation)
+        return part(training, held_out, self.validation_share, seed), training | held_out
+
+    def _read(self, option: str, descriptions: Sequence[str]) -> dict[str, Known]:
+        """Return the slices that an option describes, named so that the data may be moved."""
+        found = {}
+        for number, text in enumerate(descriptions, start=1):
+            data = parse_data(text, self.truth, self.step)
+            for case in read_cases(data):
+                found[f"{option} {number}: {case.name}"] = Known(case, data.truth == "complete")
+        return found
+
+
+@dataclass(frozen=True)
+class TrainUNet(OnSlices):
+    """Train a U-Net that tells structure from the rest, on labelled slices of any kind.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "unet"
+
+    unlabelled: tuple[str, ...] = ()
+    """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
+    recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
     def run(self, folder: Path) -> Path | None:
         """Train into a folder, or go on there, and return the exported network.
@@ -92,30 +125,47 @@ class TrainUNet:
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.unlabelled else []))
         with joined(loop.device, *batch_sizes) as first:
-            training, held_out = self._read("data", self.data), self._read("validation", self.validation)
-            split = part(training, held_out, self.validation_share, loop.seed)
-            known = training | held_out
+            split, known = self.parted(loop.seed)
             others = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
             check_apart(others, [known[name].case for name in split.parts["val"]])
-            examples = {
-                side: [known[name].example() for name in names] for side, names in split.parts.items()
-            }
+            examples = _examples(split, known)
             if first:
-                make_folder(folder)
-                keep_settings(self.name, self, folder)
-                keep_split(split, folder)
+                _keep(self, folder, split)
             images = [one.image for one in others]
             train_unet(self.recipe, examples["train"], examples["val"], folder, images)
             return export_folder(folder) if first else None
 
-    def _read(self, option: str, descriptions: Sequence[str]) -> dict[str, Known]:
-        """Return the slices that an option describes, named so that the data may be moved."""
-        found = {}
-        for number, text in enumerate(descriptions, start=1):
-            data = parse_data(text, self.truth, self.step)
-            for case in read_cases(data):
-                found[f"{option} {number}: {case.name}"] = Known(case, data.truth == "complete")
-        return found
+
+@dataclass(frozen=True)
+class TrainSam(OnSlices):
+    """Fine-tune a checkpoint of Segment Anything on labelled slices of any kind.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "sam"
+
+    recipe: SamRecipe = field(default_factory=SamRecipe)
+
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
+
+        Raises:
+            InputError: If the data or the checkpoint cannot be read, nothing is labelled, or a patient is on
+                both sides.
+            UsageError: If the folder holds another training, or no weights are named.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:
+            split, known = self.parted(self.recipe.loop.seed)
+            examples = _examples(split, known)
+            if first:
+                _keep(self, folder, split)
+            train_sam(self.recipe, examples["train"], examples["val"], folder)
+            return export_folder(folder) if first else None
 
 
 @dataclass(frozen=True)
@@ -139,28 +189,74 @@ class TrainMosaic:
             UsageError: If the folder holds another training.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        for needed in ("btcv/train", "btcv/val", "anatomy"):
-            if not any((self.recipe.data / needed).glob("*.npz")):
-                raise InputError(
-                    self.recipe.data / needed,
-                    expected="packed patients or anatomies (*.npz)",
-                    found="none",
-                    fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
-                )
+        _check_packed(self.recipe.data)
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
         with joined(loop.device, *batch_sizes) as first:
             if first:
-                make_folder(folder)
-                keep_settings(self.name, self, folder)
+                _keep(self, folder)
             train_mosaic(self.recipe, folder)
             return export_folder(folder) if first else None
 
 
+@dataclass(frozen=True)
+class TrainPromptSmall:
+    """Train the promptable network that comes with fewct on labelled slices, dense segments and synthetic CT.
+
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    """
+
+    name: ClassVar[str] = "prompt-small"
+
+    recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
+
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
+
+        Raises:
+            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
+            UsageError: If the folder holds another training.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        _check_packed(self.recipe.data)
+        with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:
+            if first:
+                _keep(self, folder)
+            train_prompt_small(self.recipe, folder)
+            return export_folder(folder) if first else None
+
+
 TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
-    {training.name: training for training in (TrainUNet, TrainMosaic)}
+    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall)}
 )
 """What `fewct train` can train, by name."""
+
+
+def _keep(
+    training: OnSlices | TrainMosaic | TrainPromptSmall, folder: Path, split: Split | None = None
+) -> None:
+    """Write what a folder is trained with, and how its data is parted; see `fewct.trained` for errors."""
+    make_folder(folder)
+    keep_settings(training.name, training, folder)
+    if split is not None:
+        keep_split(split, folder)
+
+
+def _examples(split: Split, known: Mapping[str, Known]) -> dict[str, list[Example]]:
+    return {side: [known[name].example() for name in names] for side, names in split.parts.items()}
+
+
+def _check_packed(data: Path) -> None:
+    for needed in ("btcv/train", "btcv/val", "anatomy"):
+        if not any((data / needed).glob("*.npz")):
+            raise InputError(
+                data / needed,
+                expected="packed patients or anatomies (*.npz)",
+                found="none",
+                fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
+            )
 
 
 def part(slices: Mapping[str, Known], held_out: Mapping[str, Known], share: float, seed: int) -> Split:

@@ -1,6 +1,8 @@
 """Folders of trainings: with what they were made, and the networks exported from them."""
 
+import copy
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,22 @@ from fewct.errors import InputError, UsageError
 from fewct.io.atomic import write_text
 from fewct.methods.mosaic.inputs import N_CHANNELS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
+from fewct.methods.sam.network import Sam
+from fewct.methods.sam.onnx_export import export_network
+from fewct.methods.sam.practice import Practice
+from fewct.methods.sam.recipe import SamRecipe, finished, starting_network
+from fewct.methods.sam.small_recipe import SHAPE
 from fewct.methods.unet.recipe import UNetRecipe, build_network
 from fewct.methods.unet.recipe import export as export_unet
 from fewct.splits import Split, load_split, save_split
-from fewct.training.checkpoints import load_weights
+from fewct.training.checkpoints import load_weights, save_weights
 from fewct.training.export import export_onnx
 from fewct.training.loop import BEST, CHECKPOINT, LoopConfig
 
 SETTINGS = "training.json"
 SPLIT = "split.json"
 MODEL = "model.onnx"
+SAM_FOLDER, SAM_WEIGHTS = "model", "sam.pth"
 MAY_CHANGE = (
     *("data", "validation", "download", "steps", "budget_minutes", "patience"),
     *("device", "workers", "tensorboard"),
@@ -90,7 +98,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def export_folder(folder: Path) -> Path:
-    """Write the network that a folder was trained to as ONNX, with its hash beside it.
+    """Write the network that a folder was trained to as ONNX, with its hash.
 
     The weights are the best on validation so far, or without validation the last; so a training that still
     runs, or was stopped, can be used, too.
@@ -99,7 +107,8 @@ def export_folder(folder: Path) -> Path:
         folder: A training's folder.
 
     Returns:
-        The file, model.onnx in the folder.
+        The file, model.onnx in the folder; for a promptable network the folder `model` in it, beside which
+        the same weights lie as sam.pth, by their official names.
 
     Raises:
         InputError: If the folder holds no training, nothing is trained yet, or a file in it is damaged.
@@ -107,6 +116,8 @@ def export_folder(folder: Path) -> Path:
     """
     content = read_settings(folder)
     path = folder / MODEL
+    if content["recipe"] in ("sam", "prompt-small"):
+        return _export_sam(content["recipe"], content["settings"], folder)
     if content["recipe"] == "unet":
         recipe = _unet_recipe(content["settings"], folder)
         network = build_network(recipe, folder)
@@ -114,6 +125,25 @@ def export_folder(folder: Path) -> Path:
     else:
         export_onnx(_with_weights(MosaicNet(), folder), N_CHANNELS, MapLogits._fields, path)
     return path
+
+
+def _export_sam(recipe: str, settings: dict[str, Any], folder: Path) -> Path:
+    """Write a promptable network as ONNX and as an official file, in the place of older ones."""
+    if recipe == "sam":
+        fine_tuning = _sam_recipe(settings, folder)
+        network, intensities = starting_network(fine_tuning)
+        parts = fine_tuning.parts
+    else:
+        network, intensities, parts = Sam(SHAPE), "ranks", "all"
+    learnt = _with_weights(Practice(copy.deepcopy(network), parts, corrected=0), folder)
+    whole = finished(learnt, network)
+    save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
+    exported, fresh = folder / SAM_FOLDER, folder / f".{SAM_FOLDER}"
+    shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted export left
+    export_network(whole, intensities, fresh)
+    shutil.rmtree(exported, ignore_errors=True)
+    fresh.rename(exported)
+    return exported
 
 
 def _with_weights(network: nn.Module, folder: Path) -> nn.Module:
@@ -136,6 +166,15 @@ def _unet_recipe(settings: dict[str, Any], folder: Path) -> UNetRecipe:
         recipe = settings["recipe"]
         loop = LoopConfig(**recipe["loop"])
         return UNetRecipe(**(recipe | {"widths": tuple(recipe["widths"]), "loop": loop}))
+    except (KeyError, TypeError) as error:
+        raise _no_training(folder / SETTINGS, f"{type(error).__name__}: {error}") from error
+
+
+def _sam_recipe(settings: dict[str, Any], folder: Path) -> SamRecipe:
+    """Return the recipe of a fine-tuning from its JSON."""
+    try:
+        recipe = settings["recipe"]
+        return SamRecipe(**(recipe | {"loop": LoopConfig(**recipe["loop"])}))
     except (KeyError, TypeError) as error:
         raise _no_training(folder / SETTINGS, f"{type(error).__name__}: {error}") from error
 

@@ -14,12 +14,12 @@ from fewct.errors import InputError, UsageError
 from fewct.labelmap import Cleanup
 from fewct.methods.mosaic.inference import WEIGHTS as MOSAIC_WEIGHTS
 from fewct.methods.unet import UNet
-from fewct.methods.unet.examples import Patch, Patches, make_example, whole_patch
+from fewct.methods.unet.examples import Patch, Patches, whole_patch
 from fewct.methods.unet.inputs import network_input, resize_nearest, working_shape
 from fewct.methods.unet.network import WIDTHS, StructureLogits, UNetNetwork
 from fewct.methods.unet.recipe import UNetRecipe, export, losses_of, train
 from fewct.phantom import phantom_slice
-from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, labelled_example
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice
 
@@ -59,7 +59,7 @@ def slices() -> list[tuple[CTSlice, np.ndarray]]:
 def weights(slices: list[tuple[CTSlice, np.ndarray]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train on four slices and return the folder with the exported network."""
     folder = tmp_path_factory.mktemp("unet")
-    examples = [make_example(ct, truth, complete=True) for ct, truth in slices]
+    examples = [labelled_example(ct, truth, complete=True) for ct, truth in slices]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWCT_NUM_THREADS", "1")
         export(train(RECIPE, examples, [], folder), RECIPE, folder / "model.onnx")
@@ -234,7 +234,7 @@ class TestExamples:
     def test_partial_truth_knows_no_background_in_the_patient(self) -> None:
         ct, truth = phantom_slice(0, size=SIZE)
         liver = np.where(truth.labels == truth.labels.max(), 1, 0).astype(np.int32)
-        complete, partial = (make_example(ct, liver, complete=c).structure for c in (True, False))
+        complete, partial = (labelled_example(ct, liver, complete=c).structure for c in (True, False))
         assert set(np.unique(complete)) == {BACKGROUND, STRUCTURE}
         assert np.array_equal(complete == STRUCTURE, liver > 0)
         assert np.array_equal(partial == STRUCTURE, liver > 0)
@@ -244,7 +244,7 @@ class TestExamples:
     def test_a_slice_is_filled_up_to_a_square(self) -> None:
         pixels = np.full((40, 80), 60.0)
         pixels[0, 0] = np.nan
-        example = make_example(CTSlice(pixels, "hu"), np.ones((40, 80), dtype=np.int32), complete=True)
+        example = labelled_example(CTSlice(pixels, "hu"), np.ones((40, 80), dtype=np.int32), complete=True)
         assert np.isfinite(example.pixels).all()
         patch = whole_patch(example, 64, 7)
         assert patch.image.shape == (1, 64, 64)
@@ -255,7 +255,7 @@ class TestExamples:
 
     def test_patch_i_is_a_function_of_i_and_the_seed(self) -> None:
         ct, truth = phantom_slice(0, size=SIZE)
-        examples = [make_example(ct, truth.labels, complete=True)]
+        examples = [labelled_example(ct, truth.labels, complete=True)]
         patches, again, other = (Patches(examples, SIZE, 9, seed, augment=True) for seed in (1, 1, 2))
         for one, same in zip(patches[3], again[3], strict=True):
             assert torch.equal(one, same)
@@ -277,6 +277,6 @@ class TestExamples:
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
     ct, truth = phantom_slice(0, size=SIZE)
-    example = make_example(ct, np.zeros_like(truth.labels), complete=True)
+    example = labelled_example(ct, np.zeros_like(truth.labels), complete=True)
     with pytest.raises(InputError, match=r"a labelled structure to train on, found 1 slices, all labels 0"):
         train(RECIPE, [example], [], tmp_path)

@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
-from fewct.types import Image, Labels, Mask, Unit
+from fewct.body import body_mask
+from fewct.types import CTSlice, Image, Labels, Mask, Unit
 
 UNKNOWN, BACKGROUND, STRUCTURE = 0, 1, 2
+AIR_HU = -1024.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +37,22 @@ class Example:
     body: Mask
     zoom: float
     labels_ahead_px: float = 0.0
+
+
+def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
+    """Return what is known of a slice of any kind: where structures are, and whether the rest is background.
+
+    Args:
+        image: Slice; NaN marks padding.
+        truth: int32 (rows, columns): structures, 0 for the rest.
+        complete: Whether the rest is background. If not, only what lies outside the patient is.
+    """
+    body = body_mask(image)
+    finite = image.pixels[np.isfinite(image.pixels)]
+    air = AIR_HU if image.unit == "hu" else float(finite.min(initial=0.0))
+    pixels = np.nan_to_num(image.pixels, nan=air).astype(np.float32)
+    structure = np.full(truth.shape, BACKGROUND if complete else UNKNOWN, dtype=np.uint8)
+    structure[~body] = BACKGROUND
+    structure[truth > 0] = STRUCTURE
+    no_borders = np.zeros(truth.shape, dtype=np.float32)
+    return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)

@@ -16,7 +16,9 @@ from fewct.runtime.session import checked_sha256, load_session
 EXPORTED = "network."  # what `export_onnx` puts before the names of weights
 
 
-def start_from(network: nn.Module, path: Path, sample: Tensor, new: Collection[str] = ()) -> None:
+def start_from(
+    network: nn.Module, path: Path, sample: Tensor, new: Collection[str] = (), unused: Collection[str] = ()
+) -> None:
     """Give a network the weights of an exported one, in place.
 
     An exported network has its batch normalisations folded into the convolutions. Here they are unfolded
@@ -29,16 +31,16 @@ def start_from(network: nn.Module, path: Path, sample: Tensor, new: Collection[s
         path: ONNX file that `export_onnx` wrote, with its hash beside it.
         sample: float (batch, channels, rows, columns): what the network sees in training.
         new: Names of parts that the file may lack; they keep their random weights.
+        unused: Names of parts that the file may have and the network has not.
 
     Raises:
         InputError: If the file is absent, damaged, or of another network.
     """
-    stored = _stored(path)
+    stored = {name: value for name, value in _stored(path).items() if not _within(name, unused)}
     folded = dict(_normalised_convolutions(network))
-    lacking = {part for part in new if not any(name.startswith(f"{part}.") for name in stored)}
+    lacking = [part for part in new if not any(_within(name, [part]) for name in stored)]
     for name, parameter in network.named_parameters():
-        part = name.rpartition(".")[0]
-        if part not in folded.values() and part not in lacking:
+        if name.rpartition(".")[0] not in folded.values() and not _within(name, lacking):
             _copy(stored, name, parameter, path)
     shifts = {after: _taken(stored, f"{before}.weight_bias", path) for before, after in folded.items()}
     if stored:
@@ -53,6 +55,11 @@ def start_from(network: nn.Module, path: Path, sample: Tensor, new: Collection[s
         network(sample)
     for hook in hooks:
         hook.remove()
+
+
+def _within(name: str, parts: Collection[str]) -> bool:
+    """Tell whether a weight belongs to one of some parts of a network."""
+    return any(name.startswith(f"{part}.") for part in parts)
 
 
 def _stored(path: Path) -> dict[str, Tensor]:

@@ -4,12 +4,10 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from fewct.intensity import normalise, robust_uint8
+from fewct.intensity import normalise, ranks, robust_uint8
 from fewct.types import CTSlice, Image, Mask
 
 N_CHANNELS = 2
-BINS = 1024  # of the histogram that the second channel is equalised with
-LOWEST_HU, HIGHEST_HU = -1024.0, 1500.0
 
 
 def network_input(image: CTSlice, body: Mask) -> Float32[NDArray[np.float32], "2 rows columns"]:
@@ -35,25 +33,4 @@ def network_input(image: CTSlice, body: Mask) -> Float32[NDArray[np.float32], "2
     else:
         grey = robust_uint8(image.pixels, body if body.any() else None)
         contrast = grey.astype(np.float32) / np.float32(255)
-    return np.stack([contrast, _ranks(image.pixels, body)]) * np.float32(2) - np.float32(1)
-
-
-def _ranks(pixels: Image, body: Mask) -> Image:
-    """Return each pixel's rank among the body's, in [0, 1]; padding ranks lowest."""
-    values = pixels[body & np.isfinite(pixels)]
-    if values.size == 0:
-        values = pixels[np.isfinite(pixels)]
-    if values.size == 0:
-        return np.zeros(pixels.shape, dtype=np.float32)
-    low = max(float(values.min()), LOWEST_HU)
-    high = min(float(values.max()), HIGHEST_HU)
-    if high <= low:
-        return np.zeros(pixels.shape, dtype=np.float32)
-    scale = (BINS - 1) / (high - low)
-    bins = np.clip((np.nan_to_num(pixels, nan=low) - low) * scale, 0, BINS - 1).astype(np.int32)
-    counts = np.bincount(bins[body & np.isfinite(pixels)].ravel(), minlength=BINS).astype(np.float64)
-    if counts.sum() == 0:
-        counts = np.bincount(bins.ravel(), minlength=BINS).astype(np.float64)
-    cumulative = np.cumsum(counts) - counts / 2
-    ranks: Image = (cumulative / counts.sum()).astype(np.float32)[bins]
-    return ranks
+    return np.stack([contrast, ranks(image.pixels, body)]) * np.float32(2) - np.float32(1)

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-Intensities: TypeAlias = Literal["sam", "medsam"]
-"""How 8-bit grey becomes the network's input: by the means of photographs, or from 0 to 1 of the slice."""
+Intensities: TypeAlias = Literal["sam", "medsam", "ranks"]
+"""How 8-bit grey becomes the network's input: by the means of photographs, from 0 to 1 of the slice, or as
+grey and its rank among the pixels of the patient."""
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 """What the image encoder computes in; the mask decoder's is always float32."""
@@ -51,7 +52,7 @@ class Backend(Protocol):
         ...
 
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "3 side side"]
+        self, pixels: Float32[NDArray[np.float32], "channels side side"]
     ) -> Float32[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image of `input_px`, normalised."""
         ...

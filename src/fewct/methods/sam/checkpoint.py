@@ -19,6 +19,7 @@ from fewct.methods.sam.image_encoder import ViTShape, fit_positions
 from fewct.methods.sam.mask_decoder import DecoderShape
 from fewct.methods.sam.network import Sam, SamShape
 from fewct.methods.sam.reading import read_weights
+from fewct.methods.sam.small_encoder import SmallShape
 from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import NARROWING
 
@@ -72,7 +73,7 @@ def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShap
         InputError: If they are for none that fewct knows; the message lists what they are.
     """
     try:
-        encoder = _vit(weights) if ENCODER + "pos_embed" in weights else _tiny_vit(weights)
+        encoder = _encoder_shape(weights)
         tokens = weights[DECODER + "mask_tokens.weight"]
         head = DECODER + "iou_prediction_head.layers"
         decoder = DecoderShape(
@@ -92,6 +93,20 @@ def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShap
     if heads < 1 or decoder.width % (NARROWING * heads):
         raise _fits_nothing(path, weights, f"{heads} attention heads for {decoder.width} channels")
     return SamShape(encoder, decoder, mask_channels)
+
+
+def _encoder_shape(weights: Mapping[str, Tensor]) -> ViTShape | TinyViTShape | SmallShape:
+    if ENCODER + "pos_embed" in weights:
+        return _vit(weights)
+    return _small(weights) if ENCODER + "down.0.0.weight" in weights else _tiny_vit(weights)
+
+
+def _small(weights: Mapping[str, Tensor]) -> SmallShape:
+    levels = range(_count(weights, ENCODER + "down"))
+    return SmallShape(
+        widths=tuple(len(weights[f"{ENCODER}down.{level}.0.weight"]) for level in levels),
+        outputs=len(weights[ENCODER + "neck.0.weight"]),
+    )
 
 
 def _vit(weights: Mapping[str, Tensor]) -> ViTShape:

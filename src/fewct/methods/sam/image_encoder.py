@@ -38,6 +38,9 @@ class ViTShape:
     patch_px: int = 16
     grid: int = 64
 
+    channels = 3
+    """Of the input."""
+
     @property
     def stride_px(self) -> int:
         """Pixels of the input for one pixel of the embedding."""

@@ -8,7 +8,11 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+from fewct.body import body_mask
+from fewct.intensity import ranks
 from fewct.methods.sam.backend import Intensities
+from fewct.resampling import resize
+from fewct.types import CTSlice
 
 MEANS, DEVIATIONS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red, green, blue in photographs
 
@@ -71,19 +75,22 @@ def linear_resampling(new: int, old: int) -> Float64[NDArray[np.float64], "new o
 
 def network_input(
     picture: UInt8[NDArray[np.uint8], "rows columns"], frame: Frame, intensities: Intensities
-) -> Float32[NDArray[np.float32], "3 side side"]:
-    """Return what the image encoder sees of a picture: three channels, resized, normalised, padded.
+) -> Float32[NDArray[np.float32], "channels side side"]:
+    """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
 
     Args:
         picture: uint8 (rows, columns).
         frame: How it lies in the input.
         intensities: "sam": linear resampling, the means and deviations of photographs, zeros after that as
             padding. "medsam": the mean of the pixels where they become fewer, from 0 (darkest) to 1
-            (brightest), zeros as padding.
+            (brightest), zeros as padding. "ranks": two channels from -1 to 1, grey and the rank of a pixel's
+            grey among those of the patient; -1 as padding.
 
     Returns:
-        float32 (3, input_px, input_px).
+        float32 (channels, input_px, input_px): three channels, or two for "ranks".
     """
+    if intensities == "ranks":
+        return _grey_and_ranks(picture, frame)
     fewer = intensities == "medsam" and max(picture.shape) > frame.input_px
     method = Image.Resampling.BOX if fewer else Image.Resampling.BILINEAR
     rows, columns = frame.inner
@@ -96,3 +103,14 @@ def network_input(
         for channel, mean, deviation in zip(pixels, MEANS, DEVIATIONS, strict=True):
             channel[:rows, :columns] = (resized - np.float32(mean)) / np.float32(deviation)
     return pixels
+
+
+def _grey_and_ranks(
+    picture: UInt8[NDArray[np.uint8], "rows columns"], frame: Frame
+) -> Float32[NDArray[np.float32], "2 side side"]:
+    grey = picture.astype(np.float32)
+    body = body_mask(CTSlice(grey, "grey"))
+    seen = np.full((2, frame.input_px, frame.input_px), -1, dtype=np.float32)
+    for channel, values in zip(seen, (grey / np.float32(255), ranks(grey, body)), strict=True):
+        channel[: frame.inner[0], : frame.inner[1]] = 2 * resize(values, frame.inner) - 1
+    return seen

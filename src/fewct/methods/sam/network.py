@@ -9,6 +9,7 @@ from fewct.errors import UsageError
 from fewct.methods.sam.image_encoder import ImageEncoderViT, ViTShape
 from fewct.methods.sam.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.prompt_encoder import PromptEncoder
+from fewct.methods.sam.small_encoder import SmallEncoder, SmallShape
 from fewct.methods.sam.tiny_vit import TinyViT, TinyViTShape
 
 
@@ -22,7 +23,7 @@ class SamShape:
         mask_channels: Of the prompt encoder, where a first guess is made smaller.
     """
 
-    encoder: ViTShape | TinyViTShape
+    encoder: ViTShape | TinyViTShape | SmallShape
     decoder: DecoderShape = field(default_factory=DecoderShape)
     mask_channels: int = 16
 
@@ -51,9 +52,7 @@ class Sam(nn.Module):
             )
         self.shape = shape
         self.input_px = side
-        self.image_encoder: nn.Module = (
-            ImageEncoderViT(encoder, side) if isinstance(encoder, ViTShape) else TinyViT(encoder)
-        )
+        self.image_encoder = _image_encoder(encoder, side)
         width, grid = shape.decoder.width, side // encoder.stride_px
         self.prompt_encoder = PromptEncoder(width, grid, side, shape.mask_channels)
         self.mask_decoder = MaskDecoder(shape.decoder)
@@ -64,7 +63,7 @@ class Sam(nn.Module):
         """Return all masks for prompts on images, and how good they are.
 
         Args:
-            pixels: float (images, 3, input_px, input_px), normalised.
+            pixels: float (images, channels, input_px, input_px), normalised.
             xy: float (images, prompts, points, 2): x, y in pixels of the input.
             labels: int64 (images, prompts, points), as for `PromptEncoder.points`.
             first_guess: float (images, 1, side, side): logits of a mask; None for no guess.
@@ -80,3 +79,9 @@ class Sam(nn.Module):
         logits = decoder.draw(answers.pixels, answers.kernels)
         shape = xy.shape[:2]
         return torch.unflatten(logits, 0, shape), torch.unflatten(answers.predicted_iou, 0, shape)
+
+
+def _image_encoder(shape: ViTShape | TinyViTShape | SmallShape, input_px: int) -> nn.Module:
+    if isinstance(shape, ViTShape):
+        return ImageEncoderViT(shape, input_px)
+    return TinyViT(shape) if isinstance(shape, TinyViTShape) else SmallEncoder(shape)

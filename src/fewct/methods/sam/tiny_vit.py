@@ -37,6 +37,9 @@ class TinyViTShape:
     classes: int = 0
     outputs: int = 256
 
+    channels = 3
+    """Of the input."""
+
     @property
     def stride_px(self) -> int:
         """Pixels of the input for one pixel of the embedding: each stage but the last two halves the grid."""

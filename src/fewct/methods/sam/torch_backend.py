@@ -11,9 +11,10 @@ from torch import Tensor
 from fewct.errors import UsageError
 from fewct.methods.sam.backend import Drawn, Intensities, Precision
 from fewct.methods.sam.checkpoint import load_sam
-from fewct.methods.sam.image_encoder import ViTShape
 from fewct.methods.sam.mask_decoder import UPSCALING
 from fewct.methods.sam.network import Sam
+from fewct.methods.sam.small_encoder import SmallShape
+from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import ImageSide
 from fewct.threads import thread_count
 
@@ -30,13 +31,14 @@ class TorchBackend:
 
     Args:
         network: The network.
-        intensities: "sam" or "medsam"; None: "medsam" for the image encoder of LiteMedSAM, else "sam". The
-            shapes of MedSAM's weights are those of SAM, so it must be told.
+        intensities: None: "medsam" for the image encoder of LiteMedSAM, "ranks" for that of prompt-small,
+            else "sam". The shapes of MedSAM's weights are those of SAM, so it must be told.
         precision: What the image encoder computes in. With "bfloat16" its products of matrices have 8 bits
             of precision; sums, normalisations and softmax stay in float32.
 
     Raises:
         UsageError: If bfloat16 is asked for, and the processor does not compute in it.
+        UsageError: If the image encoder takes another number of channels than the intensities have.
         UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
     """
 
@@ -53,12 +55,18 @@ class TorchBackend:
                 fix="Leave it out for float32.",
             )
         self.precision = precision
-        encoder = network.shape.encoder
-        lite = not isinstance(encoder, ViTShape) and encoder.stem_stride == 1
+        usual = usual_intensities(network)
         self.network = network.eval()
         self.input_px = network.input_px
         self.mask_px = UPSCALING * network.prompt_encoder.grid
-        self.intensities: Intensities = intensities or ("medsam" if lite else "sam")
+        self.intensities: Intensities = intensities or usual
+        if "ranks" in (usual, intensities) and self.intensities != usual:
+            raise UsageError(
+                "intensities",
+                expected=f"{usual}, which the image encoder was trained on",
+                found=self.intensities,
+                fix="Leave it out: auto goes by the kind of network.",
+            )
 
     @classmethod
     def load(
@@ -73,7 +81,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "3 side side"]
+        self, pixels: Float32[NDArray[np.float32], "seen side side"]
     ) -> Float32[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -119,6 +127,15 @@ class TorchBackend:
                 drawn = decoder.draw(answers.pixels[some], answers.kernels[some, wanted])
                 logits.append(drawn[kept[some]].numpy())
         return Drawn(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+
+
+def usual_intensities(network: Sam) -> Intensities:
+    """Return how networks of a kind are trained to see grey."""
+    encoder = network.shape.encoder
+    if isinstance(encoder, SmallShape):
+        return "ranks"
+    lite = isinstance(encoder, TinyViTShape) and encoder.stem_stride == 1
+    return "medsam" if lite else "sam"
 
 
 def computes_in_bfloat16() -> bool:

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.body import body_mask
 from fewct.methods.unet.inputs import network_input, pad, resize_nearest, working_shape
 from fewct.resampling import resize
 from fewct.training.augment import scan, warp
 from fewct.training.dataset import ExampleSource
-from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
-from fewct.types import CTSlice, Image, Labels, Mask
+from fewct.training.examples import STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.types import CTSlice, Image, Mask
 
-AIR_HU = -1024.0
 KEPT_EXAMPLES = 500  # of slices without labels, a process that prepares data
 
 
@@ -80,25 +78,6 @@ class Patches(Dataset[Patch]):
         return augmented_patch(example, self.size_px, index, rng, self.upright)
 
 
-def make_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
-    """Return what is known of a slice: all labels merged into one class, as in the founding paper.
-
-    Args:
-        image: Slice; NaN marks padding.
-        truth: int32 (rows, columns): structures, 0 for the rest.
-        complete: Whether the rest is background. If not, only what lies outside the patient is.
-    """
-    body = body_mask(image)
-    finite = image.pixels[np.isfinite(image.pixels)]
-    air = AIR_HU if image.unit == "hu" else float(finite.min(initial=0.0))
-    pixels = np.nan_to_num(image.pixels, nan=air).astype(np.float32)
-    structure = np.full(truth.shape, BACKGROUND if complete else UNKNOWN, dtype=np.uint8)
-    structure[~body] = BACKGROUND
-    structure[truth > 0] = STRUCTURE
-    no_borders = np.zeros(truth.shape, dtype=np.float32)
-    return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)
-
-
 def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSource:
     """Return a source of slices of which nothing is known but the patient, each as likely as the others.
 
@@ -110,7 +89,7 @@ def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSource:
     @lru_cache(maxsize=KEPT_EXAMPLES)
     def example(number: int) -> Example:
         image = images[number]
-        unknown = make_example(image, np.zeros(image.shape, dtype=np.int32), complete=False)
+        unknown = labelled_example(image, np.zeros(image.shape, dtype=np.int32), complete=False)
         return replace(unknown, zoom=size_px / max(image.shape))
 
     return lambda rng: example(int(rng.integers(len(images))))

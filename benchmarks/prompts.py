@@ -1,0 +1,165 @@
+"""How well a promptable network draws structures of real CT: from boxes, from points, and from no prompt.
+
+    python benchmarks/prompts.py [--weights FILE] [--step 6]
+
+Sets: the BTCV patients kept for validation (every 6th slice, the organs that are labelled), their slices of
+weak contrast with 13 organs, and the abdominal series with its complete truth.
+
+- box: around each structure, each side moved at random by up to 10 px of a slice of 512; Dice of the mask.
+- point: one pixel of the structure drawn at random; Dice of the best of three masks, best by truth, and by
+  the network's own opinion.
+- everything: the method at its default settings; mean best IoU of the label map.
+
+Structures of fewer than 40 px of a slice of 512 are left out of prompts. Intervals are over patients where
+there are several, else over slices.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from fewct import metrics
+from fewct.benchmark.data import Case
+from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.methods import Everything
+from fewct.methods.sam.boxes import masks_in_boxes, moved_boxes
+from fewct.methods.sam.loading import load_backend
+from fewct.methods.sam.predictor import Predictor
+from foundation import abdomen_series
+from organs import DATA, val_cases
+from results_io import RESULTS, machine, save_results
+
+JITTER_PX = 10
+LEAST_PX = 40  # both at the scale of a slice of 512
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure a promptable network on real slices."""
+
+    weights: str = ""
+    """Checkpoint or exported network; empty: the one that comes with fewct."""
+    step: int = 6
+    """Every n-th slice of the patients of val."""
+    pred_iou_thresh: float | None = None
+    """Of everything; None: its default."""
+    stability_score_thresh: float | None = None
+    """Of everything; None: its default."""
+    save: bool = True
+    """Whether to keep the figures."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One figure of one structure or slice of a group, a patient or a slice."""
+
+    figure: str
+    group: str
+    value: float
+
+
+def cases_of_sets(step: int) -> Iterator[tuple[str, list[Case]]]:
+    """Give each set with its slices."""
+    cases = val_cases(step)
+    dense = [case for case in cases if case.truth.max() > 8 and {5, 9, 12, 13} & set(np.unique(case.truth))]
+    names = {id(case) for case in dense}
+    yield "btcv val", [case for case in cases if id(case) not in names]
+    yield "btcv val dense", dense
+    series = enumerate(abdomen_series(DATA, 1))
+    yield (
+        "abdomen_series",
+        [Case(f"{k}", f"{k}", image, truth.astype(np.int32)) for k, (image, truth) in series],
+    )
+
+
+def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return 2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth))
+
+
+def prompted(options: Options, case: Case, rng: np.random.Generator) -> Iterator[Value]:
+    """Give the figures of boxes and points on one slice."""
+    backend = load_backend(options.weights, 0, "auto")
+    predictor = Predictor(backend)
+    predictor.set_image(case.image)
+    scale = max(case.image.shape) / 512
+    for structure in np.unique(case.truth[case.truth > 0]).tolist():
+        truth = case.truth == structure
+        rows, columns = np.nonzero(truth)
+        if len(rows) < LEAST_PX * scale**2:
+            continue
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
+        moved = moved_boxes(box, case.image.shape, 0, JITTER_PX * scale, rng)
+        (mask,) = (masks_in_boxes(backend, case.image, moved).mask(i) for i in (0,))
+        yield Value("box, Dice", f"{case.patient}", dice(mask, truth))
+        place = int(rng.integers(len(rows)))
+        found = predictor.predict([[columns[place], rows[place]]], [1])
+        values = [dice(mask, truth) for mask in found.masks[0]]
+        yield Value("point, best of three, Dice", f"{case.patient}", max(values))
+        yield Value(
+            "point, best by predicted IoU, Dice",
+            f"{case.patient}",
+            values[int(found.predicted_iou[0].argmax())],
+        )
+
+
+def from_nothing(method: Everything, case: Case) -> Iterator[Value]:
+    """Give the figures of everything on one slice."""
+    start = time.perf_counter()
+    labels = method.segment(case.image).labels
+    yield Value("everything, seconds", f"{case.patient}", time.perf_counter() - start)
+    scores = metrics.score(case.truth, labels)
+    yield Value("everything, mean best IoU", f"{case.patient}", scores.mean_best_iou)
+    yield Value("everything, ARI foreground", f"{case.patient}", scores.ari_foreground)
+    yield Value("everything, structures found", f"{case.patient}", scores.n_predicted)
+
+
+def summary(name: str, values: list[Value]) -> list[dict[str, object]]:
+    """Return a row for each figure, with its interval over patients or slices."""
+    rows: list[dict[str, object]] = []
+    for figure in dict.fromkeys(value.figure for value in values):
+        chosen = [v for v in values if v.figure == figure and not np.isnan(v.value)]
+        names, groups = np.unique([v.group for v in chosen], return_inverse=True)
+        numbers = np.array([[[v.value] for v in chosen]])
+        means, intervals, _ = cluster_means(numbers, groups, draw_groups(len(names), seed=0))
+        middle = statistics.median(v.value for v in chosen) if "seconds" in figure else means[0, 0]
+        low, high = intervals[0, 0, 0], intervals[1, 0, 0]
+        rows.append(
+            {
+                "data": name,
+                "figure": figure,
+                "value": f"{middle:.3f}",
+                "low": f"{low:.3f}",
+                "high": f"{high:.3f}",
+                "n": len(chosen),
+                "groups": len(names),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    names = ("pred_iou_thresh", "stability_score_thresh")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    method = Everything(weights=options.weights, **chosen)
+    rows = []
+    print(machine())
+    for name, cases in cases_of_sets(options.step):
+        rng = np.random.default_rng(0)
+        method.segment(cases[0].image)  # loads the libraries
+        values = [v for case in cases for v in (*prompted(options, case, rng), *from_nothing(method, case))]
+        for row in summary(name, values):
+            rows.append(row)
+            print(*(f"{value}" for value in row.values()), sep=", ", flush=True)
+    if options.save:
+        save_results(RESULTS / f"{Path(__file__).stem}.csv", rows, "python benchmarks/prompts.py")
+
+
+if __name__ == "__main__":
+    main()
