@@ -13,7 +13,9 @@ from fewct.errors import UsageError
 from fewct.methods import METHODS, get_method
 from fewct.types import CTSlice, Geometry
 
-READY = [name for name in METHODS if name not in ("unet", "everything", "medsam-boxes")]  # which need weights
+READY = [
+    name for name in METHODS if name not in ("unet", "bam", "everything", "medsam-boxes")
+]  # which need weights
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(0, 100, (48, 48))
 ODD_SLICES = {
@@ -34,14 +36,22 @@ def method(request):
 
 
 def test_names():
-    assert list(METHODS) == ["mosaic", "watershed", "felzenszwalb", "unet", "everything", "medsam-boxes"]
+    assert list(METHODS) == [
+        "mosaic",
+        "watershed",
+        "felzenszwalb",
+        "unet",
+        "bam",
+        "everything",
+        "medsam-boxes",
+    ]
     assert all(get_method(name) is method and method.name == name for name, method in METHODS.items())
 
 
 def test_unknown_method():
     with pytest.raises(
         UsageError,
-        match=r"one of mosaic, watershed, felzenszwalb, unet, everything, medsam-boxes, found 'net'",
+        match=r"one of mosaic, watershed, felzenszwalb, unet, bam, everything, medsam-boxes, found 'net'",
     ):
         get_method("net")
 

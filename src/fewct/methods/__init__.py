@@ -8,11 +8,13 @@ from fewct.errors import UsageError
 from fewct.methods.classical import Felzenszwalb, Watershed
 from fewct.methods.medsam_boxes import MedSAMBoxes
 from fewct.methods.mosaic import Mosaic
+from fewct.methods.named_over_unnamed import BAM
 from fewct.methods.sam import Everything
 from fewct.methods.unet import UNet
 from fewct.types import CTSlice, Delineation
 
 __all__ = [
+    "BAM",
     "METHODS",
     "Everything",
     "Felzenszwalb",
@@ -47,7 +49,7 @@ class Method(Protocol):
 
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, Everything, MedSAMBoxes)}
+    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, MedSAMBoxes)}
 )
 
 

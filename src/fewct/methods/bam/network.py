@@ -1,0 +1,290 @@
+"""The network of BAM: a backbone, a base learner, a meta learner, and the ensemble of the two.
+
+After Lang et al., "Learning What Not to Segment" (https://doi.org/10.1109/CVPR52688.2022.00789).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewct.methods.bam.backbone import Backbone, Features
+from fewct.methods.bam.matching import gram_matrix, prior_mask, prototype, style_distance, support_weights
+
+REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution
+BINS = (1, 2, 3, 6)  # cells a side that pyramid pooling averages over
+DILATIONS = (2, 4, 8)  # of the meta learner's pyramid
+
+
+class Answer(NamedTuple):
+    """What BAM says about a query.
+
+    Args:
+        final: float (batch, 2, rows, columns): logits of background and structure, of both learners.
+        meta: float (batch, 2, rows, columns): the same of the meta learner alone.
+    """
+
+    final: Tensor
+    meta: Tensor
+
+
+class Encoded(NamedTuple):
+    """What is kept of slices, as supports and as queries.
+
+    Args:
+        gram: float (n, channels, channels): their style.
+        reduced: float (n, REDUCED, rows / 4, columns / 4): middle features.
+        deep: float (n, channels, rows / 8, columns / 8): what the prior compares.
+        base: float (n, 1 + n_base, rows / 8, columns / 8): the base learner's logits.
+    """
+
+    gram: Tensor
+    reduced: Tensor
+    deep: Tensor
+    base: Tensor
+
+
+class BaseLearner(nn.Module):
+    """Pyramid pooling and a classifier: which base structure, or none, a place belongs to.
+
+    Args:
+        channels: Of the deep features.
+        n_base: Number of base structures.
+    """
+
+    def __init__(self, channels: int, n_base: int) -> None:
+        super().__init__()
+        part = channels // len(BINS)
+        self.pooled = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, part, 1), nn.ReLU(inplace=True)) for _ in BINS
+        )
+        self.classify = nn.Sequential(
+            nn.Conv2d(channels + part * len(BINS), REDUCED, 3, padding=1, bias=False),
+            nn.BatchNorm2d(REDUCED),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(0.1),
+            nn.Conv2d(REDUCED, n_base + 1, 1),
+        )
+
+    def forward(self, deep: Tensor) -> Tensor:
+        """Return the logits (batch, 1 + n_base, rows, columns); the first one is of background."""
+        size = deep.shape[-2:]
+        parts = [deep]
+        for bins, layer in zip(BINS, self.pooled, strict=True):
+            cells = layer(functional.adaptive_avg_pool2d(deep, bins))
+            parts.append(functional.interpolate(cells, size=size, mode="bilinear", align_corners=True))
+        logits: Tensor = self.classify(torch.cat(parts, dim=1))
+        return logits
+
+
+class BaseStage(nn.Module):
+    """What the first stage trains: a backbone and the base learner behind it.
+
+    Args:
+        backbone: Where features come from.
+        base: The base learner.
+    """
+
+    def __init__(self, backbone: Backbone, base: BaseLearner) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the base learner's logits (batch, 1 + n_base, rows / 8, columns / 8)."""
+        logits: Tensor = self.base(self.backbone(x).deep)
+        return logits
+
+
+class MetaLearner(nn.Module):
+    """Finds in a query what a prototype stands for: an atrous pyramid, refined at the finer resolution.
+
+    Args:
+        channels: Of the middle features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, REDUCED, 1)
+        self.merge = _layer(2 * REDUCED + 2, REDUCED, 1)
+        self.whole = _layer(REDUCED, REDUCED, 1)
+        self.near = _layer(REDUCED, REDUCED, 1)
+        self.around = nn.ModuleList(_layer(REDUCED, REDUCED, 3, dilation) for dilation in DILATIONS)
+        self.join = _layer((2 + len(DILATIONS)) * REDUCED, REDUCED, 1)
+        self.refine = nn.Sequential(_layer(2 * REDUCED + 1, FINE, 3), _layer(FINE, FINE, 3))
+        self.classify = nn.Conv2d(FINE, 2, 1)
+
+    def forward(self, reduced: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
+        """Return the logits (batch, 2, rows, columns) of background and structure.
+
+        Args:
+            reduced: float (batch, REDUCED, rows, columns): the query's features, of `reduce`.
+            mean: float (batch, REDUCED): the prototype.
+            prior: float (batch, rows / 2, columns / 2).
+        """
+        alike = functional.cosine_similarity(reduced, mean[:, :, None, None], dim=1)[:, None]
+        coarse = functional.avg_pool2d(torch.cat([reduced, alike], dim=1), 2)
+        tiled = mean[:, :, None, None].expand(-1, -1, *coarse.shape[-2:])
+        x = self.merge(torch.cat([coarse, tiled, prior[:, None]], dim=1))
+        whole = self.whole(x.mean(dim=(2, 3), keepdim=True)).expand_as(x)
+        x = self.join(torch.cat([whole, self.near(x), *(layer(x) for layer in self.around)], dim=1)) + x
+        raised = functional.interpolate(x, size=reduced.shape[-2:], mode="bilinear")
+        logits: Tensor = self.classify(self.refine(torch.cat([raised, reduced, alike], dim=1)))
+        return logits
+
+
+class Ensemble(nn.Module):
+    """Folds what the base learner recognises into the background, by how alike the styles are.
+
+    Both adjustments begin as in the official code: as if the meta learner were alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adjust = nn.Conv2d(2, 1, 1, bias=False)
+        self.fold = nn.Conv2d(2, 1, 1, bias=False)
+        with torch.no_grad():
+            for layer in (self.adjust, self.fold):
+                layer.weight.copy_(torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1))
+
+    def forward(self, meta: Tensor, base: Tensor, distance: Tensor) -> Tensor:
+        """Return the logits (batch, 2, rows, columns) of background and structure.
+
+        Args:
+            meta: float (batch, 2, rows, columns): the meta learner's logits.
+            base: float (batch, rows, columns) in [0, 1]: how likely a base structure is there.
+            distance: float (batch,) in [0, 1]: between the styles of query and supports.
+        """
+        likely = meta.softmax(dim=1)
+        style = distance[:, None, None, None].expand_as(likely[:, :1])
+        background = self.adjust(torch.cat([likely[:, :1], style], dim=1))
+        structure = self.adjust(torch.cat([likely[:, 1:], style], dim=1))
+        folded = self.fold(torch.cat([background, base[:, None]], dim=1))
+        return torch.cat([folded, structure], dim=1)
+
+
+class BAMNet(nn.Module):
+    """All of BAM. Training has two stages: backbone and base learner, then the rest with those frozen.
+
+    Args:
+        n_base: Number of base structures.
+        backbone: Where features come from.
+        with_base: Whether the base learner has a say; False for the ablation without it.
+    """
+
+    def __init__(self, n_base: int, backbone: Backbone | None = None, with_base: bool = True) -> None:
+        super().__init__()
+        self.backbone = Backbone() if backbone is None else backbone
+        _, middle, deep = self.backbone.channels
+        self.n_base = n_base
+        self.with_base = with_base
+        self.base = BaseLearner(deep, n_base)
+        self.meta = MetaLearner(middle)
+        self.ensemble = Ensemble()
+        self.support_scale = nn.Parameter(torch.zeros(()))
+        self.frozen = False
+
+    def freeze(self) -> "BAMNet":
+        """Freeze backbone and base learner: the second stage. Return the network itself."""
+        self.frozen = True
+        for part in (self.backbone, self.base):
+            part.requires_grad_(False).eval()
+        return self
+
+    def train(self, mode: bool = True) -> "BAMNet":
+        """Set the mode of what is not frozen."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+            self.base.eval()
+        return self
+
+    def features(self, x: Tensor) -> Features:
+        """Return the features of slices (batch, channels, rows, columns)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            found: Features = self.backbone(x)
+        return found
+
+    def encode(self, x: Tensor) -> Encoded:
+        """Return what is kept of slices (n, channels, rows, columns)."""
+        found = self.features(x)
+        return Encoded(
+            gram_matrix(found.low.float()),
+            self.meta.reduce(found.middle),
+            found.deep,
+            self.base(found.deep),
+        )
+
+    def forward(
+        self, query: Tensor, supports: Tensor, masks: Tensor, excluded: Tensor | None = None
+    ) -> Answer:
+        """Return what both learners, and the meta learner alone, say of queries.
+
+        Args:
+            query: float (batch, channels, rows, columns).
+            supports: float (batch, shots, channels, rows, columns).
+            masks: float (batch, shots, rows, columns): 1 in the structure.
+            excluded: See `decode`.
+        """
+        return self.decode(self.encode(query), self.encode(supports.flatten(0, 1)), masks, excluded)
+
+    def decode(
+        self, query: Encoded, supports: Encoded, masks: Tensor, excluded: Tensor | None = None
+    ) -> Answer:
+        """Return what both learners, and the meta learner alone, say of encoded queries.
+
+        Supports are weighted by how far their style is from the query's.
+
+        Args:
+            query: Of (batch) slices.
+            supports: Of (batch x shots) slices.
+            masks: float (batch, shots, rows, columns): 1 in the structure.
+            excluded: int64 (batch,): base structure that the target belongs to, which is then not folded into
+                the background; 0 for none. Only in training, where targets are base structures.
+        """
+        batch, shots = masks.shape[:2]
+        flat = masks.flatten(0, 1)
+        gram, deep = (part.repeat_interleave(shots, dim=0) for part in (query.gram, query.deep))
+        distances = style_distance(gram, supports.gram).reshape(batch, shots)
+        weights = support_weights(distances, self.support_scale)
+        means = prototype(supports.reduced.float(), flat)
+        priors = prior_mask(deep.float(), supports.deep.float(), flat)
+        mean = (weights[..., None] * means.reshape(batch, shots, -1)).sum(dim=1)
+        prior = (weights[..., None, None] * priors.reshape(batch, shots, *priors.shape[1:])).sum(dim=1)
+        meta = self.meta(query.reduced, mean, prior)
+        if not self.with_base:
+            return Answer(meta, meta)
+        base = _resized(base_foreground(query.base, excluded)[:, None], meta)[:, 0]
+        return Answer(self.ensemble(meta.float(), base, (weights * distances).sum(dim=1)), meta)
+
+
+def base_foreground(logits: Tensor, excluded: Tensor | None = None) -> Tensor:
+    """Return how likely a base structure is at each place, (batch, rows, columns) in [0, 1].
+
+    Args:
+        logits: float (batch, 1 + n_base, rows, columns); the first one is of background.
+        excluded: int64 (batch,): base structure that does not count, 0 for none.
+    """
+    likely = logits.float().softmax(dim=1)
+    foreground = 1 - likely[:, 0]
+    if excluded is None:
+        return foreground
+    own = likely[torch.arange(len(likely)), excluded]
+    return foreground - own * (excluded > 0).float()[:, None, None]
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(maps, size=like.shape[-2:], mode="bilinear")
+
+
+def _layer(inputs: int, outputs: int, side: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (side // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, side, padding=padding, dilation=dilation), nn.ReLU(inplace=True)
+    )

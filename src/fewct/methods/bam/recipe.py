@@ -1,0 +1,203 @@
+"""How BAM is trained: the base learner first, then the meta learner behind what is frozen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewct.errors import InputError, UsageError
+from fewct.methods.bam.episodes import BaseSlice, BaseSlices, Episode, Episodes, NamedSlice, places_of
+from fewct.methods.bam.inputs import STRIDE
+from fewct.methods.bam.network import BAMNet, BaseStage
+from fewct.threads import thread_count
+from fewct.training.checkpoints import load_weights
+from fewct.training.loop import CHECKPOINT, LoopConfig, fit
+from fewct.training.losses import weighted_dice
+
+UNKNOWN = -1
+BASE, META = "base", "meta"
+"""Folders of the two stages within that of a training."""
+CLASSES = "base.classify.4.bias"  # one number a base structure, and one of the background
+
+
+def _default_loop() -> LoopConfig:
+    return LoopConfig(steps=4_000, budget_minutes=20.0, learning_rate=2e-3, ema_decay=0.99, warmup_steps=50)
+
+
+@dataclass(frozen=True)
+class BAMRecipe:
+    """Trains BAM on slices whose ids mean the same, and on regions without meaning.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    size_px: int = 192
+    """The patient's longest side is brought to this; a multiple of 48."""
+    shots: int = 1
+    """Supports an episode in training; in use there may be any number."""
+    base_share: float = 0.4
+    """Share of the time, and of the steps, that the base learner gets."""
+    pseudo_share: float = 0.5
+    """Share of the episodes whose target is a region without meaning, where slices have regions."""
+    with_base: bool = True
+    """Whether the base learner has a say in the end; off for the ablation without it."""
+    scanner: bool = True
+    """Whether slices are shown as other scanners and exports might: blur, noise, windows."""
+    loop: LoopConfig = field(default_factory=_default_loop)
+
+    def __post_init__(self) -> None:
+        if self.size_px < STRIDE or self.size_px % STRIDE:
+            raise _out_of_range("size_px", f"a multiple of {STRIDE}", f"{self.size_px}")
+        if self.shots < 1:
+            raise _out_of_range("shots", "1 or more", f"{self.shots}")
+        for setting in ("base_share", "pseudo_share"):
+            if not 0 <= getattr(self, setting) <= 1:
+                raise _out_of_range(setting, "a share in [0, 1]", f"{getattr(self, setting)}")
+
+
+def train(recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[int], folder: Path) -> BAMNet:
+    """Train both stages, or go on with a training that was stopped.
+
+    Args:
+        recipe: How to train.
+        slices: What to learn from.
+        structures: Ids of the base structures.
+        folder: Where checkpoints and curves go, in `base` and `meta`; it must exist.
+
+    Returns:
+        The trained network, its backbone and base learner frozen.
+
+    Raises:
+        InputError: If no slice shows a base structure, there is nothing to draw episodes from, or a
+            checkpoint is of another network.
+        OutputError: If a file cannot be written; the last good checkpoint is kept.
+    """
+    return train_meta(recipe, train_base(recipe, slices, structures, folder), slices, structures, folder)
+
+
+def train_base(
+    recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[int], folder: Path
+) -> BAMNet:
+    """Train backbone and base learner: cross-entropy of base structures and background. See `train`."""
+    if not any(len(places) for places in places_of(slices, structures).values()):
+        raise InputError(
+            "data",
+            expected=f"slices that show one of the structures {', '.join(map(str, structures))}",
+            found=f"{len(slices)} slices that show none",
+            fix="Check that the label maps belong to these images.",
+        )
+    loop = _part_of(recipe.loop, recipe.base_share)
+    network = _new_network(recipe, len(structures))
+    data = BaseSlices(
+        slices, structures, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.scanner
+    )
+    stage = BaseStage(network.backbone, network.base)
+    trained = fit(stage, base_losses, data, [], loop, _made(folder / BASE))
+    stage.load_state_dict(trained.state_dict())
+    return network
+
+
+def train_meta(
+    recipe: BAMRecipe,
+    network: BAMNet,
+    slices: Sequence[NamedSlice],
+    structures: Sequence[int],
+    folder: Path,
+) -> BAMNet:
+    """Train the meta learner and the ensemble behind a frozen backbone and base learner. See `train`."""
+    loop = _part_of(recipe.loop, 1 - recipe.base_share)
+    torch.manual_seed(loop.seed)
+    fresh = _new_network(recipe, len(structures))
+    fresh.backbone.load_state_dict(network.backbone.state_dict())
+    fresh.base.load_state_dict(network.base.state_dict())
+    data = Episodes(
+        slices,
+        structures,
+        recipe.shots,
+        recipe.size_px,
+        loop.steps * loop.batch_size,
+        loop.seed + 1,
+        recipe.pseudo_share,
+        recipe.scanner,
+    )
+    trained = fit(fresh.freeze(), episode_losses, data, [], loop, _made(folder / META))
+    fresh.load_state_dict(trained.state_dict())
+    return fresh.eval()
+
+
+def load_trained(folder: Path, with_base: bool = True) -> BAMNet:
+    """Return the network that `train` left in a folder, finished or not, with what its second stage reached.
+
+    Args:
+        folder: The training's.
+        with_base: As in its recipe.
+
+    Raises:
+        InputError: If the second stage has not begun, or its checkpoint is damaged or of another network.
+    """
+    path = folder / META / CHECKPOINT
+    content = load_weights(path)
+    try:
+        weights = content["average"]
+        network = BAMNet(len(weights[CLASSES]) - 1, with_base=with_base).freeze()
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            path,
+            expected="the second stage of a training of BAM",
+            found=str(error).splitlines()[0],
+            fix="Train again into an empty folder.",
+        ) from error
+    return network.eval()
+
+
+def base_losses(network: nn.Module, batch: BaseSlice) -> dict[str, Tensor]:
+    """Return the cross-entropy of the base learner, where something is known."""
+    return {"base": cross_entropy(network(batch.image).float(), batch.classes)}
+
+
+def episode_losses(network: nn.Module, batch: Episode) -> dict[str, Tensor]:
+    """Return the cross-entropies of ensemble and meta learner, and the latter's Dice loss."""
+    answer = network(batch.query, batch.supports, batch.masks, batch.excluded)
+    meta = answer.meta.float()
+    losses = {"meta": cross_entropy(meta, batch.target), "meta_dice": dice(meta, batch.target)}
+    if answer.final is not answer.meta:
+        losses["final"] = cross_entropy(answer.final.float(), batch.target)
+    return losses
+
+
+def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return the mean cross-entropy on the classes' grid, where they are known (0 or more)."""
+    full = functional.interpolate(logits, size=classes.shape[-2:], mode="bilinear")
+    losses = functional.cross_entropy(full, classes, ignore_index=UNKNOWN, reduction="sum")
+    return losses / (classes != UNKNOWN).sum().clamp_min(1)
+
+
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the Dice loss of structure against background, where that is known."""
+    full = functional.interpolate(logits, size=target.shape[-2:], mode="bilinear")
+    return weighted_dice(full[:, 1] - full[:, 0], (target == 1).float(), (target != UNKNOWN).float())
+
+
+def _new_network(recipe: BAMRecipe, n_base: int) -> BAMNet:
+    torch.manual_seed(recipe.loop.seed)
+    torch.set_num_threads(thread_count())
+    return BAMNet(n_base, with_base=recipe.with_base)
+
+
+def _part_of(loop: LoopConfig, share: float) -> LoopConfig:
+    """Return the settings of one stage, which gets a share of steps and time."""
+    return replace(loop, steps=max(1, round(share * loop.steps)), budget_minutes=share * loop.budget_minutes)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _out_of_range(setting: str, expected: str, found: str) -> UsageError:
+    return UsageError(setting, expected=expected, found=found, fix="Leave it out for the default.")

@@ -1,0 +1,155 @@
+"""BAM as a method: structures named by support slices, over those that another method finds unnamed.
+
+Stands above the rooms of the methods, which know nothing of each other: their results meet here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from fewct.errors import UsageError
+from fewct.labelmap import Cleanup, clean
+from fewct.methods.mosaic import Mosaic
+from fewct.types import CTSlice, Delineation, Image, Labels
+
+OVERLAP = 0.5  # an unnamed structure with a larger share of its pixels under named ones goes
+
+
+@dataclass(frozen=True)
+class BAM:
+    """Find the structures of a few labelled slices, by their ids, on any number of new slices.
+
+    BAM (https://doi.org/10.1109/CVPR52688.2022.00789) looks for one structure at a time: what the supports
+    show, weighted by how alike their style is, less what its base learner knows to be something else. A pixel
+    that several structures claim goes to the one that is most likely there. Ids are those of the supports, on
+    every slice; scores are the mean probability in a structure. With `over`, structures that another method
+    finds fill the rest; their ids follow the largest id of the supports. No weights come with fewct: train
+    with `fewct train bam`.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "bam"
+    summary: ClassVar[str] = "the structures that a few labelled slices show, named by their ids"
+
+    support: str = ""
+    """Folder of support slices: images/ and labels/, or NAME.png with NAME_labels.png, of any size."""
+    weights: str = ""
+    """Folder that `fewct train bam` or `fewct models export` wrote."""
+    structures: tuple[int, ...] = ()
+    """Ids to find; none: all that the supports show."""
+    over: Literal["none", "mosaic"] = "none"
+    """Method whose structures, without names, fill what is not named."""
+    threshold: float = 0.5
+    """Probability, in [0, 1], from which a pixel is of a structure."""
+    cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UsageError(
+                "threshold",
+                expected="a number in [0, 1]",
+                found=f"{self.threshold}",
+                fix="Leave it out for the default.",
+            )
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hashes of the networks and of the supports, and of the weights of what lies under them."""
+        from fewct.methods.bam.inference import weights_sha256
+        from fewct.methods.bam.supports import supports_sha256
+
+        parts = [weights_sha256(self._weights_folder()), supports_sha256(self.support)]
+        if self.over == "mosaic":
+            parts.append(f"{Mosaic().weights_sha256}")
+        return "+".join(parts)
+
+    def segment(self, image: CTSlice) -> Delineation:
+        """Find the supports' structures on one slice.
+
+        Raises:
+            UsageError: If no weights or no supports are named.
+            InputError: If weights are absent, damaged or of another network; supports are absent, have no
+                labels or labels of another shape; or no support shows a structure that is wanted.
+        """
+        from fewct.methods.bam.inference import likely_structures
+        from fewct.methods.bam.supports import read_supports, support_ids
+
+        weights = self._weights_folder()
+        supports = read_supports(self.support)
+        known = support_ids(supports)
+        ids = support_ids(supports, self.structures)
+        maps = likely_structures(image, self.support, ids, weights)
+        labels, scores = named_labels(maps, ids, image, self.threshold, self.cleanup)
+        found = Delineation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
+        return lay_over(found, Mosaic().segment(image)) if self.over == "mosaic" else found
+
+    def _weights_folder(self) -> Path:
+        if not self.weights:
+            raise UsageError(
+                "weights",
+                expected="the folder of a trained BAM",
+                found="none",
+                fix="Train one: fewct train bam --data DATA -o DIR; then pass --weights DIR.",
+            )
+        return Path(self.weights)
+
+
+def named_labels(
+    maps: Sequence[Image], ids: Sequence[int], image: CTSlice, threshold: float, cleanup: Cleanup
+) -> tuple[Labels, Float32[NDArray[np.float32], " n"]]:
+    """Merge maps of several structures into one label map: each pixel goes to the most likely one.
+
+    Args:
+        maps: float32 (rows, columns) each, in [0, 1]: how likely a pixel is of the structure.
+        ids: Of the structures, ascending.
+        image: The slice.
+        threshold: Probability from which a pixel is of a structure.
+        cleanup: Which structures stay.
+
+    Returns:
+        int32 (rows, columns), labelled with the ids; float32 (n,), the mean probabilities in the structures
+        that stay, by ascending id.
+    """
+    stack = np.stack(maps)
+    best = stack.max(axis=0)
+    ranks = np.where(best >= threshold, stack.argmax(axis=0) + 1, 0)
+    cleaned, stay = clean(ranks, image, cleanup, np.arange(len(ids)))
+    numbers = np.array([0, *(ids[int(rank)] for rank in stay)], dtype=np.int32)
+    counts = np.bincount(cleaned.ravel(), minlength=len(stay) + 1)[1:]
+    sums = np.bincount(cleaned.ravel(), best.ravel(), minlength=len(stay) + 1)[1:]
+    return numbers[cleaned], (sums / counts).astype(np.float32)
+
+
+def lay_over(named: Delineation, unnamed: Delineation) -> Delineation:
+    """Lay structures with names over those of another method, whose numbers then follow the largest id.
+
+    An unnamed structure of which the named ones cover more than half is the same, and goes.
+
+    Args:
+        named: With `named` above 0.
+        unnamed: Of the same slice.
+    """
+    covered = named.labels > 0
+    areas = np.bincount(unnamed.labels.ravel(), minlength=len(unnamed.scores) + 1)
+    left = np.bincount(unnamed.labels[~covered], minlength=len(areas))
+    stays = np.flatnonzero(left[1:] >= np.maximum((1 - OVERLAP) * areas[1:], 1)) + 1
+    numbers = np.zeros(len(areas), dtype=np.int32)
+    numbers[stays] = named.named + 1 + np.arange(len(stays))
+    labels = np.where(covered, named.labels, numbers[unnamed.labels]).astype(np.int32)
+    return Delineation(labels, np.concatenate([named.scores, unnamed.scores[stays - 1]]), named=named.named)
+
+
+def _by_id(
+    labels: Labels, scores: Float32[NDArray[np.float32], " n"], largest: int
+) -> Float32[NDArray[np.float32], " largest"]:
+    """Return scores so that structure k has `[k - 1]`; NaN for ids that the slice lacks."""
+    by_id = np.full(largest, np.nan, dtype=np.float32)
+    by_id[np.unique(labels[labels > 0]) - 1] = scores
+    return by_id

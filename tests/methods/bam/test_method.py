@@ -1,0 +1,182 @@
+"""BAM as a method, and named structures over unnamed ones."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fewct.body import body_mask
+from fewct.errors import InputError, UsageError
+from fewct.labelmap import Cleanup
+from fewct.methods import BAM
+from fewct.methods.bam import inference
+from fewct.methods.bam.exporting import sign
+from fewct.methods.bam.inputs import frame_of, place_back, seen_labels, seen_mask
+from fewct.methods.named_over_unnamed import lay_over, named_labels
+from fewct.scan import segment
+from fewct.types import CTSlice, CTVolume, Delineation, Geometry
+from methods.bam.tiny import SIZE_PX, body_slice
+
+KEEP_ALL = Cleanup()
+
+
+def delineation(labels: list[list[int]], scores: list[float], named: int = 0) -> Delineation:
+    return Delineation(np.array(labels, dtype=np.int32), np.array(scores, dtype=np.float32), named=named)
+
+
+class TestMethod:
+    @pytest.fixture
+    def method(self, weights: Path, support: Path) -> BAM:
+        return BAM(weights=f"{weights}", support=f"{support}", threshold=0.0, cleanup=KEEP_ALL)
+
+    def test_ids_are_those_of_the_supports(self, method: BAM) -> None:
+        image, _ = body_slice(7)
+        found = method.segment(image)
+        assert found.named == 300
+        assert set(np.unique(found.labels)) <= {0, 3, 300}
+        assert found.scores.shape == (300,)
+        present = np.unique(found.labels[found.labels > 0])
+        assert np.isfinite(found.scores[present - 1]).all()
+        assert np.isnan(found.scores).sum() == 300 - len(present)
+
+    def test_one_structure_of_those_shown(self, weights: Path, support: Path) -> None:
+        one = BAM(f"{support}", f"{weights}", structures=(3,), threshold=0.0, cleanup=KEEP_ALL).segment(
+            body_slice(7)[0]
+        )
+        assert set(np.unique(one.labels)) <= {0, 3}
+        assert one.named == 300
+
+    def test_same_slice_same_result_and_other_spacing_too(self, method: BAM) -> None:
+        image, _ = body_slice(7)
+        spaced = CTSlice(image.pixels, "hu", Geometry.from_spacing((5.0, 0.7, 0.7)))
+        np.testing.assert_array_equal(method.segment(image).labels, method.segment(spaced).labels)
+
+    def test_supports_are_encoded_once(self, method: BAM, monkeypatch: pytest.MonkeyPatch) -> None:
+        image, _ = body_slice(7)
+        method.segment(image)
+        calls = []
+        encode = inference.encode
+        monkeypatch.setattr(
+            inference,
+            "encode",
+            lambda *args: calls.append(args) or encode(*args),  # type: ignore[func-returns-value]
+        )
+        method.segment(image)
+        assert len(calls) == 1
+
+    def test_a_support_changed_on_disk_is_read_anew(self, method: BAM, support: Path) -> None:
+        image, _ = body_slice(7)
+        before = method.weights_sha256
+        method.segment(image)
+        np.save(support / "0_labels.npy", np.where(np.load(support / "0_labels.npy") == 3, 8, 0))
+        np.save(support / "1_labels.npy", np.where(np.load(support / "1_labels.npy") == 3, 8, 0))
+        assert set(np.unique(method.segment(image).labels)) <= {0, 8}
+        assert method.weights_sha256 != before
+
+    def test_grey_supports_and_padding(self, method: BAM, support: Path) -> None:
+        image, labels = body_slice(3)
+        grey = np.rint(np.clip((image.pixels + 125) / 400, 0, 1) * 255).astype(np.uint8)
+        np.save(support / "2.npy", grey)
+        np.save(support / "2_labels.npy", labels * 3)
+        pixels = image.pixels.copy()
+        pixels[:10] = np.nan
+        for odd in (pixels, np.full((20, 20), np.nan), np.zeros((1, 1))):
+            assert method.segment(CTSlice(odd, "hu")).labels.shape == odd.shape
+
+    def test_over_mosaic(self, weights: Path, support: Path) -> None:
+        image, _ = body_slice(7, (128, 160))
+        both = BAM(f"{support}", f"{weights}", over="mosaic", threshold=0.9).segment(image)
+        unnamed = both.labels[both.labels > 300]
+        assert unnamed.size
+        assert set(np.unique(unnamed)) == set(range(301, len(both.scores) + 1))
+
+    def test_ids_stay_on_a_scan(self, method: BAM) -> None:
+        pixels = np.stack([body_slice(7)[0].pixels, body_slice(8)[0].pixels])
+        found = segment(CTVolume.from_array(pixels, "hu"), method)
+        for index in range(2):
+            alone = method.segment(CTSlice(pixels[index], "hu")).labels
+            np.testing.assert_array_equal(found.labels[index], alone)
+
+
+class TestBadInput:
+    def test_no_weights(self, support: Path) -> None:
+        with pytest.raises(UsageError, match="weights: expected the folder of a trained BAM, found none"):
+            BAM(support=f"{support}").segment(body_slice(0)[0])
+
+    def test_absent_weights(self, support: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="found no such file"):
+            BAM(f"{support}", f"{tmp_path / 'none'}").segment(body_slice(0)[0])
+
+    def test_weights_of_another_backbone(self, weights: Path, support: Path, tmp_path: Path) -> None:
+        mixed = tmp_path / "mixed"
+        shutil.copytree(weights, mixed)
+        decoder = (mixed / "decoder.onnx").read_bytes()
+        model = (mixed / "model.onnx").read_bytes()
+        (mixed / "decoder.onnx").write_bytes(model)
+        sign(mixed / "decoder.onnx")
+        with pytest.raises(
+            InputError, match=r"the decoder that was trained with the backbone in model\.onnx"
+        ):
+            BAM(f"{support}", f"{mixed}").segment(body_slice(0)[0])
+        other = tmp_path / "other"
+        shutil.copytree(weights, other)
+        (other / "model.onnx").write_bytes(decoder)
+        sign(other / "model.onnx")
+        with pytest.raises(InputError, match="the encoder of BAM, found a network that gives likely"):
+            BAM(f"{support}", f"{other}").segment(body_slice(0)[0])
+
+    def test_threshold(self) -> None:
+        with pytest.raises(UsageError, match=r"threshold: expected a number in \[0, 1\], found 2"):
+            BAM(threshold=2)
+
+
+class TestLayOver:
+    def test_unnamed_fill_the_rest_with_ids_after_the_largest(self) -> None:
+        named = delineation([[5, 5, 0, 0, 0, 0]], [np.nan] * 4 + [0.9], named=5)
+        unnamed = delineation([[1, 1, 1, 2, 2, 0]], [0.1, 0.2])
+        found = lay_over(named, unnamed)
+        # two of the three pixels of the first are named already, so it is the same structure
+        assert found.labels.tolist() == [[5, 5, 0, 6, 6, 0]]
+        np.testing.assert_allclose(found.scores, [np.nan] * 4 + [0.9, 0.2], rtol=1e-6)
+        assert found.named == 5
+
+    def test_half_covered_stays(self) -> None:
+        named = delineation([[1, 0, 0]], [0.9], named=1)
+        assert lay_over(named, delineation([[1, 1, 0]], [0.3])).labels.tolist() == [[1, 2, 0]]
+
+    def test_nothing_named_and_nothing_unnamed(self) -> None:
+        empty = delineation([[0, 0]], [np.nan, np.nan], named=2)
+        assert lay_over(empty, delineation([[0, 1]], [0.3])).labels.tolist() == [[0, 3]]
+        assert lay_over(empty, delineation([[0, 0]], [])).labels.tolist() == [[0, 0]]
+
+
+class TestNamedLabels:
+    def test_the_most_likely_structure_takes_a_pixel(self) -> None:
+        maps = [np.array([[0.6, 0.8, 0.1, 0.0]], "f4"), np.array([[0.9, 0.7, 0.4, 0.0]], "f4")]
+        labels, scores = named_labels(maps, [4, 9], CTSlice(np.ones((1, 4)), "hu"), 0.5, KEEP_ALL)
+        assert labels.tolist() == [[9, 4, 0, 0]]
+        np.testing.assert_allclose(scores, [0.8, 0.9], rtol=1e-6)
+
+    def test_small_ones_go_and_the_others_keep_their_ids(self) -> None:
+        maps = [np.array([[0.9, 0, 0]], "f4"), np.array([[0, 0.7, 0.9]], "f4")]
+        labels, scores = named_labels(maps, [4, 9], CTSlice(np.ones((1, 3)), "hu"), 0.5, Cleanup("2px"))
+        assert labels.tolist() == [[0, 9, 9]]
+        np.testing.assert_allclose(scores, [0.8], rtol=1e-6)
+
+
+class TestFrame:
+    def test_a_mask_comes_back_to_its_place(self) -> None:
+        image, labels = body_slice(0, (200, 260))
+        frame = frame_of(body_mask(image), 96)
+        mask = labels == 1
+        back = place_back(seen_mask(mask, frame, 96), frame, mask.shape) >= 0.5
+        assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.95
+        on_square = seen_labels(labels, frame, 96)
+        assert set(np.unique(on_square)) == {0, 1, 2}
+        assert abs((on_square == 1).sum() - seen_mask(mask, frame, 96).sum()) < 0.05 * (on_square == 1).sum()
+
+    def test_no_body_is_the_whole_slice(self) -> None:
+        frame = frame_of(np.zeros((10, 20), dtype=bool), SIZE_PX)
+        assert (frame.rows, frame.columns) == (slice(0, 10), slice(0, 20))
+        assert frame.shape == (24, 48)
