@@ -1,6 +1,8 @@
 """The networks of SAM run by torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +13,9 @@ from torch import Tensor
 from fewct.errors import UsageError
 from fewct.methods.sam.backend import Drawn, Intensities, Precision
 from fewct.methods.sam.checkpoint import load_sam
+from fewct.methods.sam.image_encoder import ViTShape
 from fewct.methods.sam.mask_decoder import UPSCALING
 from fewct.methods.sam.network import Sam
-from fewct.methods.sam.small_encoder import SmallShape
-from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import ImageSide
 from fewct.threads import thread_count
 
@@ -31,14 +32,13 @@ class TorchBackend:
 
     Args:
         network: The network.
-        intensities: None: "medsam" for the image encoder of LiteMedSAM, "ranks" for that of prompt-small,
-            else "sam". The shapes of MedSAM's weights are those of SAM, so it must be told.
+        intensities: "sam" or "medsam"; None: "medsam" for the image encoder of LiteMedSAM, else "sam". The
+            shapes of MedSAM's weights are those of SAM, so it must be told.
         precision: What the image encoder computes in. With "bfloat16" its products of matrices have 8 bits
             of precision; sums, normalisations and softmax stay in float32.
 
     Raises:
         UsageError: If bfloat16 is asked for, and the processor does not compute in it.
-        UsageError: If the image encoder takes another number of channels than the intensities have.
         UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
     """
 
@@ -55,18 +55,12 @@ class TorchBackend:
                 fix="Leave it out for float32.",
             )
         self.precision = precision
-        usual = usual_intensities(network)
+        encoder = network.shape.encoder
+        lite = not isinstance(encoder, ViTShape) and encoder.stem_stride == 1
         self.network = network.eval()
         self.input_px = network.input_px
         self.mask_px = UPSCALING * network.prompt_encoder.grid
-        self.intensities: Intensities = intensities or usual
-        if "ranks" in (usual, intensities) and self.intensities != usual:
-            raise UsageError(
-                "intensities",
-                expected=f"{usual}, which the image encoder was trained on",
-                found=self.intensities,
-                fix="Leave it out: auto goes by the kind of network.",
-            )
+        self.intensities: Intensities = intensities or ("medsam" if lite else "sam")
 
     @classmethod
     def load(
@@ -81,7 +75,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
+        self, pixels: Float32[NDArray[np.float32], "3 side side"]
     ) -> Float32[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -129,16 +123,8 @@ class TorchBackend:
         return Drawn(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
 
 
-def usual_intensities(network: Sam) -> Intensities:
-    """Return how networks of a kind are trained to see grey."""
-    encoder = network.shape.encoder
-    if isinstance(encoder, SmallShape):
-        return "ranks"
-    lite = isinstance(encoder, TinyViTShape) and encoder.stem_stride == 1
-    return "medsam" if lite else "sam"
-
-
 def computes_in_bfloat16() -> bool:
     """Tell whether the processor multiplies matrices of bfloat16 (AVX512-BF16, AMX, or the same of ARM)."""
-    features = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
+    told = getattr(torch.cpu, "get_capabilities", dict)  # torch before 2.10 does not tell
+    features: Mapping[str, Any] = told()
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
