@@ -13,9 +13,10 @@ from torch import Tensor
 from fewct.errors import UsageError
 from fewct.methods.sam.backend import Drawn, Intensities, Precision
 from fewct.methods.sam.checkpoint import load_sam
-from fewct.methods.sam.image_encoder import ViTShape
 from fewct.methods.sam.mask_decoder import UPSCALING
 from fewct.methods.sam.network import Sam
+from fewct.methods.sam.small_encoder import SmallShape
+from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import ImageSide
 from fewct.threads import thread_count
 
@@ -32,13 +33,14 @@ class TorchBackend:
 
     Args:
         network: The network.
-        intensities: "sam" or "medsam"; None: "medsam" for the image encoder of LiteMedSAM, else "sam". The
-            shapes of MedSAM's weights are those of SAM, so it must be told.
+        intensities: None: "medsam" for the image encoder of LiteMedSAM, "ranks" for that of prompt-small,
+            else "sam". The shapes of MedSAM's weights are those of SAM, so it must be told.
         precision: What the image encoder computes in. With "bfloat16" its products of matrices have 8 bits
             of precision; sums, normalisations and softmax stay in float32.
 
     Raises:
         UsageError: If bfloat16 is asked for, and the processor does not compute in it.
+        UsageError: If the image encoder takes another number of channels than the intensities have.
         UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
     """
 
@@ -55,12 +57,18 @@ class TorchBackend:
                 fix="Leave it out for float32.",
             )
         self.precision = precision
-        encoder = network.shape.encoder
-        lite = not isinstance(encoder, ViTShape) and encoder.stem_stride == 1
+        usual = usual_intensities(network)
         self.network = network.eval()
         self.input_px = network.input_px
         self.mask_px = UPSCALING * network.prompt_encoder.grid
-        self.intensities: Intensities = intensities or ("medsam" if lite else "sam")
+        self.intensities: Intensities = intensities or usual
+        if "ranks" in (usual, intensities) and self.intensities != usual:
+            raise UsageError(
+                "intensities",
+                expected=f"{usual}, which the image encoder was trained on",
+                found=self.intensities,
+                fix="Leave it out: auto goes by the kind of network.",
+            )
 
     @classmethod
     def load(
@@ -75,7 +83,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "3 side side"]
+        self, pixels: Float32[NDArray[np.float32], "seen side side"]
     ) -> Float32[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -108,7 +116,8 @@ class TorchBackend:
         points = self.network.prompt_encoder.points(torch.from_numpy(points_xy), torch.from_numpy(labels))
         decoder, wanted = self.network.mask_decoder, slice(1, None) if multimask else slice(0, 1)
         step = max(1, PIXELS_AT_ONCE // prepared.pixels.shape[1])
-        ious, chosen = [], []
+        ious = [np.zeros((0, self.network.shape.decoder.masks), dtype=np.float32)[:, wanted]]
+        chosen = [np.zeros((0, 2), dtype=np.int64)]
         logits = [np.zeros((0, self.mask_px, self.mask_px), dtype=np.float32)]
         for start in range(0, len(points), step):
             answers = decoder.answers(prepared, points[None, start : start + step])
@@ -121,6 +130,15 @@ class TorchBackend:
                 drawn = decoder.draw(answers.pixels[some], answers.kernels[some, wanted])
                 logits.append(drawn[kept[some]].numpy())
         return Drawn(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+
+
+def usual_intensities(network: Sam) -> Intensities:
+    """Return how networks of a kind are trained to see grey."""
+    encoder = network.shape.encoder
+    if isinstance(encoder, SmallShape):
+        return "ranks"
+    lite = isinstance(encoder, TinyViTShape) and encoder.stem_stride == 1
+    return "medsam" if lite else "sam"
 
 
 def computes_in_bfloat16() -> bool:
