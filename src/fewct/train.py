@@ -21,6 +21,7 @@ from fewct.methods.unet.recipe import train as train_unet
 from fewct.outputs import make_folder
 from fewct.similarity import similarity_groups
 from fewct.splits import Kind, Split, split_by_patient, split_by_similarity
+from fewct.train_bam import TrainBAM
 from fewct.trained import export_folder, keep_settings, keep_split
 from fewct.training.distributed import joined
 from fewct.training.examples import Example, labelled_example
@@ -229,7 +230,7 @@ class TrainPromptSmall:
 
 
 TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
-    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall)}
+    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall, TrainBAM)}
 )
 """What `fewct train` can train, by name."""
 

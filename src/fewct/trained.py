@@ -11,8 +11,11 @@ from torch import nn
 
 from fewct.errors import InputError, UsageError
 from fewct.io.atomic import write_text
+from fewct.methods.bam.exporting import export as export_bam
+from fewct.methods.bam.recipe import load_trained as load_bam
 from fewct.methods.mosaic.inputs import N_CHANNELS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
+from fewct.methods.sam.folders import TRAINED
 from fewct.methods.sam.network import Sam
 from fewct.methods.sam.onnx_export import export_network
 from fewct.methods.sam.practice import Practice
@@ -28,7 +31,7 @@ from fewct.training.loop import BEST, CHECKPOINT, LoopConfig
 SETTINGS = "training.json"
 SPLIT = "split.json"
 MODEL = "model.onnx"
-SAM_FOLDER, SAM_WEIGHTS = "model", "sam.pth"
+SAM_WEIGHTS = "sam.pth"
 MAY_CHANGE = (
     *("data", "validation", "download", "steps", "budget_minutes", "patience"),
     *("device", "workers", "tensorboard"),
@@ -118,6 +121,9 @@ def export_folder(folder: Path) -> Path:
     path = folder / MODEL
     if content["recipe"] in ("sam", "prompt-small"):
         return _export_sam(content["recipe"], content["settings"], folder)
+    if content["recipe"] == "bam":
+        settings = content["settings"]["recipe"]
+        return export_bam(load_bam(folder, settings["with_base"]), settings["size_px"], folder)
     if content["recipe"] == "unet":
         recipe = _unet_recipe(content["settings"], folder)
         network = build_network(recipe, folder)
@@ -138,7 +144,7 @@ def _export_sam(recipe: str, settings: dict[str, Any], folder: Path) -> Path:
     learnt = _with_weights(Practice(copy.deepcopy(network), parts, corrected=0), folder)
     whole = finished(learnt, network)
     save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
-    exported, fresh = folder / SAM_FOLDER, folder / f".{SAM_FOLDER}"
+    exported, fresh = folder / TRAINED, folder / f".{TRAINED}"
     shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted export left
     export_network(whole, intensities, fresh)
     shutil.rmtree(exported, ignore_errors=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fewct.train import Training
 
 R = TypeVar("R")
-Recipe = Literal["unet", "mosaic", "sam", "prompt-small"]
+Recipe = Literal["unet", "mosaic", "sam", "prompt-small", "bam"]
 
 
 @dataclass(frozen=True)
