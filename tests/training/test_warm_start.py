@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fewct.errors import InputError
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.training.export import export_onnx
-from fewct.training.warm_start import start_from
+from fewct.training.warm_start import export_into, start_from
 
 
 class Answer(NamedTuple):
@@ -130,6 +130,33 @@ class TestParts:
     def test_no_other_part_may_lack(self, exported: Path, new: tuple[str, ...]) -> None:
         with pytest.raises(InputError, match=r"of the kind that is trained, found no second\.weight"):
             start_from(Net(heads=2), exported, sample(), new)
+
+
+class TestWayBack:
+    def test_the_file_answers_as_the_network(self, exported: Path, tmp_path: Path) -> None:
+        network = Net(seed=5)
+        start_from(network, exported, sample())
+        used(network)  # other scales, shifts and statistics, as after a training
+        with torch.no_grad():
+            network.plain.weight += 0.1
+        digest = export_into(network, exported, tmp_path / "new.onnx")
+        assert_same_answer(network.eval(), tmp_path / "new.onnx", sample(seed=3))
+        assert digest == hashlib.sha256((tmp_path / "new.onnx").read_bytes()).hexdigest()
+        assert (tmp_path / "new.onnx.sha256").read_text() == f"{digest}  new.onnx\n"
+
+    def test_it_can_be_started_from_again(self, exported: Path, tmp_path: Path) -> None:
+        first, second = Net(seed=5), Net(seed=6)
+        start_from(first, exported, sample())
+        export_into(first, exported, tmp_path / "new.onnx")
+        start_from(second, tmp_path / "new.onnx", sample())
+        assert_same_answer(second.eval(), exported, sample())
+
+    def test_another_network(self, exported: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"found none of second\.bias, second\.weight"):
+            export_into(Net(heads=2), exported, tmp_path / "new.onnx")
+        with pytest.raises(InputError, match=r"found no first\.0\.weight"):
+            export_into(nn.Sequential(nn.Conv2d(2, 2, 1)), exported, tmp_path / "new.onnx")
+        assert not list(tmp_path.iterdir())
 
 
 def cut_short(path: Path) -> None:

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from fewct.cli.adapt import Adapt
 from fewct.cli.benchmark import Benchmark
 from fewct.cli.challenge import Challenge
 from fewct.cli.demo import Demo
@@ -18,7 +19,7 @@ from fewct.cli.join import Join
 from fewct.cli.methods import Methods
 from fewct.cli.models import Models
 from fewct.cli.prepare import Prepare
-from fewct.cli.segment import Segment, named_method
+from fewct.cli.segment import Segment, named_method, with_adapted_settings
 from fewct.cli.train import Train, named_training
 from fewct.errors import FewctError, FewctWarning, UsageError
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "methods": Methods,
     "prepare": Prepare,
     "train": Train,
+    "adapt": Adapt,
     "models": Models,
     "demo": Demo,
     "challenge": Challenge,
@@ -74,7 +76,7 @@ def parse(words: Sequence[str]) -> Command:
     """Return the command that a command line asks for.
 
     The options of `segment` and `challenge submit` are those of their method, and those of `train` its
-    recipe's, so these names are looked up first.
+    recipe's, so these names are looked up first. Weights that `fewct adapt` wrote bring their settings.
 
     Raises:
         SystemExit: After --help (code 0) and for words that fit no command (code 2).
@@ -85,7 +87,11 @@ def parse(words: Sequence[str]) -> Command:
     with_method = {"segment": cast(Any, Segment)[method], "challenge": cast(Any, Challenge)[method]}
     commands = COMMANDS | with_method | {"train": cast(Any, Train)[named_training(words)]}
     command: Command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="fewct", description=DESCRIPTION, args=list(words), config=(tyro.conf.OmitArgPrefixes,)
+        commands,
+        prog="fewct",
+        description=DESCRIPTION,
+        args=with_adapted_settings(words),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
     return command
 

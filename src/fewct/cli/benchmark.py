@@ -12,9 +12,11 @@ from rich.table import Table
 
 from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
+from fewct.cli.segment import settings_as_words
 from fewct.errors import UsageError
 from fewct.meaning import FIGURES, TruthKind, meaningful
 from fewct.methods import Method, get_method
+from fewct.methods.mosaic.adapted import is_adapted, load_adapted
 
 if TYPE_CHECKING:
     from fewct.benchmark.results import Benchmark as Result
@@ -88,6 +90,8 @@ def parse_method(text: str) -> Method:
                 fix=f"`fewct segment --method {name} --help` shows them.",
             )
         words += [f"--{key.replace('_', '-')}", value]
+        if name == "mosaic" and key == "weights" and is_adapted(value):
+            words = [*settings_as_words(load_adapted(value)), *words]
     method: Method = tyro.cli(get_method(name), args=words, config=(tyro.conf.OmitArgPrefixes,))
     return method
 

@@ -15,7 +15,8 @@ from fewct.cli.options import Json, Out, Series
 from fewct.cli.progress import progress_of_slices
 from fewct.errors import UsageError
 from fewct.linking import Linking
-from fewct.methods import Method, get_method
+from fewct.methods import Method, Mosaic, get_method
+from fewct.methods.mosaic.adapted import is_adapted, load_adapted, settings_of
 from fewct.types import Format, UnitChoice, WindowName
 
 if TYPE_CHECKING:
@@ -97,13 +98,57 @@ def named_method(words: Sequence[str]) -> type[Method]:
     Raises:
         UsageError: If no method has that name.
     """
-    name = DEFAULT_METHOD
+    return get_method(named_option(words, "method", DEFAULT_METHOD))
+
+
+def named_option(words: Sequence[str], option: str, default: str) -> str:
+    """Return the last value that a command line gives an option, such as "weights"; `default` if none."""
+    value = default
     for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == "--method":
-            name = following
-        elif word.startswith("--method="):
-            name = word.removeprefix("--method=")
-    return get_method(name)
+        if word == f"--{option}":
+            value = following
+        elif word.startswith(f"--{option}="):
+            value = word.removeprefix(f"--{option}=")
+    return value
+
+
+def with_adapted_settings(words: Sequence[str]) -> list[str]:
+    """Return a command line with the settings of the adapted folder that it names as weights of mosaic.
+
+    They stand before all other options: of an option given twice the last counts, so the user's own win.
+
+    Raises:
+        UsageError: If no method has the name that is given.
+        InputError: If the folder's settings are damaged.
+    """
+    weights = named_option(words, "weights", "")
+    named = named_method(words)
+    if words[:1] not in (["segment"], ["challenge"]) or named is not Mosaic or not is_adapted(weights):
+        return list(words)
+    first = next(k for k, word in enumerate(words) if word.startswith("-"))
+    return [*words[:first], *settings_as_words(load_adapted(weights)), *words[first:]]
+
+
+def settings_as_words(method: Mosaic) -> list[str]:
+    """Return the settings of mosaic, but for its weights, as options of the command line.
+
+    Example:
+        >>> settings_as_words(Mosaic(level=0.3))[2:4]
+        ['--level', '0.3']
+    """
+    settings = settings_of(method)
+    words = []
+    for name, value in (settings | settings.pop("cleanup")).items():
+        option = name.replace("_", "-")
+        words += (
+            [f"--{option}" if value else f"--no-{option}"]
+            if isinstance(value, bool)
+            else [
+                f"--{option}",
+                f"{value}",
+            ]
+        )
+    return words
 
 
 def _as_dict(outcome: "Outcome") -> dict[str, Any]:

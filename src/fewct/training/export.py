@@ -54,6 +54,15 @@ def export_onnx(network: nn.Module, channels: int, outputs: Sequence[str], path:
     dynamic = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
     with atomic_path(path) as temporary:
         write_graph(model, (sample,), dynamic, ["channels"], outputs, temporary)
+    return write_hash(path)
+
+
+def write_hash(path: Path) -> str:
+    """Write the SHA-256 of a network's file beside it, and return it.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
     return digest

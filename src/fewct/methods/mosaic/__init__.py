@@ -1,5 +1,6 @@
 """The default method: boundary and structure maps, a merge tree, a cut."""
 
+from fewct.methods.mosaic.adapted import load_adapted
 from fewct.methods.mosaic.method import Mosaic
 
-__all__ = ["Mosaic"]
+__all__ = ["Mosaic", "load_adapted"]

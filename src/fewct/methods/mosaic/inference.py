@@ -51,7 +51,7 @@ def network_maps(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
         zeros = np.zeros(image.shape, dtype=np.float32)
         return Maps(zeros, zeros)
     channels = network_input(image, body)
-    factor = _working_factor(image.shape)
+    factor = working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
     boundary, structure, affinities = _answer(weights, _fit(channels[:, *box], factor))
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
@@ -81,7 +81,8 @@ def _answer(
     return boundary, structure, affinities
 
 
-def _working_factor(shape: tuple[int, int]) -> float:
+def working_factor(shape: tuple[int, int]) -> float:
+    """Return how much larger than a slice what the network sees of it is."""
     longest = max(shape)
     return 1.0 if NATIVE_SIZES[0] <= longest <= NATIVE_SIZES[1] else WORKING_SIZE / longest
 

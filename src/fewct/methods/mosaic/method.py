@@ -8,7 +8,7 @@ import numpy as np
 
 from fewct.errors import UsageError
 from fewct.labelmap import Cleanup, clean
-from fewct.types import CTSlice, Delineation, Image, Labels
+from fewct.types import CTSlice, Delineation, Image, Labels, MergeTree
 
 if TYPE_CHECKING:
     from fewct.methods.mosaic.maps import Maps
@@ -34,8 +34,9 @@ class Mosaic:
     maps: Literal["network", "gradients"] = "network"
     """Where borders and structures come from: a trained network, or image gradients and densities alone."""
     weights: str = ""
-    """Folder that `fewct train mosaic` wrote, an ONNX file, or a name that `fewct models list` shows; empty:
-    the network that comes with fewct."""
+    """Folder that `fewct train mosaic` or `fewct adapt` wrote, an ONNX file, or a name that `fewct models
+    list` shows; empty: the network that comes with fewct. On the command line a folder of `fewct adapt`
+    brings its settings, too; in Python see `load_adapted`."""
     level: float = 0.45
     """Strength of border, in [0, 1], below which neighbours are one structure; higher gives fewer."""
     pairs: float = 0.5
@@ -64,36 +65,48 @@ class Mosaic:
             return None
         from fewct.runtime.session import checked_sha256
 
-        return checked_sha256(self._weights_file())
+        return checked_sha256(self.weights_file())
 
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; the tree is that of the regions before the cut."""
-        from fewct.agglomeration import merge_tree
-        from fewct.hierarchy import nodes_at_level, oversegment, paint, persistence
-        from fewct.methods.mosaic.affinities import region_pairs
-        from fewct.methods.mosaic.gradients import pixel_size_mm
+        from fewct.hierarchy import nodes_at_level, paint, persistence
 
-        maps = self._maps_of(image)
-        inside = (maps.structure >= self.structure) & (maps.structure > 0)
-        min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
-        leaves = oversegment(maps.boundary, inside, depth=self.depth, min_leaf_px=min_leaf_px)
-        apart = None if maps.affinities is None else region_pairs(leaves, maps.affinities)
-        tree = merge_tree(leaves, maps.boundary, apart, self.pairs)
+        maps = self.maps_of(image)
+        tree = self.tree_of(image, maps)
         nodes = nodes_at_level(tree, self.level)
         labels, scores = paint(tree, nodes), persistence(tree)[np.unique(nodes)]
         labels = _without_uncertain(labels, maps.structure, self.certainty)
         return Delineation(*clean(labels, image, self.cleanup, scores), tree)
 
-    def _maps_of(self, image: CTSlice) -> "Maps":
+    def tree_of(self, image: CTSlice, maps: "Maps") -> MergeTree:
+        """Return the order in which regions merge; neither `level`, `certainty` nor `cleanup` change it."""
+        from fewct.agglomeration import merge_tree
+        from fewct.hierarchy import oversegment
+        from fewct.methods.mosaic.affinities import region_pairs
+        from fewct.methods.mosaic.gradients import pixel_size_mm
+
+        inside = (maps.structure >= self.structure) & (maps.structure > 0)
+        min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
+        leaves = oversegment(maps.boundary, inside, depth=self.depth, min_leaf_px=min_leaf_px)
+        apart = None if maps.affinities is None else region_pairs(leaves, maps.affinities)
+        return merge_tree(leaves, maps.boundary, apart, self.pairs)
+
+    def maps_of(self, image: CTSlice) -> "Maps":
+        """Return what the slice is cut up by; of the settings, only `maps` and `weights` change it."""
         if self.maps == "gradients":
             from fewct.methods.mosaic.gradients import gradient_maps
 
             return gradient_maps(image)
         from fewct.methods.mosaic.inference import network_maps
 
-        return network_maps(image, self._weights_file())
+        return network_maps(image, self.weights_file())
 
-    def _weights_file(self) -> Path:
+    def weights_file(self) -> Path:
+        """Return the ONNX file of the network.
+
+        Raises:
+            InputError: If the weights are absent.
+        """
         if not self.weights:
             from fewct.methods.mosaic.inference import WEIGHTS
 

@@ -1,0 +1,222 @@
+"""Adapting `mosaic` to a few labelled slices: what is tried, and what is kept."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from fewct.adapt.crossvalidation import (
+    FEWEST,
+    FINE_TUNED,
+    TUNED,
+    UNCHANGED,
+    Candidate,
+    choose,
+    compare,
+    held_out_choices,
+    winner,
+)
+from fewct.adapt.settings import FIGURES, Tried, objective, settings_to_try, slice_figures
+from fewct.adapt.slices import FewSlices
+from fewct.benchmark.data import Case
+from fewct.meaning import TruthKind
+from fewct.methods import Mosaic
+from fewct.threads import thread_count
+
+AllFigures = Float64[NDArray[np.float64], "slices settings figures"]
+Progress = Callable[[str, int, int], None]
+
+MOST_FOLDS = 3  # of fine-tuning, which costs minutes
+TRAINING_SHARE = 0.75  # of the time budget; the rest is for export and for segmenting what was held out
+SHORTEST_MINUTES = 1 / 60
+GROUPS = {"patient": "patients", "similarity": "groups of similar slices", "slice": "slices"}
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """What came of adapting.
+
+    Args:
+        candidates: What was tried, "unchanged" first, each judged by cross-validation.
+        winner: The one that is kept.
+        method: `mosaic` as it is kept; its `weights` are those of the network that is kept.
+        tuned: The settings that all slices together choose, kept or not.
+        few: What it was adapted to.
+        seconds: Wall-clock time by step.
+    """
+
+    candidates: tuple[Candidate, ...]
+    winner: Candidate
+    method: Mosaic
+    tuned: Mosaic
+    few: FewSlices
+    seconds: dict[str, float]
+
+    @property
+    def verdict(self) -> str:
+        """What is proven, in a sentence or two."""
+        few = self.few
+        said = _proof(self.candidates, self.winner, few)
+        if few.grouped_by == "slice" and len(few.cases) > 1:
+            said += (
+                " All slices are of one patient, or look alike: this tells of other slices of that patient"
+                " and little of others."
+            )
+        return said
+
+
+def adapt(
+    few: FewSlices,
+    base: Mosaic,
+    scratch: Path,
+    *,
+    budget_minutes: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Adaptation:
+    """Tune settings on a few labelled slices, fine-tune the network, and judge both by cross-validation.
+
+    A slice is never judged with settings, or by a network, that it or its patient had a part in.
+
+    Args:
+        few: The slices.
+        base: What to begin with.
+        scratch: Empty folder for networks in the making.
+        budget_minutes: Time for fine-tuning, its cross-validation included; 0 for settings only. With one
+            group there is nothing to judge a network on, so none is trained.
+        seed: Of resampling and training.
+        progress: Called with (name, slices done, all slices).
+
+    Raises:
+        InputError: If the weights are absent, damaged or of another network.
+        OutputError: If a file cannot be written.
+    """
+    start = time.monotonic()
+    tried = settings_to_try(base)
+    figures = all_figures(few.cases, tried, progress)
+    scores = objective(figures, few.truth)
+    slices = np.arange(len(few.cases))
+    held_out = {
+        UNCHANGED: figures[:, 0],
+        TUNED: figures[slices, held_out_choices(scores, tried.steps, few.groups)],
+    }
+    tuned = tried.settings[choose(scores, tried.steps)]
+    seconds = {"settings": time.monotonic() - start}
+    budget = Budget(budget_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
+    if budget_minutes > 0 and few.n_groups > 1:
+        figures = cross_fitted(few, base, tried, budget, scratch, seed)
+        scores = objective(figures, few.truth)
+        held_out[FINE_TUNED] = figures[slices, held_out_choices(scores, tried.steps, few.groups)]
+    candidates = compare(held_out, few.groups, few.truth, seed)
+    best = winner(candidates, few.n_groups)
+    method = tuned if best.name == TUNED else base
+    if best.name == FINE_TUNED:
+        network = fine_tuned(few.cases, few.truth, base, budget, scratch / "all", seed)
+        method = replace(tried.settings[choose(scores, tried.steps)], weights=f"{network}")
+    if FINE_TUNED in held_out:
+        seconds["fine-tuning"] = budget.elapsed_s
+    return Adaptation(tuple(candidates), best, method, tuned, few, seconds)
+
+
+def cross_fitted(
+    few: FewSlices, base: Mosaic, tried: Tried, budget: "Budget", scratch: Path, seed: int
+) -> AllFigures:
+    """Return what each slice says of each setting of a network that was trained without the slice's group.
+
+    Args:
+        few: The slices.
+        base: What training starts from.
+        tried: The settings.
+        budget: Time for all trainings.
+        scratch: Where the networks go.
+        seed: Of the training.
+    """
+    folds = few.groups % min(MOST_FOLDS, few.n_groups)
+    figures = np.full((len(few.cases), len(tried.settings), len(FIGURES)), np.nan)
+    for fold in np.unique(folds).tolist():
+        learnt = [case for case, k in zip(few.cases, folds, strict=True) if k != fold]
+        network = fine_tuned(learnt, few.truth, base, budget, scratch / f"{fold}", seed)
+        settings = tuple(replace(one, weights=f"{network}") for one in tried.settings)
+        held_out = tuple(case for case, k in zip(few.cases, folds, strict=True) if k == fold)
+        figures[folds == fold] = all_figures(held_out, Tried(settings, tried.steps))
+    return figures
+
+
+def fine_tuned(
+    cases: Sequence[Case], truth: TruthKind, base: Mosaic, budget: "Budget", folder: Path, seed: int
+) -> Path:
+    """Train the network of `base` further on some slices, for its share of the time; return the new one."""
+    from fewct.adapt.finetune import FineTuning, few_slices, fine_tune
+
+    folder.mkdir()
+    settings = FineTuning(budget_minutes=budget.minutes_for_next(), seed=seed)
+    sources = [few_slices(cases, base, complete=truth == "complete")]
+    return fine_tune(base.weights_file(), sources, settings, folder)
+
+
+class Budget:
+    """Time that several trainings share.
+
+    Args:
+        minutes: All of it.
+        runs: How many trainings are to come.
+    """
+
+    def __init__(self, minutes: float, runs: int) -> None:
+        self._minutes = minutes
+        self._runs = runs
+        self._start = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._start
+
+    def minutes_for_next(self) -> float:
+        """Return how long the next training may take, so that all that is left suffices for the others."""
+        left = max(0.0, self._minutes - self.elapsed_s / 60)
+        share = TRAINING_SHARE * left / max(1, self._runs)
+        self._runs -= 1
+        return max(share, SHORTEST_MINUTES)
+
+
+def all_figures(cases: Sequence[Case], tried: Tried, progress: Progress | None = None) -> AllFigures:
+    """Return what each slice says of each setting; slices are worked on by several threads.
+
+    Args:
+        cases: Labelled slices.
+        tried: The settings.
+        progress: As in `adapt`.
+    """
+    found = []
+    with ThreadPoolExecutor(thread_count()) as pool:
+        work = pool.map(lambda case: slice_figures(case.image, case.truth, tried.settings), cases)
+        for number, figures in enumerate(work, start=1):
+            found.append(figures)
+            if progress is not None:
+                progress("settings", number, len(cases))
+    return np.stack(found)
+
+
+def _proof(candidates: tuple[Candidate, ...], best: Candidate, few: FewSlices) -> str:
+    """Say what the candidates' gains prove."""
+    groups = f"{few.n_groups} {GROUPS[few.grouped_by]}"
+    if len(few.cases) == 1:
+        return "One slice is too little to tell: there is no other to judge on. Kept: unchanged."
+    if few.n_groups < FEWEST:
+        return f"{groups} are too little to tell, {FEWEST} are the fewest. Kept: unchanged."
+    if best is not candidates[0]:
+        return f"Kept: {best.name}, a gain of {_gain(best)}, by resampling {groups}."
+    most = max(candidates[1:], key=lambda one: one.gain)
+    if most.gain <= 0:
+        return "Nothing scores higher. Kept: unchanged."
+    return f"Too little to tell: {most.name}, a gain of {_gain(most)}, which holds 0. Kept: unchanged."
+
+
+def _gain(one: Candidate) -> str:
+    return f"{one.gain:.3f}, 95 % interval {one.gain_low:.3f} to {one.gain_high:.3f}"

@@ -1,0 +1,130 @@
+"""Settings chosen on some slices and judged on others, and what that proves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
+
+from fewct.adapt.settings import FIGURES, objective
+from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.meaning import TruthKind
+
+MEASURES = ("score", "low", "high", "gain", "gain_low", "gain_high")
+UNCHANGED, TUNED, FINE_TUNED = "unchanged", "tuned settings", "fine-tuned network"
+STEP_PRICE = 0.02
+"""What one step away from the settings begun with must gain on one slice; on n slices it is n times less. Few
+slices fit some odd setting by chance: the best of all, taken from 5 slices of one BTCV patient, loses 0.03
+of foreground ARI on the others, and with this price nothing; see benchmarks/adapt.py."""
+FEWEST = 3
+"""Patients, or slices of a single patient, below which no gain is believed."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How good a way of segmenting is on slices that it has not learnt from.
+
+    Args:
+        name: "unchanged", "tuned settings" or "fine-tuned network".
+        score: Mean of the objective over the slices.
+        low: Lower end of its 95 % interval; NaN where there is only one group to draw from.
+        high: Its upper end.
+        gain: Mean difference to "unchanged" on the same slices.
+        gain_low: Lower end of its 95 % interval.
+        gain_high: Its upper end.
+        figures: Means of the single figures, by name.
+    """
+
+    name: str
+    score: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    figures: Mapping[str, float]
+
+
+def choose(
+    scores: Float64[NDArray[np.float64], "slices settings"], steps: Int64[NDArray[np.int64], " settings"]
+) -> int:
+    """Return the number of the setting with the best mean, less a price for each step from the first.
+
+    Args:
+        scores: What each slice says of each setting.
+        steps: See `Tried`.
+
+    Example:
+        >>> steps = np.array([0, 1, 3])
+        >>> choose(np.array([[0.50, 0.51, 0.52]]), steps)
+        0
+        >>> choose(np.array([[0.50, 0.51, 0.52]] * 5), steps)
+        1
+    """
+    return int(np.argmax(scores.mean(axis=0) - STEP_PRICE / len(scores) * steps))
+
+
+def held_out_choices(
+    scores: Float64[NDArray[np.float64], "slices settings"],
+    steps: Int64[NDArray[np.int64], " settings"],
+    groups: Int64[NDArray[np.int64], " slices"],
+) -> Int64[NDArray[np.int64], " slices"]:
+    """Return for each slice the setting that is chosen without it and all others of its group.
+
+    Args:
+        scores: What each slice says of each setting.
+        steps: See `Tried`.
+        groups: Number of each slice's group; with a single group nothing is left to choose on, and each
+            slice gets setting 0, which is what was begun with.
+    """
+    choices = np.zeros(len(groups), dtype=np.int64)
+    for group in np.unique(groups):
+        others = groups != group
+        if others.any():
+            choices[~others] = choose(scores[others], steps)
+    return choices
+
+
+def compare(
+    held_out: Mapping[str, Float64[NDArray[np.float64], "slices figures"]],
+    groups: Int64[NDArray[np.int64], " slices"],
+    truth: TruthKind,
+    seed: int,
+) -> list[Candidate]:
+    """Return means and gains over "unchanged", with intervals over resampled groups.
+
+    Args:
+        held_out: Figures of each slice by name of the candidate, "unchanged" first; nothing of a candidate
+            was chosen or trained with the slice or its group.
+        groups: int64 (slices,): number of each slice's group, below the number of groups.
+        truth: Kind of truth.
+        seed: Of the resampling.
+    """
+    figures = np.stack(list(held_out.values()))
+    values = np.concatenate([objective(figures, truth)[..., None], figures], axis=-1)
+    draws = draw_groups(int(groups.max()) + 1, seed)
+    means, intervals, _ = cluster_means(values, groups, draws)
+    gains, gain_intervals, _ = cluster_means(values - values[:1], groups, draws)
+    columns = np.stack([means, *intervals, gains, *gain_intervals])[:, :, 0]
+    return [
+        Candidate(
+            name,
+            **dict(zip(MEASURES, columns[:, k].tolist(), strict=True)),
+            figures=dict(zip(FIGURES, means[k, 1:].tolist(), strict=True)),
+        )
+        for k, name in enumerate(held_out)
+    ]
+
+
+def winner(candidates: Sequence[Candidate], n_groups: int) -> Candidate:
+    """Return the candidate with the best score among those whose gain is proven, else the first.
+
+    Proven is a gain whose whole interval lies above 0, over `FEWEST` groups at least.
+
+    Args:
+        candidates: What `compare` returned.
+        n_groups: Patients, or slices of a single patient.
+    """
+    proven = [one for one in candidates[1:] if n_groups >= FEWEST and one.gain_low > 0]
+    return max(proven, key=lambda one: one.score, default=candidates[0])

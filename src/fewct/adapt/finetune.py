@@ -1,0 +1,123 @@
+"""The network of `mosaic`, trained a little further on a few labelled slices. Needs the extra `torch`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from fewct.benchmark.data import Case
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.inference import working_factor
+from fewct.methods.mosaic.inputs import network_input
+from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
+from fewct.threads import thread_count
+from fewct.training.dataset import Crops, Source
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.training.loop import LoopConfig, fit
+from fewct.training.warm_start import export_into, start_from
+from fewct.types import Image
+
+NEAR_PX = 4.0  # a border is known this far from a labelled structure, at the network's working size
+
+DOUBT = 0.1
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How long and how fast to train on few slices."""
+
+    steps: int = 200
+    """Number of steps, if time allows."""
+    budget_minutes: float = 5.0
+    """Time after which training ends."""
+    size_px: int = 256
+    """Side of a training crop."""
+    batch_size: int = 4
+    """Crops a step."""
+    learning_rate: float = 5e-4
+    """Highest learning rate."""
+    seed: int = 0
+    """Of the crops and of new weights."""
+    workers: int = 1
+    """Processes that prepare crops; 0 to prepare them in between steps."""
+
+
+def fine_tune(start: Path, sources: Sequence[Source], settings: FineTuning, folder: Path) -> Path:
+    """Train an exported network further, and export it again.
+
+    Args:
+        start: The network, an ONNX file with its hash beside it.
+        sources: What it learns from.
+        settings: How long and how fast.
+        folder: Where checkpoint, curves and network go; it must exist and be empty.
+
+    Returns:
+        The file, model.onnx in the folder, with its hash beside it.
+
+    Raises:
+        InputError: If the weights are absent, damaged or of another network.
+        OutputError: If a file cannot be written.
+    """
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(thread_count())
+    loop = LoopConfig(
+        steps=settings.steps,
+        budget_minutes=settings.budget_minutes,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=20,
+        ema_decay=0.98,
+        validate_every=settings.steps,
+        seed=settings.seed,
+        workers=settings.workers,
+    )
+    length = loop.steps * loop.batch_size
+    training = Crops(sources, network_input, settings.size_px, length, settings.seed)
+    network = MosaicNet()
+    start_from(network, start, torch.stack([training[i].channels for i in range(SAMPLE_CROPS)]))
+    trained = fit(network, losses, training, [], loop, folder)
+    path = folder / "model.onnx"
+    export_into(trained, start, path)
+    return path
+
+
+def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Source:
+    """Return a source of a few labelled slices, each as likely as the others.
+
+    Args:
+        cases: The slices.
+        base: What training starts from.
+        complete: Whether what has no label is background; if not, it is whatever `base` is sure it is.
+    """
+
+    @cache
+    def example(number: int) -> Example:
+        case = cases[number]
+        return known_example(case, None if complete else base.maps_of(case.image).structure)
+
+    return Source(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
+
+
+def known_example(case: Case, likely: Image | None) -> Example:
+    """Return what is known of a slice; borders are known in and near labelled structures.
+
+    Args:
+        case: Slice and truth.
+        likely: float32 (rows, columns): for partial truth, how likely each pixel belongs to a structure.
+            Where that is all but sure, it stands for the missing labels, so that a network does not forget
+            what nobody labelled here. None for complete truth.
+    """
+    example = labelled_example(case.image, case.truth, complete=likely is None)
+    structure = example.structure
+    if likely is not None:
+        unknown = structure == UNKNOWN
+        structure = np.where(unknown & (likely >= 1 - DOUBT), np.uint8(STRUCTURE), structure)
+        structure = np.where(unknown & (likely <= DOUBT), np.uint8(BACKGROUND), structure)
+    zoom = working_factor(case.image.shape)
+    near = ndimage.distance_transform_edt(case.truth == 0) <= max(1.0, NEAR_PX / zoom)
+    return replace(example, structure=structure, border_weight=near.astype(np.float32), zoom=zoom)

@@ -1,0 +1,169 @@
+"""The folder of an adaptation: written whole, or not at all."""
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fewct import __version__
+from fewct.adapt.adaptation import Adaptation
+from fewct.adapt.slices import FewSlices
+from fewct.errors import InputError, OutputError, UsageError
+from fewct.io.atomic import write_text
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.adapted import ADAPTED, settings_of
+from fewct.outputs import make_folder
+from fewct.runtime.session import HASH_SUFFIX
+
+MODEL, CURVES = "model.onnx", "curves.csv"
+
+
+def origin(few: FewSlices, base: Mosaic, budget_minutes: float, seed: int) -> dict[str, Any]:
+    """Return what an adaptation is made from; the same makes the same.
+
+    Args:
+        few: The slices.
+        base: What it begins with.
+        budget_minutes: Time for fine-tuning.
+        seed: Of resampling and training.
+
+    Raises:
+        InputError: If the weights are absent or damaged.
+    """
+    return {
+        "data_sha256": few.sha256,
+        "truth": few.truth,
+        "settings": settings_of(base),
+        "weights_sha256": base.weights_sha256,
+        "budget_minutes": budget_minutes,
+        "seed": seed,
+    }
+
+
+def check_free(folder: Path, made_from: dict[str, Any]) -> None:
+    """Raise unless a folder is absent, empty, or holds an adaptation made from the same.
+
+    Raises:
+        InputError: If the folder's record is damaged.
+        UsageError: If the folder holds something else.
+    """
+    path = folder / ADAPTED
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise _taken(folder, "other files")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            path,
+            expected="the record of an adaptation",
+            found=f"{type(error).__name__}: {error}",
+            fix="Choose another folder with --out.",
+        ) from error
+    if before != made_from:
+        others = [
+            key for key in made_from if not isinstance(before, dict) or before.get(key) != made_from[key]
+        ]
+        raise _taken(folder, f"one with other {', '.join(others)}")
+
+
+@contextmanager
+def scratch_beside(folder: Path) -> Iterator[Path]:
+    """Yield a new folder on the same disk as the one that is to be written; it is removed in the end.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    make_folder(folder.absolute().parent)
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_adaptation(
+    found: Adaptation, made_from: dict[str, Any], scratch: Path, folder: Path
+) -> dict[str, Any]:
+    """Write the folder: adapted.json, the network with its hash, and the curves if it was trained.
+
+    Args:
+        found: The adaptation.
+        made_from: What `origin` returned.
+        scratch: Where the folder is put together, beside it.
+        folder: The folder; an adaptation made from the same is replaced.
+
+    Returns:
+        What adapted.json holds.
+
+    Raises:
+        OutputError: If a file cannot be written; what was there stays.
+    """
+    fresh, old = scratch / "fresh", scratch / "old"
+    content = _record(found) | {"made_from": made_from}
+    try:
+        fresh.mkdir()
+        if found.method.maps == "network":
+            network = found.method.weights_file()
+            shutil.copyfile(network, fresh / MODEL)
+            write_text(f"{found.method.weights_sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
+            if (curves := network.with_name(CURVES)).exists() and network.is_relative_to(scratch):
+                shutil.copyfile(curves, fresh / CURVES)
+        write_text(json.dumps(content, indent=1) + "\n", fresh / ADAPTED)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise _unwritable(folder, error) from error
+    return content
+
+
+def _record(found: Adaptation) -> dict[str, Any]:
+    """Return what adapted.json tells of an adaptation; NaN is null."""
+    few = found.few
+    return {
+        "version": __version__,
+        "settings": settings_of(found.method),
+        "weights_sha256": found.method.weights_sha256,
+        "kept": found.winner.name,
+        "verdict": found.verdict,
+        "candidates": [_without_nan(asdict(one)) for one in found.candidates],
+        "tuned_settings": settings_of(found.tuned),
+        "slices": [{"name": case.name, "patient": case.patient} for case in few.cases],
+        "groups": few.n_groups,
+        "grouped_by": few.grouped_by,
+        "seconds": {name: round(value, 2) for name, value in found.seconds.items()},
+    }
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+
+def _taken(folder: Path, found: str) -> UsageError:
+    return UsageError(
+        folder,
+        expected="no such folder, an empty one, or an adaptation to the same slices in the same way",
+        found=found,
+        fix="Choose another folder with --out.",
+    )
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        folder,
+        expected="a folder that can be made and written to",
+        found=(error.strerror or str(error)).lower(),
+        fix="Choose another one with --out.",
+    )

@@ -1,0 +1,150 @@
+"""`fewct adapt`: mosaic learns from a few labelled slices."""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from fewct.cli.options import Json, Out
+from fewct.cli.progress import progress_of_slices
+from fewct.cli.train import check_torch
+from fewct.errors import UsageError
+from fewct.meaning import TruthKind
+from fewct.methods import Mosaic
+
+if TYPE_CHECKING:
+    from fewct.adapt.adaptation import Adaptation
+
+MINUTES = 5.0
+SETTINGS = ("level", "structure", "certainty")
+FIGURES = {
+    "ari_foreground": "foreground ARI",
+    "mean_best_iou": "mean best IoU",
+    "foreground_iou": "foreground IoU",
+}
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """Adapt mosaic to 1 to 50 labelled slices, and keep what cross-validation proves to be better.
+
+    First its settings are tuned (seconds), then its network is fine-tuned (minutes; needs PyTorch). DIR gets
+    adapted.json, with settings and scores, and model.onnx. Use it: `fewct segment INPUT --weights DIR`.
+    """
+
+    data: tuple[str, ...]
+    """What `fewct benchmark --data` takes: NPZ, folders, pairs, scans, a challenge folder, JSON."""
+    out: Out = Path("adapted")
+    """Folder for the result."""
+    truth: TruthKind = "complete"
+    """partial: truth holds only some of the structures and 0 means unknown. A JSON file tells its own."""
+    step: int = 1
+    """Take every n-th slice. A JSON file tells its own."""
+    budget_minutes: float | None = None
+    """Time for fine-tuning, its cross-validation included; 0 tunes settings only. None: 5 minutes, 0 where
+    PyTorch is not installed."""
+    start: str = ""
+    """Network to begin with, as `fewct segment --weights` takes it; empty: the one that comes with fewct."""
+    maps: Literal["network", "gradients"] = "network"
+    """gradients: tune mosaic without its network."""
+    seed: int = 0
+    """Of resampling and training."""
+    json: Json = False
+
+    def run(self) -> int:
+        """Adapt, write the folder, tell what was gained and return 0."""
+        from fewct.adapt.adaptation import adapt
+        from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
+        from fewct.adapt.slices import read_few
+
+        console = Console(stderr=True, soft_wrap=True)
+        minutes = self._minutes(console)
+        base = Mosaic(maps=self.maps, weights=self.start)
+        few = read_few(self.data, self.truth, self.step)
+        made_from = origin(few, base, minutes, self.seed)
+        check_free(self.out, made_from)
+        with scratch_beside(self.out) as scratch:
+            with progress_of_slices(console) as progress:
+                found = adapt(few, base, scratch, budget_minutes=minutes, seed=self.seed, progress=progress)
+            content = write_adaptation(found, made_from, scratch, self.out)
+        if self.json:
+            print(json.dumps(content, indent=1))
+        else:
+            _print(found, self.out)
+        return 0
+
+    def _minutes(self, console: Console) -> float:
+        """Return the time for fine-tuning; say so where there is none without the user's wish."""
+        if self.budget_minutes is not None and not 0 <= self.budget_minutes < float("inf"):
+            raise UsageError(
+                "budget_minutes",
+                expected="minutes, 0 or more",
+                found=f"{self.budget_minutes}",
+                fix="0 tunes settings only.",
+            )
+        if self.maps == "gradients":
+            if self.budget_minutes:
+                raise UsageError(
+                    "budget_minutes",
+                    expected="0 with --maps gradients, which has no network to train",
+                    found=f"{self.budget_minutes}",
+                    fix="Leave one of the two out.",
+                )
+            return 0.0
+        if self.budget_minutes is None:
+            if find_spec("torch") is not None:
+                return MINUTES
+            console.print(
+                "PyTorch is not installed: settings are tuned, the network stays. "
+                "To fine-tune it, too: pip install 'fewct\\[torch]'",
+                highlight=False,
+            )
+            return 0.0
+        if self.budget_minutes > 0:
+            check_torch("fewct adapt --budget-minutes")
+        return self.budget_minutes
+
+
+def _print(found: "Adaptation", folder: Path) -> None:
+    """Print what was tried, what it scored, what is kept and how to use it."""
+    from fewct.adapt.settings import JUDGED_BY
+
+    few = found.few
+    console = Console()
+    title = f"{len(few.cases)} slices, cross-validated by {few.grouped_by} ({few.n_groups})"
+    shown = {name: FIGURES[name] for name in JUDGED_BY[few.truth]}
+    table = Table("", "score", "gain", *shown.values(), title=title)
+    for one in found.candidates:
+        table.add_row(
+            f"[bold]{one.name}, kept[/]" if one is found.winner else one.name,
+            _with_interval(one.score, one.low, one.high),
+            "" if one is found.candidates[0] else _with_interval(one.gain, one.gain_low, one.gain_high),
+            *(f"{one.figures[name]:.3f}" for name in shown),
+        )
+    console.print(table)
+    console.print("The score is the mean of the figures to its right, each slice judged without itself.")
+    console.print(found.verdict, highlight=False)
+    console.print(f"Settings that all slices choose: {_changes(found.tuned)}", highlight=False)
+    took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.seconds.items())
+    console.print(f"Took: {took}", highlight=False)
+    console.print(f"Use it: fewct segment INPUT --weights {folder}", highlight=False, soft_wrap=True)
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f}" if low != low else f"{value:.3f}\n{low:.3f} to {high:.3f}"
+
+
+def _changes(method: Mosaic) -> str:
+    """Return how settings differ from those that mosaic comes with, as options of the command line."""
+    default = Mosaic()
+    pairs = [(name, getattr(method, name), getattr(default, name)) for name in SETTINGS]
+    pairs += [
+        (name, getattr(method.cleanup, name), getattr(default.cleanup, name))
+        for name in ("min_area", "max_area")
+    ]
+    changed = [f"--{name.replace('_', '-')} {now}" for name, now, before in pairs if now != before]
+    return " ".join(changed) or "those that mosaic comes with"

@@ -1,0 +1,63 @@
+"""Fine-tuning: what a slice teaches, and a network that goes on from the shipped one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapt.conftest import make_case
+from fewct.adapt.finetune import FineTuning, few_slices, fine_tune, known_example
+from fewct.errors import InputError
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.inference import WEIGHTS, network_maps
+from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN
+
+TINY = FineTuning(steps=2, size_px=64, batch_size=2, workers=0)
+
+
+class TestKnown:
+    def test_complete_truth_tells_all(self) -> None:
+        case = make_case(0)
+        example = known_example(case, None)
+        np.testing.assert_array_equal(example.structure == STRUCTURE, case.truth > 0)
+        assert not (example.structure == UNKNOWN).any()
+        assert example.zoom == pytest.approx(512 / 96)
+
+    def test_borders_are_known_in_and_beside_structures(self) -> None:
+        case = make_case(0)
+        known = known_example(case, None).border_weight > 0
+        assert known[case.truth > 0].all()
+        padded = np.pad(case.truth > 0, 1)
+        beside = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+        np.testing.assert_array_equal(known, beside | (case.truth > 0))  # 4 px of 512 are less than 1 of 96
+
+    def test_what_is_not_labelled_is_what_the_network_is_sure_of(self) -> None:
+        case = make_case(0)
+        inside = np.argwhere((case.truth == 0) & (known_example(case, None).structure == BACKGROUND))
+        body = known_example(case, np.full(case.image.shape, 0.5, dtype=np.float32)).structure == UNKNOWN
+        likely = np.full(case.image.shape, 0.5, dtype=np.float32)
+        sure, none, labelled = np.argwhere(body)[0], np.argwhere(body)[1], np.argwhere(case.truth > 0)[0]
+        likely[tuple(sure)], likely[tuple(none)], likely[tuple(labelled)] = 0.95, 0.02, 0.0
+        found = known_example(case, likely).structure
+        assert len(inside)
+        assert found[tuple(sure)] == STRUCTURE
+        assert found[tuple(none)] == BACKGROUND
+        assert found[tuple(labelled)] == STRUCTURE
+        assert (found == UNKNOWN).sum() == body.sum() - 2
+
+
+class TestFineTune:
+    def test_it_goes_on_from_the_shipped_network(self, tmp_path: Path) -> None:
+        case = make_case(0)
+        path = fine_tune(WEIGHTS, [few_slices([case], Mosaic(), complete=True)], TINY, tmp_path)
+        before, after = (network_maps(case.image, weights).structure for weights in (WEIGHTS, path))
+        difference = np.abs(after - before)
+        assert difference.max() > 0
+        assert difference.mean() < 0.1
+        assert (tmp_path / "curves.csv").exists()
+
+    def test_weights_of_another_network(self, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(b"no network")
+        source = few_slices([make_case(0)], Mosaic(), complete=True)
+        with pytest.raises(InputError, match="no such file"):
+            fine_tune(tmp_path / "model.onnx", [source], TINY, tmp_path)
