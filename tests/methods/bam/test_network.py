@@ -9,7 +9,16 @@ from torch.nn import functional
 
 from fewct.methods.bam.backbone import Backbone
 from fewct.methods.bam.inference import DECODED, ENCODED, load_networks
-from fewct.methods.bam.network import BAMNet, Encoded, Ensemble, base_foreground, parameter_count
+from fewct.methods.bam.network import (
+    ALIKE,
+    REDUCED,
+    SHARPNESS,
+    BAMNet,
+    Encoded,
+    Ensemble,
+    base_foreground,
+    parameter_count,
+)
 from methods.bam.tiny import SIZE_PX, tiny_network
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -56,6 +65,18 @@ class TestEnsemble:
         found = base_foreground(likely.log(), torch.tensor([0, 1, 2]))
         np.testing.assert_allclose(found.ravel().numpy(), [0.5, 0.3, 0.2], rtol=1e-5)
         np.testing.assert_allclose(base_foreground(likely.log()).ravel().numpy(), 0.5, rtol=1e-5)
+
+
+def test_the_meta_learner_begins_as_a_prototype_with_a_threshold() -> None:
+    meta = tiny_network().meta
+    reduced, mean = random(1, REDUCED, 4, 4) - 0.5, random(1, REDUCED) - 0.5
+    with torch.no_grad():
+        logits = meta(reduced, mean, random(1, 2, 2))[0]
+    for place in np.ndindex(4, 4):
+        q, p = reduced[0, :, *place].numpy(), mean[0].numpy()
+        alike = q @ p / np.linalg.norm(q) / np.linalg.norm(p)
+        expected = [-SHARPNESS * (alike - ALIKE), SHARPNESS * (alike - ALIKE)]
+        np.testing.assert_allclose(logits[:, *place].numpy(), expected, atol=1e-5)
 
 
 class TestStages:

@@ -13,6 +13,7 @@ from fewct.methods.bam.backbone import Backbone, Features
 from fewct.methods.bam.matching import gram_matrix, prior_mask, prototype, style_distance, support_weights
 
 REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution
+ALIKE, SHARPNESS = 0.5, 4.0  # before training, a place this similar to the prototype is a draw; logits a unit
 BINS = (1, 2, 3, 6)  # cells a side that pyramid pooling averages over
 DILATIONS = (2, 4, 8)  # of the meta learner's pyramid
 
@@ -100,13 +101,15 @@ class BaseStage(nn.Module):
 class MetaLearner(nn.Module):
     """Finds in a query what a prototype stands for: an atrous pyramid, refined at the finer resolution.
 
+    It begins as a prototype with a cosine threshold, to which the rest is added.
+
     Args:
         channels: Of the middle features.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, REDUCED, 1)
+        self.reduce = nn.Sequential(nn.BatchNorm2d(channels), nn.Conv2d(channels, REDUCED, 1))
         self.merge = _layer(2 * REDUCED + 2, REDUCED, 1)
         self.whole = _layer(REDUCED, REDUCED, 1)
         self.near = _layer(REDUCED, REDUCED, 1)
@@ -114,6 +117,9 @@ class MetaLearner(nn.Module):
         self.join = _layer((2 + len(DILATIONS)) * REDUCED, REDUCED, 1)
         self.refine = nn.Sequential(_layer(2 * REDUCED + 1, FINE, 3), _layer(FINE, FINE, 3))
         self.classify = nn.Conv2d(FINE, 2, 1)
+        nn.init.zeros_(self.classify.weight)
+        nn.init.zeros_(self.classify.bias)
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
 
     def forward(self, reduced: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
         """Return the logits (batch, 2, rows, columns) of background and structure.
@@ -131,7 +137,8 @@ class MetaLearner(nn.Module):
         x = self.join(torch.cat([whole, self.near(x), *(layer(x) for layer in self.around)], dim=1)) + x
         raised = functional.interpolate(x, size=reduced.shape[-2:], mode="bilinear")
         logits: Tensor = self.classify(self.refine(torch.cat([raised, reduced, alike], dim=1)))
-        return logits
+        evidence = self.sharpness * (alike - ALIKE)
+        return logits + torch.cat([-evidence, evidence], dim=1)
 
 
 class Ensemble(nn.Module):

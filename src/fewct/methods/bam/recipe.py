@@ -18,6 +18,7 @@ from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_dice
 
 UNKNOWN = -1
+BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts in an episode, against one of the structure
 BASE, META = "base", "meta"
 """Folders of the two stages within that of a training."""
 CLASSES = "base.classify.4.bias"  # one number a base structure, and one of the background
@@ -161,20 +162,27 @@ def base_losses(network: nn.Module, batch: BaseSlice) -> dict[str, Tensor]:
 
 
 def episode_losses(network: nn.Module, batch: Episode) -> dict[str, Tensor]:
-    """Return the cross-entropies of ensemble and meta learner, and the latter's Dice loss."""
+    """Return the cross-entropies of ensemble and meta learner, and the latter's Dice loss.
+
+    Background counts less: most structures are small, and "nothing anywhere" is too good an answer else.
+    """
     answer = network(batch.query, batch.supports, batch.masks, batch.excluded)
     meta = answer.meta.float()
-    losses = {"meta": cross_entropy(meta, batch.target), "meta_dice": dice(meta, batch.target)}
+    losses = {
+        "meta": cross_entropy(meta, batch.target, BACKGROUND_WEIGHT),
+        "meta_dice": dice(meta, batch.target),
+    }
     if answer.final is not answer.meta:
-        losses["final"] = cross_entropy(answer.final.float(), batch.target)
+        losses["final"] = cross_entropy(answer.final.float(), batch.target, BACKGROUND_WEIGHT)
     return losses
 
 
-def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the mean cross-entropy on the classes' grid, where they are known (0 or more)."""
+def cross_entropy(logits: Tensor, classes: Tensor, background_weight: float = 1.0) -> Tensor:
+    """Return the weighted mean cross-entropy on the classes' grid, where they are known (0 or more)."""
     full = functional.interpolate(logits, size=classes.shape[-2:], mode="bilinear")
-    losses = functional.cross_entropy(full, classes, ignore_index=UNKNOWN, reduction="sum")
-    return losses / (classes != UNKNOWN).sum().clamp_min(1)
+    losses = functional.cross_entropy(full, classes, ignore_index=UNKNOWN, reduction="none")
+    weights = (classes > 0).float() + background_weight * (classes == 0).float()
+    return (losses * weights).sum() / weights.sum().clamp_min(1.0)
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
