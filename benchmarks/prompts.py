@@ -28,6 +28,7 @@ from fewct import metrics
 from fewct.benchmark.data import Case
 from fewct.benchmark.summary import cluster_means, draw_groups
 from fewct.methods import Everything
+from fewct.methods.sam.backend import Backend
 from fewct.methods.sam.boxes import masks_in_boxes, moved_boxes
 from fewct.methods.sam.loading import load_backend
 from fewct.methods.sam.predictor import Predictor
@@ -82,9 +83,8 @@ def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return 2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth))
 
 
-def prompted(options: Options, case: Case, rng: np.random.Generator) -> Iterator[Value]:
+def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator[Value]:
     """Give the figures of boxes and points on one slice."""
-    backend = load_backend(options.weights, 0, "auto")
     predictor = Predictor(backend)
     predictor.set_image(case.image)
     scale = max(case.image.shape) / 512
@@ -95,7 +95,7 @@ def prompted(options: Options, case: Case, rng: np.random.Generator) -> Iterator
             continue
         box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
         moved = moved_boxes(box, case.image.shape, 0, JITTER_PX * scale, rng)
-        (mask,) = (masks_in_boxes(backend, case.image, moved).mask(i) for i in (0,))
+        mask = masks_in_boxes(backend, case.image, moved).mask(0)
         yield Value("box, Dice", f"{case.patient}", dice(mask, truth))
         place = int(rng.integers(len(rows)))
         found = predictor.predict([[columns[place], rows[place]]], [1])
@@ -148,12 +148,13 @@ def main() -> None:
     names = ("pred_iou_thresh", "stability_score_thresh")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     method = Everything(weights=options.weights, **chosen)
+    backend = load_backend(options.weights, 0, "auto")
     rows = []
     print(machine())
     for name, cases in cases_of_sets(options.step):
         rng = np.random.default_rng(0)
         method.segment(cases[0].image)  # loads the libraries
-        values = [v for case in cases for v in (*prompted(options, case, rng), *from_nothing(method, case))]
+        values = [v for case in cases for v in (*prompted(backend, case, rng), *from_nothing(method, case))]
         for row in summary(name, values):
             rows.append(row)
             print(*(f"{value}" for value in row.values()), sep=", ", flush=True)

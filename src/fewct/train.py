@@ -157,7 +157,7 @@ class TrainSam(OnSlices):
         Raises:
             InputError: If the data or the checkpoint cannot be read, nothing is labelled, or a patient is on
                 both sides.
-            UsageError: If the folder holds another training, or no weights are named.
+            UsageError: If the folder holds another training, or the network cannot be trained so.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
         with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:

@@ -285,7 +285,7 @@ class Delineation:
     """What a method finds on one slice.
 
     Args:
-        labels: int32 (rows, columns): structures numbered 1 .. n, 0 for background; without gaps above `named`.
+        labels: int32 (rows, columns): structures numbered 1 .. n, 0 for the rest; without gaps above `named`.
         scores: float32 (n,): confidence of each structure in [0, 1]; NaN where the method gives none, and for
             named structures that the slice lacks.
         tree: The hierarchy that the labels were cut from, when the method has one.

@@ -49,13 +49,13 @@ def source_method(name: str, weights: str) -> Source:
             "boxes_from", expected=f"one of {listed}", found=repr(name), fix="Choose one of these."
         )
     method = SOURCES[name]
-    without_own = issubclass(method, (UNet, Everything))
-    if bool(weights) != without_own:
+    takes_weights = issubclass(method, (UNet, Everything))
+    if (weights and not takes_weights) or (method is UNet and not weights):
         raise UsageError(
             "boxes_weights",
-            expected=f"the weights of {name}" if without_own else f"none for boxes from {name}",
+            expected=f"the weights of {name}" if takes_weights else f"none for boxes from {name}",
             found=weights or "none",
-            fix="Pass --boxes-weights FILE." if without_own else "Leave the option out.",
+            fix="Pass --boxes-weights FILE." if takes_weights else "Leave the option out.",
         )
     return method(weights=weights) if issubclass(method, (UNet, Everything)) else method()
 

@@ -45,11 +45,12 @@ class MedSAMBoxes:
     summary: ClassVar[str] = "MedSAM, prompted by boxes of another method, of a table or of a label map"
 
     weights: str = ""
-    """Checkpoint of MedSAM, LiteMedSAM, SAM or MobileSAM: a file, or a folder of transformers."""
+    """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
+    export, or a name in `fewct models list`; empty: prompt-small, which comes with fewct."""
     boxes_from: SourceName | None = None
     """Method whose structures get boxes; None: mosaic, where no file of boxes is named."""
     boxes_weights: str = ""
-    """Weights of that method, for unet and everything, which come without."""
+    """Weights of that method, for unet, which comes without, and for everything, if not prompt-small."""
     boxes: str = ""
     """File of boxes, CSV or JSON, or a label map whose structures get boxes."""
     pad_px: float = 0.0
@@ -62,8 +63,8 @@ class MedSAMBoxes:
     """Boxes that are put to the network at a time; bounds the memory."""
     input_px: int = 0
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
-    intensities: IntensityChoice = "medsam"
-    """How the network was trained to see grey; name sam for SAM and MobileSAM, or auto to go by the kind."""
+    intensities: IntensityChoice = "auto"
+    """How the network was trained to see grey; auto takes a file that looks like SAM's for MedSAM's."""
     precision: Precision = "float32"
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
     cache: bool = False
@@ -99,14 +100,15 @@ class MedSAMBoxes:
         """Delineate one slice; where there is no box, there is no structure.
 
         Raises:
-            UsageError: If no weights are named.
             InputError: If weights are absent, damaged or of another network; the file of boxes is absent,
                 damaged or does not tell of the image; or a box leaves the slice.
             MissingExtraError: If torch is not installed.
         """
         from fewct.methods.sam.boxes import masks_in_boxes
 
-        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
+        backend = load_backend(
+            self.weights, self.input_px, self.intensities, self.precision, self.cache, like_sam="medsam"
+        )
         boxes = self._boxes_on(image)
         masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
         masks = clean_proposals(masks, image, self.cleanup)

@@ -10,6 +10,7 @@ import torch
 
 from fewct.errors import InputError, UsageError
 from fewct.methods.sam.checkpoint import load_sam, shape_of
+from fewct.methods.sam.folders import TRAINED
 from fewct.methods.sam.inputs import Frame, network_input
 from fewct.methods.sam.mask_decoder import DecoderShape
 from fewct.methods.sam.network import Sam, SamShape
@@ -21,7 +22,7 @@ from fewct.methods.sam.small_recipe import PromptSmallRecipe, look_near
 from fewct.methods.sam.torch_backend import TorchBackend
 from fewct.phantom import phantom_slice
 from fewct.train import TrainSam
-from fewct.trained import SAM_FOLDER, SAM_WEIGHTS, export_folder, keep_settings
+from fewct.trained import SAM_WEIGHTS, export_folder, keep_settings
 from fewct.training import loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.examples import Example, labelled_example
@@ -243,13 +244,13 @@ class TestSmallEncoder:
 def test_a_fine_tuned_network_is_exported(recipe: SamRecipe, examples: list[Example], tmp_path: Path) -> None:
     keep_settings("sam", TrainSam(data=("here",), recipe=recipe), tmp_path)
     trained = finished(train(recipe, examples, [], tmp_path), starting_network(recipe)[0])
-    (tmp_path / SAM_FOLDER).mkdir()
-    (tmp_path / SAM_FOLDER / "old").touch()  # of an earlier export, whose place this one takes
-    assert export_folder(tmp_path) == tmp_path / SAM_FOLDER
-    assert not (tmp_path / SAM_FOLDER / "old").exists()
+    (tmp_path / TRAINED).mkdir()
+    (tmp_path / TRAINED / "old").touch()  # of an earlier export, whose place this one takes
+    assert export_folder(tmp_path) == tmp_path / TRAINED
+    assert not (tmp_path / TRAINED / "old").exists()
     again = load_sam(tmp_path / SAM_WEIGHTS).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in trained.state_dict().items())
     pixels = np.random.default_rng(0).normal(size=(3, 128, 128)).astype(np.float32)
-    exported, ours = OnnxBackend.load(tmp_path / SAM_FOLDER), TorchBackend(trained)
+    exported, ours = OnnxBackend.load(tmp_path / TRAINED), TorchBackend(trained)
     assert np.abs(exported.embed(pixels) - ours.embed(pixels)).max() < 1e-3
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]

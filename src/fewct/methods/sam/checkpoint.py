@@ -19,11 +19,12 @@ from fewct.methods.sam.image_encoder import ViTShape, fit_positions
 from fewct.methods.sam.mask_decoder import DecoderShape
 from fewct.methods.sam.network import Sam, SamShape
 from fewct.methods.sam.reading import read_weights
-from fewct.methods.sam.small_encoder import SmallShape
+from fewct.methods.sam.small_encoder import DECODER_HEADS, SmallShape
 from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import NARROWING
 
 ENCODER, DECODER, LAYERS = "image_encoder.", "mask_decoder.", "mask_decoder.transformer.layers"
+SMALL = ENCODER + "down.0.0.weight"  # by which the image encoder of prompt-small is known
 
 
 def load_sam(path: Path, input_px: int | None = None) -> Sam:
@@ -42,7 +43,7 @@ def load_sam(path: Path, input_px: int | None = None) -> Sam:
         MissingExtraError: If it is a file of safetensors, and that package is not installed.
     """
     weights = read_weights(path)
-    heads = DecoderShape.heads
+    heads = DECODER_HEADS if SMALL in weights else DecoderShape.heads
     if path.is_dir():
         heads = read_configuration(path).get("mask_decoder_config", {}).get("num_attention_heads", heads)
     if is_from_transformers(weights):
@@ -98,7 +99,7 @@ def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShap
 def _encoder_shape(weights: Mapping[str, Tensor]) -> ViTShape | TinyViTShape | SmallShape:
     if ENCODER + "pos_embed" in weights:
         return _vit(weights)
-    return _small(weights) if ENCODER + "down.0.0.weight" in weights else _tiny_vit(weights)
+    return _small(weights) if SMALL in weights else _tiny_vit(weights)
 
 
 def _small(weights: Mapping[str, Tensor]) -> SmallShape:

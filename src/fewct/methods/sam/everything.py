@@ -102,6 +102,7 @@ class Crop:
         self.box = box
         self.image = image
         self.settings = settings
+        self.thresholds = settings.thresholds(backend.intensities)
         self.frame: Frame = embedded.frame
         self.easel = Easel(embedded.frame)
         self.prepared = backend.prepare(embedded.embedding, None)
@@ -111,7 +112,7 @@ class Crop:
         xy = np.zeros((len(points_xy), 2, 2), dtype=np.float32)
         xy[:, 0] = self.frame.to_input(points_xy)
         labels = np.tile(np.array([INSIDE, NO_POINT], dtype=np.int64), (len(xy), 1))
-        threshold = self.settings.pred_iou_thresh
+        threshold = self.thresholds.predicted_iou
         return self.backend.decode(self.prepared, xy, labels, True, threshold if threshold > 0 else -np.inf)
 
     def limited(self, found: Found) -> Found:
@@ -154,7 +155,7 @@ def _judged(crop: Crop, points: Points) -> Found:
         stability = (
             float("nan") if drawing is None else stability_of(drawing.values, settings.stability_score_offset)
         )
-        if drawing is not None and stability >= settings.stability_score_thresh:
+        if drawing is not None and stability >= crop.thresholds.stability:
             stable.append(i)
             scores.append(stability)
             masks.append(drawing.above(0))
@@ -171,7 +172,7 @@ def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: M
     points = grid * crop.frame.shape[::-1]
     columns, rows = points.astype(np.int64).T
     wanted = body[y0:y1, x0:x1][rows, columns]
-    sketches = Sketches(crop.frame, crop.box, crop.image, body, settings)
+    sketches = Sketches(crop.frame, crop.box, crop.image, body, settings, crop.thresholds.stability)
     for level in levels:
         queue = level[wanted[level]]
         while len(queue := queue[~sketches.covers(points[queue])]):

@@ -53,6 +53,7 @@ class Sketches:
         image: The slice.
         body: bool (rows, columns): the patient on the slice.
         settings: How to look for masks.
+        stability: That a mask must reach.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Sketches:
         image: CTSlice,
         body: Mask,
         settings: EverythingSettings,
+        stability: float,
     ) -> None:
         self.frame = frame
         self.box = box
         self.image = image
         self.settings = settings
+        self.least_stability = stability
         self.inner = tuple(math.ceil(side * frame.mask_px / frame.input_px) for side in frame.inner)
         scale = np.array(frame.shape) / (np.array(frame.inner) * frame.mask_px / frame.input_px)
         self.scale_xy = scale[::-1]
@@ -127,7 +130,7 @@ class Sketches:
         """Return what to remember of a mask; None if not stable, cut by the crop, or too large or small."""
         settings = self.settings
         stability = stability_of(logits, settings.stability_score_offset)
-        if not stability >= settings.stability_score_thresh:
+        if not stability >= self.least_stability:
             return None
         mask = logits > 0
         if settings.max_mask_region_area:

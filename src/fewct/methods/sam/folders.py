@@ -9,16 +9,18 @@ from fewct.errors import InputError
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 EXPORT_FILE = "model.json"
 """The record in a folder of networks that were exported to ONNX; it holds the hashes of all other files."""
+TRAINED = "model"
+"""What that folder is called in the folder of a training."""
 
 
 def exported_folder(path: Path) -> Path | None:
     """Return the folder of exported networks that a path names; None if it names something else.
 
     Args:
-        path: The folder, or the record in it.
+        path: The folder, or the record in it, or the folder of a training.
     """
     folder = path.parent if path.name == EXPORT_FILE else path
-    return folder if (folder / EXPORT_FILE).is_file() else None
+    return next((place for place in (folder, folder / TRAINED) if (place / EXPORT_FILE).is_file()), None)
 
 
 def weights_file(path: Path) -> Path:
@@ -36,8 +38,9 @@ def weights_file(path: Path) -> Path:
         raise InputError(
             path, expected="a file of weights", found="no such file", fix="Check the path to the checkpoint."
         )
-    if exported_folder(path):
-        return path / EXPORT_FILE
+    exported = exported_folder(path)
+    if exported:
+        return exported / EXPORT_FILE
     read_configuration(path)
     for name in HUB_FILES:
         if (path / name).is_file():

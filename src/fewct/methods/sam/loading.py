@@ -11,11 +11,16 @@ from fewct.errors import MissingExtraError, UsageError
 from fewct.threads import thread_count
 
 if TYPE_CHECKING:
-    from fewct.methods.sam.backend import Backend, Precision
+    from fewct.methods.sam.backend import Backend, Intensities, Precision
     from fewct.methods.sam.onnx_backend import OnnxBackend
     from fewct.methods.sam.torch_backend import TorchBackend
 
 IntensityChoice: TypeAlias = Literal["auto", "sam", "medsam"]
+
+PROMPT_SMALL = Path(__file__).parent / "weights" / "prompt-small"
+"""The promptable network that comes with fewct, as ONNX."""
+PROMPT_SMALL_START = PROMPT_SMALL.with_suffix(".pth")
+"""The same for torch, in 16 bits, for trainings to start from."""
 
 _LOADING = Lock()  # slices of a scan are worked on by several threads, one of which loads the network
 
@@ -24,23 +29,15 @@ def checkpoint_path(weights: str) -> Path:
     """Return where a checkpoint is.
 
     Args:
-        weights: A file, or a folder of transformers; or a name of the store, `fewct models list`; empty if
-            none was named.
+        weights: A file, or a folder of transformers; or a name of the store, `fewct models list`; empty for
+            `prompt-small`, which comes with fewct.
 
     Raises:
-        UsageError: If none was named.
         InputError: If it is neither there nor in the store, or was altered since the store took it in.
     """
     from fewct.runtime.models import weights_path
 
-    if not weights:
-        raise UsageError(
-            "weights",
-            expected="a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM",
-            found="none",
-            fix="Get one, from its authors' page or by `fewct models download`, and pass --weights FILE.",
-        )
-    return weights_path(weights)
+    return weights_path(weights) if weights else PROMPT_SMALL
 
 
 def checkpoint_sha256(weights: str) -> str:
@@ -50,7 +47,6 @@ def checkpoint_sha256(weights: str) -> str:
         weights: As for `checkpoint_path`.
 
     Raises:
-        UsageError: If none was named.
         InputError: If it is absent, or a folder of something else.
     """
     from fewct.methods.sam.folders import weights_file
@@ -65,6 +61,7 @@ def load_backend(
     intensities: IntensityChoice,
     precision: "Precision" = "float32",
     cache: bool = False,
+    like_sam: "Intensities" = "sam",
 ) -> "Backend":
     """Return the network of a checkpoint, loaded once for all slices of a scan.
 
@@ -74,16 +71,18 @@ def load_backend(
         intensities: How it was trained to see grey; "auto" for what its kind tells.
         precision: What the image encoder computes in.
         cache: Whether to keep embeddings of images in the cache folder, and to take them from there.
+        like_sam: How networks whose weights look like SAM's see grey, if nothing else tells.
 
     Raises:
-        UsageError: If none was named, or the network cannot take images of that size, or was exported for
+        UsageError: If the network cannot take images of that size, or was exported for
             other ones; or the processor or the export does not compute in the precision.
         InputError: If it is absent, damaged or of another network.
         MissingExtraError: If it is no export and torch is not installed.
     """
     path = checkpoint_path(weights).resolve()
     with _LOADING:
-        return _loaded(path, input_px, intensities, precision, _embeddings_folder() if cache else None)
+        embeddings = _embeddings_folder() if cache else None
+        return _loaded(path, input_px, intensities, precision, embeddings, like_sam)
 
 
 @lru_cache(maxsize=2)  # a method may take the boxes of one network and put them to another
@@ -93,15 +92,19 @@ def _loaded(
     intensities: IntensityChoice,
     precision: "Precision",
     embeddings: Path | None,
+    like_sam: "Intensities",
 ) -> "Backend":
     from fewct.methods.sam.folders import exported_folder
+    from fewct.methods.sam.spots import SpotsBackend
 
     folder = exported_folder(path)
     backend: Backend = (
         _exported(folder, input_px, intensities, precision)
         if folder
-        else _of_torch(path, input_px, intensities, precision)
+        else _of_torch(path, input_px, intensities, precision, like_sam)
     )
+    if backend.intensities == "ranks":
+        backend = SpotsBackend(backend)
     if embeddings is None:
         return backend
     from fewct.methods.sam.embeddings import CachedBackend
@@ -123,10 +126,15 @@ def _embeddings_folder() -> Path:
 
 
 def _of_torch(
-    path: Path, input_px: int, intensities: IntensityChoice, precision: "Precision"
+    path: Path,
+    input_px: int,
+    intensities: IntensityChoice,
+    precision: "Precision",
+    like_sam: "Intensities",
 ) -> "TorchBackend":
     try:
-        from fewct.methods.sam.torch_backend import TorchBackend
+        from fewct.methods.sam.checkpoint import load_sam
+        from fewct.methods.sam.torch_backend import TorchBackend, usual_intensities
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             path,
@@ -134,9 +142,10 @@ def _of_torch(
             found=str(error),
             fix="Install it: pip install 'fewct[torch]'",
         ) from error
-    return TorchBackend.load(
-        path, input_px or None, None if intensities == "auto" else intensities, precision
-    )
+    network = load_sam(path, input_px or None)
+    usual = usual_intensities(network)
+    seen = (like_sam if usual == "sam" else usual) if intensities == "auto" else intensities
+    return TorchBackend(network, seen, precision)
 
 
 def _exported(

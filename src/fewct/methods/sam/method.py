@@ -29,7 +29,8 @@ class Everything(EverythingSettings):
     summary: ClassVar[str] = "Segment Anything or a network of its kind, prompted by a grid of points"
 
     weights: str = ""
-    """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, or a folder of transformers."""
+    """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
+    export, or a name in `fewct models list`; empty: prompt-small, which comes with fewct."""
     input_px: int = 0
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
     intensities: IntensityChoice = "auto"
@@ -55,7 +56,7 @@ class Everything(EverythingSettings):
         """Delineate one slice.
 
         Raises:
-            UsageError: If no weights are named.
+            UsageError: If the network was exported for another size or other intensities.
             InputError: If the weights are absent, damaged or of another network.
             MissingExtraError: If torch is not installed.
         """

@@ -56,6 +56,8 @@ class Sam(nn.Module):
         width, grid = shape.decoder.width, side // encoder.stride_px
         self.prompt_encoder = PromptEncoder(width, grid, side, shape.mask_channels)
         self.mask_decoder = MaskDecoder(shape.decoder)
+        if isinstance(self.image_encoder, SmallEncoder):
+            self.image_encoder.pe_layer = self.prompt_encoder.pe_layer
 
     def forward(
         self, pixels: Tensor, xy: Tensor, labels: Tensor, first_guess: Tensor | None = None

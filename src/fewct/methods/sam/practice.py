@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from fewct.methods.sam.backend import INSIDE, NO_POINT, OUTSIDE, TOP_LEFT
 from fewct.methods.sam.network import Sam
+from fewct.methods.sam.small_encoder import SmallShape
+from fewct.methods.sam.spots import drawn_prompts
 from fewct.methods.sam.views import Lesson
 
 Parts: TypeAlias = Literal["decoder", "prompts", "adapters", "all"]
@@ -50,6 +52,7 @@ class Practice(nn.Module):
             sam.prompt_encoder.requires_grad_(False)
         if not self.encoder_learns:  # embeddings come from outside: there is no need to keep what made them
             sam.image_encoder = nn.Identity()
+        self.draws = isinstance(sam.shape.encoder, SmallShape)
         self.sam = sam
         self.corrected = corrected
 
@@ -70,7 +73,10 @@ class Practice(nn.Module):
         """
         embedding = self.sam.image_encoder(lesson.seen)
         side = 4 * self.sam.prompt_encoder.grid
-        logits, iou = self._answers(embedding, None, lesson.points_xy, lesson.labels)
+        if self.draws:
+            logits, iou = self._answers_to_drawn(embedding, lesson.points_xy, lesson.labels)
+        else:
+            logits, iou = self._answers(embedding, None, lesson.points_xy, lesson.labels)
         target = shares(lesson.masks.flatten(0, 1), side)
         sure = (lesson.labels[..., 0] == TOP_LEFT).flatten()
         asked = torch.nonzero(lesson.asked.flatten())[:, 0]
@@ -104,6 +110,15 @@ class Practice(nn.Module):
             embedding[images], guess[:, None].clamp(-20, 20), ordered[:, None], kinds[:, None]
         )
         return Round(logits, iou, wanted, torch.ones_like(again, dtype=torch.bool))
+
+    def _answers_to_drawn(self, embedding: Tensor, xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the answers to prompts that are drawn as first guesses, as `SpotsBackend` does."""
+        side, prompts = 4 * self.sam.prompt_encoder.grid, labels.shape[1]
+        xy, labels = xy.flatten(0, 1), labels.flatten(0, 1)
+        drawn = drawn_prompts(xy.cpu().numpy(), labels.cpu().numpy(), self.sam.input_px, side)
+        guess = torch.from_numpy(drawn).to(embedding.device)[:, None]
+        each = embedding.repeat_interleave(prompts, 0)
+        return self._answers(each, guess, xy[:, None], labels[:, None])
 
     def _answers(
         self, embedding: Tensor, guess: Tensor | None, xy: Tensor, labels: Tensor

@@ -27,6 +27,14 @@ class FourierPositions(nn.Module):
         angles = 2 * math.pi * ((2 * xy - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
+    def of_grid(self, side: int) -> Tensor:
+        """Return the positions of the pixels of a square image, (2 * width, side, side)."""
+        device = self.positional_encoding_gaussian_matrix.device
+        centres = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        encoded: Tensor = self(torch.stack([x, y], dim=-1))
+        return encoded.permute(2, 0, 1)
+
 
 class PromptEncoder(nn.Module):
     """Prompts as the mask decoder takes them.
@@ -58,11 +66,7 @@ class PromptEncoder(nn.Module):
 
     def positions(self) -> Tensor:
         """Return where the pixels of the image embedding lie, (width, grid, grid)."""
-        device = self.no_mask_embed.weight.device
-        centres = (torch.arange(self.grid, device=device, dtype=torch.float32) + 0.5) / self.grid
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
-        encoded: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
-        return encoded.permute(2, 0, 1)
+        return self.pe_layer.of_grid(self.grid)
 
     def points(self, xy: Tensor, labels: Tensor) -> Tensor:
         """Return the vectors of points.

@@ -16,7 +16,7 @@ from fewct.methods.sam.adapters import adapt, merge
 from fewct.methods.sam.backend import Intensities
 from fewct.methods.sam.checkpoint import load_sam
 from fewct.methods.sam.inputs import Frame, network_input
-from fewct.methods.sam.loading import IntensityChoice, checkpoint_path
+from fewct.methods.sam.loading import PROMPT_SMALL_START, IntensityChoice, checkpoint_path
 from fewct.methods.sam.network import Sam
 from fewct.methods.sam.practice import Parts, Practice, Round, overlaps
 from fewct.methods.sam.torch_backend import usual_intensities
@@ -55,7 +55,8 @@ class SamRecipe:
     """
 
     weights: str = ""
-    """Checkpoint to start from: a file, a folder of transformers, or a name in `fewct models list`."""
+    """Checkpoint to start from: a file, a folder of transformers, or a name in `fewct models list`; empty:
+    prompt-small, which comes with fewct."""
     parts: Parts = "decoder"
     """What learns: the mask decoder; also the prompt encoder; with these, low-rank adapters in the image
     encoder; or all."""
@@ -107,7 +108,7 @@ def train(
 
     Raises:
         InputError: If nothing is labelled, or the checkpoint is absent, damaged or of another network.
-        UsageError: If no weights are named, or they cannot be trained as the recipe says.
+        UsageError: If the network cannot be trained as the recipe says.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
     if not any((example.labels > 0).any() for example in training):
@@ -147,9 +148,10 @@ def starting_network(recipe: SamRecipe) -> tuple[Sam, Intensities]:
 
     Raises:
         InputError: If the checkpoint is absent, damaged or of another network.
-        UsageError: If no weights are named, or they cannot be trained as the recipe says.
+        UsageError: If the network cannot be trained as the recipe says.
     """
-    sam = load_sam(checkpoint_path(recipe.weights), recipe.input_px or None)
+    path = checkpoint_path(recipe.weights) if recipe.weights else PROMPT_SMALL_START
+    sam = load_sam(path, recipe.input_px or None)
     if recipe.parts == "adapters":
         adapt(sam, recipe.rank)
     return sam, usual_intensities(sam) if recipe.intensities == "auto" else recipe.intensities

@@ -1,10 +1,31 @@
 """The parameters of segment-everything."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias
 
 from fewct.errors import UsageError
 from fewct.labelmap import Cleanup
+from fewct.methods.sam.backend import Intensities
+
+
+class Thresholds(NamedTuple):
+    """What a mask must be to stay.
+
+    Args:
+        predicted_iou: In [0, 1], which it must exceed.
+        stability: In [0, 1], which it must reach.
+    """
+
+    predicted_iou: float
+    stability: float
+
+
+USUAL: Mapping[Intensities, Thresholds] = MappingProxyType(
+    {"sam": Thresholds(0.88, 0.95), "medsam": Thresholds(0.88, 0.95), "ranks": Thresholds(0.6, 0.8)}
+)
+"""By how a network sees grey: the official defaults, and for prompt-small those chosen on patients of val."""
 
 Mode: TypeAlias = Literal["fast", "exact"]
 Suppression: TypeAlias = Literal["box", "mask"]
@@ -28,10 +49,11 @@ class EverythingSettings:
     """Points along one side of the grid."""
     points_per_batch: int = 64
     """Points that are put to the network before their masks are judged; bounds the memory."""
-    pred_iou_thresh: float = 0.88
-    """Predicted IoU, in [0, 1], that a mask must exceed."""
-    stability_score_thresh: float = 0.95
-    """Stability, in [0, 1], that a mask must reach: the IoU of its lower and upper threshold."""
+    pred_iou_thresh: float | None = None
+    """Predicted IoU, in [0, 1], that a mask must exceed; None: 0.88, and for prompt-small what suits it."""
+    stability_score_thresh: float | None = None
+    """Stability, in [0, 1], that a mask must reach: the IoU of its lower and upper threshold; None: 0.95, and
+    for prompt-small what suits it."""
     stability_score_offset: float = 1.0
     """How far the threshold of the logits is moved down and up for that."""
     box_nms_thresh: float = 0.7
@@ -58,7 +80,8 @@ class EverythingSettings:
     def __post_init__(self) -> None:
         shares = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh")
         for name in (*shares, "crop_overlap_ratio", "containment_thresh"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+            value = getattr(self, name)
+            self._check(name, value is None or 0 <= value <= 1, "a number in [0, 1]")
         self._check("mode", self.mode in ("fast", "exact"), "fast or exact")
         self._check("suppression", self.suppression in ("box", "mask"), "box or mask")
         self._check("stability_score_offset", self.stability_score_offset >= 0, "0 or more")
@@ -68,6 +91,18 @@ class EverythingSettings:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         least = self.crop_n_points_downscale_factor**self.crop_n_layers
         self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
+
+    def thresholds(self, intensities: Intensities) -> Thresholds:
+        """Return the thresholds that are set, or those that suit a network.
+
+        Args:
+            intensities: How the network sees grey, which tells of what kind it is.
+        """
+        usual = USUAL[intensities]
+        return Thresholds(
+            usual.predicted_iou if self.pred_iou_thresh is None else self.pred_iou_thresh,
+            usual.stability if self.stability_score_thresh is None else self.stability_score_thresh,
+        )
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

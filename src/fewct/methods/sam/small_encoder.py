@@ -1,7 +1,8 @@
 """The image encoder of `prompt-small`: a narrow U-Net whose maps are folded into one embedding.
 
 It keeps what is seen at half resolution: the finest maps become channels of the embedding, from which the
-mask decoder's upscaling can draw edges that fall between two of its pixels.
+mask decoder's upscaling can draw edges that fall between two of its pixels. Convolutions do not know where
+they are, so positions are added, by the frequencies of the prompt encoder.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewct.methods.sam.layers import neck
+from fewct.methods.sam.prompt_encoder import FourierPositions
 from fewct.training.trunk import WIDTHS, Trunk
 
+DECODER_HEADS = 4
+"""Attention heads of the mask decoder behind this encoder, which no shape of its weights tells."""
 N_FOLDED = 3  # levels that the embedding is made of: half, a quarter and an eighth of the input's resolution
 
 
@@ -47,6 +51,7 @@ class SmallEncoder(Trunk):
     def __init__(self, shape: SmallShape) -> None:
         super().__init__(shape.channels, shape.widths)
         self.neck = neck(folded_channels(shape.widths), shape.outputs)
+        self.pe_layer = FourierPositions(shape.outputs // 2)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the embedding.
@@ -60,7 +65,7 @@ class SmallEncoder(Trunk):
         maps = self.features(pixels.contiguous(memory_format=torch.channels_last))[:N_FOLDED]
         folded = [functional.pixel_unshuffle(x, 2 ** (N_FOLDED - 1 - level)) for level, x in enumerate(maps)]
         embedding: Tensor = self.neck(torch.cat(folded, dim=1))
-        return embedding
+        return embedding + self.pe_layer.of_grid(embedding.shape[-1])
 
 
 def folded_channels(widths: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from fewct.methods.sam.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.network import Sam, SamShape
 from fewct.methods.sam.practice import Practice
 from fewct.methods.sam.recipe import batches_of, losses_of
-from fewct.methods.sam.small_encoder import SmallShape
+from fewct.methods.sam.small_encoder import DECODER_HEADS, SmallShape
 from fewct.methods.sam.transformer import Attention
 from fewct.methods.sam.views import Asking, Lessons, source_views
 from fewct.threads import thread_count
@@ -21,7 +21,7 @@ from fewct.training.dataset import default_sources, labelled_source
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import start_from
 
-SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=4, hidden=512, score_hidden=128))
+SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
 NEARNESS = 2.0  # how much larger than usual the first projections to queries and keys are
 SAMPLE_VIEWS = 8  # that batch normalisation is set by when the image encoder starts from exported weights
 
