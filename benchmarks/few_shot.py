@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import tyro
 
+from fewct.adapt.finetune import FineTuning, fine_tune
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.inputs import network_input
 from fewct.methods.mosaic.network import MosaicNet
@@ -25,14 +26,13 @@ from fewct.training.btcv import ORGANS, LabelledSlice, load_patients
 from fewct.training.dataset import Crops, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.selftraining import Pairs
-from fewct.training.warm_start import start_from
 from organs import DATA, OrganScore, mean_and_interval, organ_scores, val_cases
 from results_io import RESULTS, machine, save_results
 from unseen import HIDDEN, NEVER_SAW_FOUR
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "few_shot.png"
 ARMS = {"from scratch": "o", "from scratch, self-training": "s", "from weights that never saw them": "^"}
-SIZE_PX, CALIBRATION_CROPS = 256, 16
+SIZE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -60,34 +60,31 @@ def draw_slices(slices: Sequence[LabelledSlice], shots: int, seed: int) -> list[
 
 def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options, folder: Path) -> Path:
     """Train one network and return its exported file."""
-    started = arm == "from weights that never saw them"
-    rate = 5e-4 if started else 2e-3
+    sources = [labelled_source(0.5, slices, weak=False)]
+    dense = [item for item in slices if item.weak is not None]
+    if dense:
+        sources.append(labelled_source(0.5, dense, weak=True))
+    if arm == "from weights that never saw them":
+        path = options.weights if options.weights.suffix == ".onnx" else options.weights / "model.onnx"
+        further = FineTuning(steps=options.steps, budget_minutes=60, size_px=SIZE_PX, seed=seed)
+        return fine_tune(path, sources, further, folder)
     loop = LoopConfig(
         steps=options.steps,
         budget_minutes=60,
         batch_size=4,
-        learning_rate=rate,
+        learning_rate=2e-3,
         warmup_steps=20,
         ema_decay=0.98,
         validate_every=options.steps,
         seed=seed,
     )
-    sources = [labelled_source(0.5, slices, weak=False)]
-    dense = [item for item in slices if item.weak is not None]
-    if dense:
-        sources.append(labelled_source(0.5, dense, weak=True))
     training = Crops(sources, network_input, SIZE_PX, loop.steps * loop.batch_size, seed)
     pairs = None
     if arm.endswith("self-training"):
         length = loop.steps * loop.unlabelled_batch_size
         pairs = Pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
     torch.manual_seed(seed)
-    network = MosaicNet()
-    if started:
-        path = options.weights if options.weights.suffix == ".onnx" else options.weights / "model.onnx"
-        sample = torch.stack([training[i].channels for i in range(CALIBRATION_CROPS)])
-        start_from(network, path, sample)
-    return export(fit(network, losses, training, [], loop, folder, pairs), folder)
+    return export(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder)
 
 
 def plot(rows: Sequence[dict[str, object]], before: float) -> None:

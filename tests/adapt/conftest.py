@@ -24,8 +24,8 @@ def make_case(seed: int, patient: str | None = None, level: float = 0.45, size: 
 
 @pytest.fixture(scope="session")
 def people() -> tuple[Case, ...]:
-    """Four slices of four people."""
-    return tuple(make_case(seed, f"p{seed}") for seed in range(4))
+    """Five slices of five people."""
+    return tuple(make_case(seed, f"p{seed}") for seed in range(5))
 
 
 @pytest.fixture

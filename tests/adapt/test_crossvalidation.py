@@ -88,14 +88,14 @@ class TestWinner:
             candidate(TUNED, 0.6, 0.01),
             candidate(FINE_TUNED, 0.7, -0.1),
         ]
-        assert winner(all_three, 3).name == TUNED
-        assert winner([*all_three[:2], candidate(FINE_TUNED, 0.7, 0.1)], 3).name == FINE_TUNED
+        assert winner(all_three, 5).name == TUNED
+        assert winner([*all_three[:2], candidate(FINE_TUNED, 0.7, 0.1)], 5).name == FINE_TUNED
 
     def test_nothing_is_proven(self) -> None:
         assert winner([candidate(UNCHANGED, 0.5, 0), candidate(TUNED, 0.6, 0.0)], 9).name == UNCHANGED
         assert winner([candidate(UNCHANGED, 0.5, 0), candidate(TUNED, 0.6, math.nan)], 1).name == UNCHANGED
 
-    def test_two_groups_are_too_few(self) -> None:
+    def test_four_groups_are_too_few(self) -> None:
         both = [candidate(UNCHANGED, 0.5, 0), candidate(TUNED, 0.6, 0.05)]
-        assert winner(both, 2).name == UNCHANGED
-        assert winner(both, 3).name == TUNED
+        assert winner(both, 4).name == UNCHANGED
+        assert winner(both, 5).name == TUNED

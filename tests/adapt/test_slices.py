@@ -16,13 +16,13 @@ from fewct.types import CTSlice
 
 class TestGroups:
     def test_by_patient(self, people: tuple[Case, ...]) -> None:
-        first, second, third, _ = people
+        first, second, third, *_ = people
         few = few_of([first, second, replace(third, patient=first.patient)], "complete")
         assert few.groups.tolist() == [0, 1, 0]
         assert (few.grouped_by, few.n_groups) == ("patient", 2)
 
     def test_by_likeness_where_a_patient_is_unknown(self, people: tuple[Case, ...]) -> None:
-        first, second, third, _ = people
+        first, second, third, *_ = people
         turned = replace(first.image, pixels=np.rot90(first.image.pixels), geometry=None)
         alike = Case("turned", None, turned, np.rot90(first.truth))
         few = few_of([first, second, alike, third], "complete")

@@ -16,6 +16,7 @@ from fewct.methods.mosaic import load_adapted
 from fewct.phantom import phantom_slice
 
 GRADIENTS = ["--maps", "gradients"]
+PEOPLE = 5
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with few/, images/ and labels/ of three people, and site/, what was adapted to it.
+    """Return a folder with few/, images/ and labels/ of five people, and site/, what was adapted to it.
 
     Truth is what mosaic finds at another level.
     """
@@ -33,12 +34,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few, out = folder / "few", folder / "out"
     for part in ("images", "labels"):
         (few / part).mkdir(parents=True)
-    for seed in range(3):
+    for seed in range(PEOPLE):
         ct, _ = phantom_slice(seed, size=96)
         grey = ((ct.pixels + 160) / 400 * 255).clip(0, 255).astype(np.uint8)
         Image.fromarray(grey).save(few / "images" / f"{seed}.png")
     assert main(["segment", f"{few / 'images'}", *GRADIENTS, "--level", "0.15", "-o", f"{out}"]) == 0
-    for seed in range(3):
+    for seed in range(PEOPLE):
         shutil.copy(out / f"{seed}_labels.png", few / "labels" / f"{seed}.png")
     assert adapt("--data", few, "-o", folder / "site") == 0
     return folder
@@ -66,7 +67,7 @@ class TestAdapt:
     ) -> None:
         assert adapt("--data", few, "-o", tmp_path / "site") == 0
         text = capsys.readouterr().out
-        assert "3 slices, cross-validated by similarity (3)" in text
+        assert "5 slices, cross-validated by similarity (5)" in text
         assert "Kept: tuned settings, a gain of" in text
         assert "--level 0.15" in text
         assert f"Use it: fewct segment INPUT --weights {tmp_path / 'site'}" in text
@@ -81,14 +82,23 @@ class TestAdapt:
         assert content["settings"]["level"] == 0.15
 
     def test_one_slice(self, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert adapt("--data", few, "--step", 3, "-o", tmp_path / "site", "--json") == 0
+        assert adapt("--data", few, "--step", PEOPLE, "-o", tmp_path / "site", "--json") == 0
         content = json.loads(capsys.readouterr().out)
         assert "One slice is too little to tell" in content["verdict"]
         assert content["candidates"][0]["low"] is None
         assert content["settings"]["level"] == Mosaic().level
 
     def test_the_shipped_network(self, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        words = ["--data", f"{few}", "--step", "3", "--budget-minutes", "0", "-o", f"{tmp_path / 'site'}"]
+        words = [
+            "--data",
+            f"{few}",
+            "--step",
+            f"{PEOPLE}",
+            "--budget-minutes",
+            "0",
+            "-o",
+            f"{tmp_path / 'site'}",
+        ]
         assert main(["adapt", *words]) == 0
         assert "Kept: unchanged." in capsys.readouterr().out
         assert load_adapted(tmp_path / "site").weights_sha256 == Mosaic().weights_sha256
@@ -97,7 +107,7 @@ class TestAdapt:
         self, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("fewct.cli.adapt.find_spec", lambda _: None)
-        assert main(["adapt", "--data", f"{few}", "--step", "3", "-o", f"{tmp_path / 'site'}"]) == 0
+        assert main(["adapt", "--data", f"{few}", "--step", f"{PEOPLE}", "-o", f"{tmp_path / 'site'}"]) == 0
         assert "PyTorch is not installed: settings are tuned" in capsys.readouterr().err
 
 

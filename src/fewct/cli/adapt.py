@@ -115,7 +115,8 @@ def _print(found: "Adaptation", folder: Path) -> None:
 
     few = found.few
     console = Console()
-    title = f"{len(few.cases)} slices, cross-validated by {few.grouped_by} ({few.n_groups})"
+    slices = f"{len(few.cases)} slice{'s' * (len(few.cases) > 1)}"
+    title = f"{slices}, cross-validated by {few.grouped_by} ({few.n_groups})"
     shown = {name: FIGURES[name] for name in JUDGED_BY[few.truth]}
     table = Table("", "score", "gain", *shown.values(), title=title)
     for one in found.candidates:
