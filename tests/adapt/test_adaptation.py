@@ -63,7 +63,9 @@ class TestSettings:
         assert [one.name for one in found.candidates] == [UNCHANGED, TUNED]
 
     def test_four_patients_are_too_few(self, people: tuple[Case, ...], tmp_path: Path) -> None:
-        found = adapt(few_of(as_level_finds(0.15, people[:4]), "complete"), BASE, tmp_path)
+        few = few_of(as_level_finds(0.15, people[:4]), "complete")
+        found = adapt(few, BASE, tmp_path, budget_minutes=1)
+        assert not list(tmp_path.iterdir())  # nothing was trained
         assert found.method == BASE
         assert found.verdict == "4 patients are too little to tell, 5 are the fewest. Kept: unchanged."
 

@@ -87,8 +87,8 @@ def adapt(
         few: The slices.
         base: What to begin with.
         scratch: Empty folder for networks in the making.
-        budget_minutes: Time for fine-tuning, its cross-validation included; 0 for settings only. With one
-            group there is nothing to judge a network on, so none is trained.
+        budget_minutes: Time for fine-tuning, its cross-validation included; 0 for settings only. With too few
+            groups to believe in a network, none is trained.
         seed: Of resampling and training.
         progress: Called with (name, slices done, all slices).
 
@@ -108,7 +108,7 @@ def adapt(
     tuned = tried.settings[choose(scores, tried.steps)]
     seconds = {"settings": time.monotonic() - start}
     budget = Budget(budget_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
-    if budget_minutes > 0 and few.n_groups > 1:
+    if budget_minutes > 0 and few.n_groups >= FEWEST:
         figures = cross_fitted(few, base, tried, budget, scratch, seed)
         scores = objective(figures, few.truth)
         held_out[FINE_TUNED] = figures[slices, held_out_choices(scores, tried.steps, few.groups)]
