@@ -58,7 +58,7 @@ def choose(
         steps: See `Tried`.
 
     Example:
-        >>> steps = np.array([0, 1, 3])
+        >>> steps = np.array([0, 1, 5])
         >>> choose(np.array([[0.50, 0.51, 0.52]]), steps)
         0
         >>> choose(np.array([[0.50, 0.51, 0.52]] * 5), steps)
