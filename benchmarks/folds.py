@@ -77,7 +77,7 @@ def recipe_of(minutes: float, seed: int) -> BAMRecipe:
     loop = LoopConfig(
         steps=100_000,
         budget_minutes=minutes,
-        batch_size=8,
+        batch_size=4,
         learning_rate=2e-3,
         warmup_steps=30,
         ema_decay=0.98,

@@ -18,14 +18,14 @@ from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_dice
 
 UNKNOWN = -1
-BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts in an episode, against one of the structure
+BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts against one of a structure
 BASE, META = "base", "meta"
 """Folders of the two stages within that of a training."""
 CLASSES = "base.classify.4.bias"  # one number a base structure, and one of the background
 
 
 def _default_loop() -> LoopConfig:
-    return LoopConfig(steps=4_000, budget_minutes=20.0, learning_rate=2e-3, ema_decay=0.99, warmup_steps=50)
+    return LoopConfig(steps=8_000, budget_minutes=20.0, batch_size=4, ema_decay=0.99, warmup_steps=50)
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,9 @@ def load_trained(folder: Path, with_base: bool = True) -> BAMNet:
 
 
 def base_losses(network: nn.Module, batch: BaseSlice) -> dict[str, Tensor]:
-    """Return the cross-entropy of the base learner, where something is known."""
-    return {"base": cross_entropy(network(batch.image).float(), batch.classes)}
+    """Return the cross-entropy of the base learner, where something is known; background counts less."""
+    logits = network(batch.image).float()
+    return {"base": cross_entropy(logits, batch.classes, BACKGROUND_WEIGHT)}
 
 
 def episode_losses(network: nn.Module, batch: Episode) -> dict[str, Tensor]:
