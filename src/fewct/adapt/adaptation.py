@@ -107,7 +107,8 @@ def adapt(
     }
     tuned = tried.settings[choose(scores, tried.steps)]
     seconds = {"settings": time.monotonic() - start}
-    budget = Budget(budget_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
+    scoring_minutes = seconds["settings"] / 60  # what judging all slices takes is known by now
+    budget = Budget(budget_minutes - scoring_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
     if budget_minutes > 0 and few.n_groups >= FEWEST:
         figures = cross_fitted(few, base, tried, budget, scratch, seed)
         scores = objective(figures, few.truth)
