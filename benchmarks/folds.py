@@ -51,6 +51,7 @@ ANNOTATED = [ORGANS[name] for fold in FOLDS for name in fold]
 METHODS = ("bam", "base-less", "prototype", "region")
 SHOTS = (1, 5)
 QUERIES, POOL = 5, 8  # slices of a patient and structure: queries, and those that supports are drawn from
+MIN_TEST_PX = 100  # of the structure on a test slice; the official code leaves out small ones, too
 STEP = 2  # every n-th slice of the training patients
 DRAWS = 10_000  # of patients, for intervals
 CALIBRATION = 60  # training episodes that the threshold of the prototype is chosen on
@@ -153,7 +154,7 @@ def test_episodes(
 ) -> Iterator[TestEpisode]:
     """Yield the test episodes: queries spread over each patient, supports drawn from the others."""
     rng = np.random.default_rng(seed)
-    for structure, places in places_of(slices, structures).items():
+    for structure, places in places_of(slices, structures, MIN_TEST_PX).items():
         by_patient = {
             patient: places[[slices[k].patient == patient for k in places]]
             for patient in sorted({f"{slices[k].patient}" for k in places})
@@ -167,8 +168,8 @@ def test_episodes(
 
 
 def spread(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return up to n values at even distances."""
-    return values[np.unique(np.linspace(0, len(values) - 1, n).round().astype(int))]
+    """Return up to n values at even distances, the first and the last one from within."""
+    return values[np.unique(((np.arange(n) + 0.5) * len(values) / n).astype(int))]
 
 
 def answers(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from fewct.methods.bam.matching import (
+    FALLOFF,
     cells,
     gram_matrix,
     prior_mask,
@@ -46,13 +47,16 @@ def test_prior_is_a_loop_over_pairs_of_places() -> None:
     masks = torch.zeros(2, 3, 5)
     masks[0, 1, 1:4] = 1
     masks[1, 2, 0] = 1
-    found = prior_mask(query, support, masks).numpy()
+    here, there = random(2, 2, 3, 5), random(2, 2, 3, 5)
+    found = prior_mask(query, support, masks, here, there).numpy()
     for n in range(2):
         best = np.full((3, 5), -np.inf)
         for place in np.ndindex(3, 5):
             for other in np.argwhere(masks[n].numpy() > 0):
                 q, s = query[n, :, *place].numpy(), support[n, :, *other].numpy()
-                best[place] = max(best[place], q @ s / np.linalg.norm(q) / np.linalg.norm(s))
+                away = here[n, :, *place].numpy() - there[n, :, *other].numpy()
+                alike = q @ s / np.linalg.norm(q) / np.linalg.norm(s) - FALLOFF * away @ away
+                best[place] = max(best[place], alike)
         expected = (best - best.min()) / (best.max() - best.min())
         np.testing.assert_allclose(found[n], expected, atol=1e-5)
 
@@ -61,7 +65,8 @@ def test_prior_sees_a_structure_smaller_than_a_cell() -> None:
     features = random(1, 4, 2, 2)
     mask = torch.zeros(1, 8, 8)
     mask[0, 1, 6] = 1
-    assert prior_mask(features, features, mask)[0].argmax() == 1
+    nowhere = torch.zeros(1, 2, 2, 2)
+    assert prior_mask(features, features, mask, nowhere, nowhere)[0].argmax() == 1
 
 
 def test_gram_distance_is_that_of_numpy() -> None:

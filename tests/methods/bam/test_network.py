@@ -11,8 +11,10 @@ from fewct.methods.bam.backbone import Backbone
 from fewct.methods.bam.inference import DECODED, ENCODED, load_networks
 from fewct.methods.bam.network import (
     ALIKE,
+    LIKELY,
     REDUCED,
     SHARPNESS,
+    TRUST,
     BAMNet,
     Encoded,
     Ensemble,
@@ -37,10 +39,11 @@ def test_size_of_the_default_network() -> None:
 
 
 def test_strides_of_the_features() -> None:
-    low, middle, deep = Backbone((4, 8, 12, 16))(random(1, 3, 96, 48))
+    low, middle, deep, place = Backbone((4, 8, 12, 16))(random(1, 3, 96, 48))
     assert low.shape == (1, 8, 24, 12)
     assert middle.shape == (1, 20, 24, 12)
     assert deep.shape == (1, 16, 12, 6)
+    assert place.shape == (1, 2, 24, 12)
 
 
 class TestEnsemble:
@@ -69,13 +72,16 @@ class TestEnsemble:
 
 def test_the_meta_learner_begins_as_a_prototype_with_a_threshold() -> None:
     meta = tiny_network().meta
-    reduced, mean = random(1, REDUCED, 4, 4) - 0.5, random(1, REDUCED) - 0.5
+    reduced, mean = random(1, REDUCED + 2, 4, 4) - 0.5, random(1, REDUCED + 2) - 0.5
+    prior = torch.full((1, 2, 2), 0.9)
     with torch.no_grad():
-        logits = meta(reduced, mean, random(1, 2, 2))[0]
+        logits = meta(reduced, mean, prior)[0]
     for place in np.ndindex(4, 4):
         q, p = reduced[0, :, *place].numpy(), mean[0].numpy()
+        q, p = q[:REDUCED], p[:REDUCED]
         alike = q @ p / np.linalg.norm(q) / np.linalg.norm(p)
-        expected = [-SHARPNESS * (alike - ALIKE), SHARPNESS * (alike - ALIKE)]
+        evidence = SHARPNESS * (alike - ALIKE) + TRUST * (0.9 - LIKELY)
+        expected = [-evidence, evidence]
         np.testing.assert_allclose(logits[:, *place].numpy(), expected, atol=1e-5)
 
 

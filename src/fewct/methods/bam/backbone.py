@@ -22,11 +22,13 @@ class Features(NamedTuple):
         low: float (batch, channels, rows / 4, columns / 4): what styles are compared by.
         middle: float (batch, channels, rows / 4, columns / 4): what prototypes are made of.
         deep: float (batch, channels, rows / 8, columns / 8): what the base learner and the prior see.
+        place: float (batch, 2, rows / 4, columns / 4): x and y in the patient's box, from -1 to 1.
     """
 
     low: Tensor
     middle: Tensor
     deep: Tensor
+    place: Tensor
 
 
 class Backbone(nn.Module):
@@ -56,10 +58,11 @@ class Backbone(nn.Module):
         Args:
             x: float (batch, N_CHANNELS, rows, columns), as `network_input` gives; sides are multiples of 8.
         """
+        place = functional.avg_pool2d(x[:, 1:], 4)
         x = functional.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
         _, second, third, fourth = self._stages(self.stem(x))
         raised = functional.interpolate(third, size=second.shape[-2:], mode="bilinear")
-        return Features(second, torch.cat([second, raised], dim=1), fourth)
+        return Features(second, torch.cat([second, raised], dim=1), fourth, place)
 
     def _stages(self, x: Tensor) -> list[Tensor]:
         found = []

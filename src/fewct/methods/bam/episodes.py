@@ -101,12 +101,14 @@ def hide(slices: Iterable[NamedSlice], structures: Sequence[int]) -> list[NamedS
     ]
 
 
-def places_of(slices: Sequence[NamedSlice], structures: Iterable[int]) -> dict[int, NDArray[np.int64]]:
-    """Return for each structure the numbers of the slices that show it well enough."""
+def places_of(
+    slices: Sequence[NamedSlice], structures: Iterable[int], min_px: int = MIN_PX
+) -> dict[int, NDArray[np.int64]]:
+    """Return for each structure the numbers of the slices that show at least so many pixels of it."""
     areas = [np.bincount(one.example.labels.ravel()) for one in slices]
     return {
         structure: np.array(
-            [k for k, area in enumerate(areas) if structure < len(area) and area[structure] >= MIN_PX],
+            [k for k, area in enumerate(areas) if structure < len(area) and area[structure] >= min_px],
             dtype=np.int64,
         )
         for structure in structures

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TINY = 1e-7
+FALLOFF = 1.5  # what a squared unit of distance in the body costs, in units of cosine similarity
 
 
 def cells(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -28,16 +29,20 @@ def prototype(features: Tensor, masks: Tensor) -> Tensor:
     return (features * share).sum(dim=(2, 3)) / share.sum(dim=(2, 3)).clamp_min(TINY)
 
 
-def prior_mask(query: Tensor, supports: Tensor, masks: Tensor) -> Tensor:
+def prior_mask(
+    query: Tensor, supports: Tensor, masks: Tensor, query_place: Tensor, support_place: Tensor
+) -> Tensor:
     """Return how alike each place of a query is to the most similar place in a mask.
 
-    The cosine similarity of deep features, highest over the places that the mask covers, stretched to [0, 1]
-    over each query.
+    The cosine similarity of deep features, less the squared distance in the body times `FALLOFF`, highest
+    over the places that the mask covers, stretched to [0, 1] over each query.
 
     Args:
         query: float (n, channels, rows, columns).
         supports: float (n, channels, rows, columns).
         masks: float (n, rows', columns'): 1 in the structure.
+        query_place: float (n, 2, rows, columns): x and y in the patient's box, from -1 to 1.
+        support_place: The same of the supports.
 
     Returns:
         float (n, rows, columns) in [0, 1].
@@ -47,8 +52,9 @@ def prior_mask(query: Tensor, supports: Tensor, masks: Tensor) -> Tensor:
     inside = share >= share.amax(dim=(1, 2), keepdim=True).clamp(max=0.5)
     q = functional.normalize(query.flatten(2), dim=1, eps=TINY)
     s = functional.normalize(supports.flatten(2), dim=1, eps=TINY)
-    similarity = torch.bmm(s.transpose(1, 2), q)
-    similarity = similarity.masked_fill(~inside.flatten(1)[:, :, None], -1.0).amax(dim=1)
+    away = (support_place.flatten(2)[..., :, None] - query_place.flatten(2)[..., None, :]) ** 2
+    similarity = torch.bmm(s.transpose(1, 2), q) - FALLOFF * away.sum(dim=1)
+    similarity = similarity.masked_fill(~inside.flatten(1)[:, :, None], -torch.inf).amax(dim=1)
     low, high = similarity.amin(dim=1, keepdim=True), similarity.amax(dim=1, keepdim=True)
     return ((similarity - low) / (high - low + TINY)).reshape(-1, rows, columns)
 

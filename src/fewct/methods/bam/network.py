@@ -13,7 +13,8 @@ from fewct.methods.bam.backbone import Backbone, Features
 from fewct.methods.bam.matching import gram_matrix, prior_mask, prototype, style_distance, support_weights
 
 REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution
-ALIKE, SHARPNESS = 0.5, 4.0  # before training, a place this similar to the prototype is a draw; logits a unit
+ALIKE, LIKELY = 0.5, 0.85  # before training, so similar a place, with such a prior, is a draw
+SHARPNESS, TRUST = 3.0, 6.0  # logits a unit of similarity, and of the prior
 BINS = (1, 2, 3, 6)  # cells a side that pyramid pooling averages over
 DILATIONS = (2, 4, 8)  # of the meta learner's pyramid
 
@@ -35,7 +36,7 @@ class Encoded(NamedTuple):
 
     Args:
         gram: float (n, channels, channels): their style.
-        reduced: float (n, REDUCED, rows / 4, columns / 4): middle features.
+        reduced: float (n, REDUCED + 2, rows / 4, columns / 4): middle features, then x and y in the body.
         deep: float (n, channels, rows / 8, columns / 8): what the prior compares.
         base: float (n, 1 + n_base, rows / 8, columns / 8): the base learner's logits.
     """
@@ -101,7 +102,7 @@ class BaseStage(nn.Module):
 class MetaLearner(nn.Module):
     """Finds in a query what a prototype stands for: an atrous pyramid, refined at the finer resolution.
 
-    It begins as a prototype with a cosine threshold, to which the rest is added.
+    It begins as a threshold on the similarity to the prototype and on the prior; the rest is added to that.
 
     Args:
         channels: Of the middle features.
@@ -110,34 +111,38 @@ class MetaLearner(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.reduce = nn.Sequential(nn.BatchNorm2d(channels), nn.Conv2d(channels, REDUCED, 1))
-        self.merge = _layer(2 * REDUCED + 2, REDUCED, 1)
+        self.merge = _layer(2 * REDUCED + 4, REDUCED, 1)
         self.whole = _layer(REDUCED, REDUCED, 1)
         self.near = _layer(REDUCED, REDUCED, 1)
         self.around = nn.ModuleList(_layer(REDUCED, REDUCED, 3, dilation) for dilation in DILATIONS)
         self.join = _layer((2 + len(DILATIONS)) * REDUCED, REDUCED, 1)
-        self.refine = nn.Sequential(_layer(2 * REDUCED + 1, FINE, 3), _layer(FINE, FINE, 3))
+        self.refine = nn.Sequential(_layer(2 * REDUCED + 3, FINE, 3), _layer(FINE, FINE, 3))
         self.classify = nn.Conv2d(FINE, 2, 1)
         nn.init.zeros_(self.classify.weight)
         nn.init.zeros_(self.classify.bias)
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
+        self.trust = nn.Parameter(torch.tensor(TRUST))
 
     def forward(self, reduced: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
         """Return the logits (batch, 2, rows, columns) of background and structure.
 
         Args:
-            reduced: float (batch, REDUCED, rows, columns): the query's features, of `reduce`.
-            mean: float (batch, REDUCED): the prototype.
+            reduced: float (batch, REDUCED + 2, rows, columns): of the query, see `Encoded`.
+            mean: float (batch, REDUCED + 2): the prototype, and where in the body it is.
             prior: float (batch, rows / 2, columns / 2).
         """
-        alike = functional.cosine_similarity(reduced, mean[:, :, None, None], dim=1)[:, None]
-        coarse = functional.avg_pool2d(torch.cat([reduced, alike], dim=1), 2)
-        tiled = mean[:, :, None, None].expand(-1, -1, *coarse.shape[-2:])
+        tiled = mean[:, :REDUCED, None, None]
+        alike = functional.cosine_similarity(reduced[:, :REDUCED], tiled, dim=1)[:, None]
+        away = reduced[:, REDUCED:] - mean[:, REDUCED:, None, None]
+        fine = torch.cat([reduced[:, :REDUCED], alike, away], dim=1)
+        coarse = functional.avg_pool2d(fine, 2)
+        tiled = tiled.expand(-1, -1, *coarse.shape[-2:])
         x = self.merge(torch.cat([coarse, tiled, prior[:, None]], dim=1))
         whole = self.whole(x.mean(dim=(2, 3), keepdim=True)).expand_as(x)
         x = self.join(torch.cat([whole, self.near(x), *(layer(x) for layer in self.around)], dim=1)) + x
         raised = functional.interpolate(x, size=reduced.shape[-2:], mode="bilinear")
-        logits: Tensor = self.classify(self.refine(torch.cat([raised, reduced, alike], dim=1)))
-        evidence = self.sharpness * (alike - ALIKE)
+        logits: Tensor = self.classify(self.refine(torch.cat([raised, fine], dim=1)))
+        evidence = self.sharpness * (alike - ALIKE) + self.trust * (_resized(prior[:, None], alike) - LIKELY)
         return logits + torch.cat([-evidence, evidence], dim=1)
 
 
@@ -218,7 +223,7 @@ class BAMNet(nn.Module):
         found = self.features(x)
         return Encoded(
             gram_matrix(found.low.float()),
-            self.meta.reduce(found.middle),
+            torch.cat([self.meta.reduce(found.middle), found.place], dim=1),
             found.deep,
             self.base(found.deep),
         )
@@ -256,7 +261,9 @@ class BAMNet(nn.Module):
         distances = style_distance(gram, supports.gram).reshape(batch, shots)
         weights = support_weights(distances, self.support_scale)
         means = prototype(supports.reduced.float(), flat)
-        priors = prior_mask(deep.float(), supports.deep.float(), flat)
+        here, there = (functional.avg_pool2d(part.reduced[:, REDUCED:], 2) for part in (query, supports))
+        here = here.repeat_interleave(shots, dim=0)
+        priors = prior_mask(deep.float(), supports.deep.float(), flat, here, there)
         mean = (weights[..., None] * means.reshape(batch, shots, -1)).sum(dim=1)
         prior = (weights[..., None, None] * priors.reshape(batch, shots, *priors.shape[1:])).sum(dim=1)
         meta = self.meta(query.reduced, mean, prior)
