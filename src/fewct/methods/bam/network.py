@@ -118,8 +118,9 @@ class MetaLearner(nn.Module):
         self.join = _layer((2 + len(DILATIONS)) * REDUCED, REDUCED, 1)
         self.refine = nn.Sequential(_layer(2 * REDUCED + 3, FINE, 3), _layer(FINE, FINE, 3))
         self.classify = nn.Conv2d(FINE, 2, 1)
-        nn.init.zeros_(self.classify.weight)
-        nn.init.zeros_(self.classify.bias)
+        with torch.no_grad():
+            for part in self.classify.parameters():
+                part.zero_()
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         self.trust = nn.Parameter(torch.tensor(TRUST))
 
