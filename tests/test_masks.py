@@ -181,3 +181,8 @@ def test_square_millimetres_need_spacing():
         UsageError, match=r"area 50mm2: expected a slice with known pixel spacing.*px or in %"
     ):
         Area(50, "mm2").in_pixels(float("nan"), 1000)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 0), (1, 3, 0)])
+def test_masks_without_pixels_have_empty_boxes(shape):
+    np.testing.assert_array_equal(boxes_from_masks(np.zeros(shape, dtype=bool)), np.zeros((shape[0], 4)))

@@ -180,8 +180,8 @@ def ranks(pixels: Image, body: Mask) -> Image:
 
     Example:
         >>> pixels = np.array([[0, 7], [20, 30]], dtype=np.float32)
-        >>> ranks(pixels, pixels > 5).round(2).tolist()
-        [[0.0, 0.17], [0.5, 0.83]]
+        >>> ranks(pixels, pixels > 5).astype(float).round(2).tolist()
+        [[0.17, 0.17], [0.5, 0.83]]
     """
     values = pixels[body & np.isfinite(pixels)]
     if values.size == 0:

@@ -101,6 +101,8 @@ def boxes_from_masks(masks: Bool[NDArray[np.bool_], "n rows columns"]) -> Boxes:
         array([[2, 1, 5, 3]])
     """
     _check_masks(masks)
+    if masks.size == 0:
+        return np.zeros((len(masks), 4), dtype=np.int64)
     starts, stops = [], []
     for occupied in (np.asarray(masks.any(axis=1)), np.asarray(masks.any(axis=2))):
         length = occupied.shape[1]

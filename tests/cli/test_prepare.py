@@ -83,6 +83,7 @@ def test_another_layout(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_torch_is_needed_for_embeddings_alone(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "sam.pth").touch()
     script = f"""
 import sys
 
@@ -95,7 +96,7 @@ sys.meta_path.insert(0, Absent())
 from fewct.cli import main
 words = ["prepare", "medsam", "--data", {str(data)!r}, "-o"]
 without = main([*words, {str(tmp_path / "a")!r}])
-print(without, main([*words, {str(tmp_path / "b")!r}, "--weights", "sam.pth"]))
+print(without, main([*words, {str(tmp_path / "b")!r}, "--weights", {str(tmp_path / "sam.pth")!r}]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 1"

@@ -86,7 +86,7 @@ def test_boxes_come_from_mosaic_unless_told_otherwise(weights: str, ct: CTSlice)
 
 def test_every_other_method_gives_boxes() -> None:
     assert get_args(SourceName) == tuple(SOURCES)
-    assert set(SOURCES) == set(METHODS) - {"medsam-boxes"}
+    assert set(SOURCES) == set(METHODS) - {"medsam-boxes", "bam"}
     assert source_method("unet", "runs/unet") == UNet(weights="runs/unet")
     assert source_method("watershed", "") == Watershed()
 
@@ -136,7 +136,7 @@ class TestFiles:
     def test_empty_masks_no_structures(
         self, in_file: MedSAMBoxes, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        backend = loading.load_backend(in_file.weights, 0, "medsam")
+        backend = loading.load_backend(in_file.weights, 0, "auto", like_sam="medsam")
         decode = backend.decode
 
         def below(*args: Any, **settings: Any) -> Drawn:
@@ -216,6 +216,9 @@ class TestSettings:
         with pytest.raises(UsageError, match=message):
             MedSAMBoxes(**changes)
 
-    def test_no_weights(self, ct: CTSlice) -> None:
-        with pytest.raises(UsageError, match="weights: expected a checkpoint"):
-            MedSAMBoxes().segment(ct)
+    def test_without_weights_it_is_prompt_small(self, ct: CTSlice) -> None:
+        found = MedSAMBoxes().segment(ct)
+        assert found.labels.max() >= 3
+        assert MedSAMBoxes().weights_sha256 == MedSAMBoxes(boxes_from="mosaic").weights_sha256
+        with pytest.raises(UsageError, match=r"intensities: expected ranks, .*found medsam"):
+            MedSAMBoxes(intensities="medsam").segment(ct)

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, fields
-from typing import Literal, get_origin
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -13,9 +14,8 @@ from fewct.errors import UsageError
 from fewct.methods import METHODS, get_method
 from fewct.types import CTSlice, Geometry
 
-READY = [
-    name for name in METHODS if name not in ("unet", "bam", "everything", "medsam-boxes")
-]  # which need weights
+READY = [name for name in METHODS if name not in ("unet", "bam")]  # which need weights
+QUICK = {"everything": {"points_per_side": 4}}
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(0, 100, (48, 48))
 ODD_SLICES = {
@@ -30,9 +30,13 @@ ODD_SLICES = {
 }
 
 
+def is_union(kind):
+    return get_origin(kind) in (Union, UnionType)
+
+
 @pytest.fixture(params=READY)
 def method(request):
-    return METHODS[request.param]()
+    return METHODS[request.param](**QUICK.get(request.param, {}))
 
 
 def test_names():
@@ -63,9 +67,10 @@ def test_configuration_survives_json(method):
 
 
 def test_settings_have_defaults_and_simple_types(method):
-    choices = [field.type for field in fields(method) if get_origin(field.type) is Literal]
-    others = {field.type for field in fields(method) if field.type not in choices}
-    assert others <= {float, int, bool, str, type(method.cleanup)}
+    kinds = {field.type for field in fields(method)}
+    options = {option for kind in kinds for option in (get_args(kind) if is_union(kind) else (kind,))}
+    others = {option for option in options if get_origin(option) is not Literal}
+    assert others <= {float, int, bool, str, NoneType, type(method.cleanup)}
 
 
 def test_configuration_loads_nothing_heavy():

@@ -44,22 +44,26 @@ def checked_sha256(path: Path) -> str:
     return hashlib.sha256(_checked_bytes(path)).hexdigest()
 
 
-def open_session(path: Path, sha256: Mapping[str, str]) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, sha256: Mapping[str, str], threads: int | None = None
+) -> onnxruntime.InferenceSession:
     """Load one of several networks whose hashes are recorded together; the caller keeps it.
 
     Args:
         path: An ONNX file.
         sha256: Hashes by name of file: of this one, and of that of its weights where they are apart.
+        threads: That it may use; None for as many as fewct may.
 
     Raises:
         InputError: If a file is absent, its hash is another one, or it is no network.
     """
+    threads = thread_count() if threads is None else threads
     content = _bytes_with_hash(path, sha256[path.name])
     data = path.with_name(path.name + DATA_SUFFIX)
     if data.name not in sha256:
-        return _session(content, path, thread_count())
+        return _session(content, path, threads)
     _check_hash(data, sha256[data.name])
-    return _session(str(path), path, thread_count())
+    return _session(str(path), path, threads)
 
 
 @lru_cache(maxsize=4)

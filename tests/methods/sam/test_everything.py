@@ -152,7 +152,10 @@ class TestExact:
         defaults = EverythingSettings()
         names = set(vars(generator)) & set(EverythingSettings.__annotations__)
         assert len(names) >= 10
-        assert {n: getattr(generator, n) for n in names} == {n: getattr(defaults, n) for n in names}
+        chosen = {n: getattr(defaults, n) for n in names}
+        iou, stability = defaults.thresholds("sam")
+        chosen |= {"pred_iou_thresh": iou, "stability_score_thresh": stability}
+        assert {n: getattr(generator, n) for n in names} == chosen
         assert len(generator.point_grids[0]) == defaults.points_per_side**2
 
     @pytest.mark.parametrize("chosen", [RANDOM, replace(RANDOM, mode="fast")])

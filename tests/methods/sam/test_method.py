@@ -116,11 +116,15 @@ class TestMethod:
         kept["cleanup"] = Cleanup(**kept["cleanup"])
         assert Everything(**kept) == chosen
 
-    def test_no_weights(self, ct: CTSlice) -> None:
-        with pytest.raises(UsageError, match=r"weights: expected a checkpoint of SAM.*found none.*--weights"):
-            Everything().segment(ct)
-        with pytest.raises(UsageError, match="weights: expected a checkpoint"):
-            _ = Everything().weights_sha256
+    def test_without_weights_it_is_prompt_small(self) -> None:
+        record = loading.PROMPT_SMALL / "model.json"
+        assert Everything().weights_sha256 == sha256(record.read_bytes()).hexdigest()
+
+    def test_sizes_and_intensities_are_those_of_the_export(self, ct: CTSlice) -> None:
+        with pytest.raises(UsageError, match=r"input_px: expected 256, for which .*found 1024"):
+            Everything(input_px=1024).segment(ct)
+        with pytest.raises(UsageError, match=r"intensities: expected ranks, .*found sam"):
+            Everything(intensities="sam").segment(ct)
 
     def test_absent_weights(self, ct: CTSlice, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):

@@ -173,7 +173,7 @@ class TestSmallEncoder:
 
     def test_the_shipped_one_is_small(self) -> None:
         network = Sam(PROMPT_SMALL)
-        assert network.input_px == 512
+        assert network.input_px == 256
         assert sum(p.numel() for p in network.image_encoder.parameters()) < 6e6
         assert 4 * sum(p.numel() for p in network.parameters()) < 16e6
 

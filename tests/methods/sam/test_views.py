@@ -50,6 +50,11 @@ def examples() -> list[Example]:
     return [labelled_example(ct, truth.labels.astype(np.int32), complete=True) for ct, truth in drawn]
 
 
+def whole(example: Example) -> Example:
+    """Return an example that fills a slice of 512 pixels, as those of the sources do."""
+    return replace(example, zoom=512 / len(example.pixels))
+
+
 def same(first: Lesson, second: Lesson) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -112,7 +117,7 @@ def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example])
     def data() -> Dataset[Lesson]:
         if kind == "embeddings":
             return EmbeddedLessons(torch.rand(2, 3, 4, 4), [e.labels for e in examples], POINTS, 9, seed=4)
-        source = Source(1.0, lambda rng: examples[int(rng.integers(2))], synthetic=False)
+        source = Source(1.0, lambda rng: whole(examples[int(rng.integers(2))]), synthetic=False)
         draw = source_views([source], SIDE) if kind == "sources" else example_views(examples, SIDE, False)
         return Lessons(draw, SIDE, "ranks", BOXES, 9, seed=4)
 
@@ -132,6 +137,14 @@ def test_pictures_and_labels_are_moved_together(examples: list[Example]) -> None
     inside, outside = view.picture[view.labels > 0], view.picture[view.labels == 0]
     assert inside.size > 20
     assert np.median(inside) > np.percentile(outside, 75) + 20
+
+
+@pytest.mark.parametrize("size_px", [64, 128])
+def test_pictures_of_sources_show_about_the_whole_slice(size_px: int, examples: list[Example]) -> None:
+    body = whole(replace(examples[0], labels=examples[0].body.astype(np.int32)))
+    draw = source_views([Source(1.0, lambda _: body, synthetic=False)], size_px)
+    seen = [np.mean(draw(np.random.default_rng(seed)).labels > 0) for seed in range(6)]
+    assert np.mean(seen) == pytest.approx(body.body.mean(), rel=0.35)
 
 
 def test_a_plain_view_is_the_slice_as_people_see_it(examples: list[Example]) -> None:

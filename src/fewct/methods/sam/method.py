@@ -39,8 +39,9 @@ class Everything(EverythingSettings):
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
     cache: bool = False
     """Keep what the image encoder made of each slice in the cache folder, and take it from there."""
-    merge: MergePolicy = "small-on-top"
-    """Which of two masks that overlap takes the pixels."""
+    merge: MergePolicy | None = None
+    """Which of two masks that overlap takes the pixels; None: the smaller one, and for prompt-small that with
+    the higher predicted IoU."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
@@ -64,6 +65,7 @@ class Everything(EverythingSettings):
 
         backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
         found = find_everything(backend, image, self)
-        labels, index = merge_masks(found.proposals, self.merge)
+        usual: MergePolicy = "score" if backend.intensities == "ranks" else "small-on-top"
+        labels, index = merge_masks(found.proposals, self.merge or usual)
         scores = np.clip(found.predicted_iou[index], 0, 1)
         return Delineation(*clean(labels, image, self.cleanup, scores))

@@ -66,7 +66,11 @@ class OnnxBackend:
             UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
         """
         record = read_record(folder)
-        sessions = {name: open_session(folder / name, record.sha256) for name in GRAPHS}
+        decoding = 1 if record.intensities == "ranks" else None  # `SpotsBackend` runs prompts side by side
+        sessions = {
+            name: open_session(folder / name, record.sha256, None if name == EMBED else decoding)
+            for name in GRAPHS
+        }
         _check_graphs(folder, record, sessions)
         return cls(record, sessions)
 

@@ -3,6 +3,8 @@
 A box is drawn filled, points as spots: the network need not learn from sines and cosines where they lie.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from fewct.methods.sam.backend import (
     Drawn,
     Intensities,
 )
+from fewct.threads import thread_count
 
 SURE = 5.0  # logit inside a box and on a point, and less that far away
 SPOT = 1 / 16
@@ -104,12 +107,15 @@ class SpotsBackend:
         none = self.backend.decode(
             self.backend.prepare(prepared, None), points_xy[:0], labels[:0], multimask, above
         )
-        parts = [none]
-        for i, guess in enumerate(guesses):
+
+        def answer(i: int) -> Drawn:
             some = slice(i, i + 1)
-            own = self.backend.prepare(prepared, guess)
+            own = self.backend.prepare(prepared, guesses[i])
             drawn = self.backend.decode(own, points_xy[some], labels[some], multimask, above)
-            parts.append(Drawn(drawn.predicted_iou, drawn.chosen + np.array([i, 0]), drawn.logits))
+            return replace(drawn, chosen=drawn.chosen + np.array([i, 0]))
+
+        with ThreadPoolExecutor(thread_count()) as pool:
+            parts = [none, *pool.map(answer, range(len(guesses)))]
         return Drawn(
             np.concatenate([part.predicted_iou for part in parts]),
             np.concatenate([part.chosen for part in parts]),

@@ -21,6 +21,7 @@ from fewct.training.examples import Example
 from fewct.types import CTSlice, Labels
 
 LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to be asked for: 40 px of 512 x 512
+WHOLE_PX = 512  # side of a whole slice, by which the zoom of examples is told
 
 Draw: TypeAlias = Callable[[np.random.Generator], "View"]
 
@@ -142,13 +143,15 @@ def source_views(sources: Sequence[Source], size_px: int) -> Draw:
 
     Args:
         sources: Where examples come from.
-        size_px: Side of the picture.
+        size_px: Side of the picture, which shows about a whole slice whatever it is.
     """
     shares = np.array([source.share for source in sources], dtype=np.float64)
 
     def draw(rng: np.random.Generator) -> View:
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
-        return _shown(warp(source.example(rng), size_px, rng), source.synthetic, rng)
+        example = source.example(rng)
+        zoomed = replace(example, zoom=example.zoom * size_px / WHOLE_PX)
+        return _shown(warp(zoomed, size_px, rng), source.synthetic, rng)
 
     return draw
 
