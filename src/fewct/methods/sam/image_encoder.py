@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from fewct.methods.sam.layers import TwoLinear, from_windows, neck, to_windows
 
-SCORES_AT_ONCE = 1 << 22  # attention scores held at a time; all of a 1024 image would be 0.8 GB a block
+SCORES_AT_ONCE = 1 << 24  # held at a time: of all, 0.8 GB a block; pieces under 32 MB would litter the heap
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,9 @@ class Attention(nn.Module):
         for top in range(0, rows, step):
             some = slice(top, top + step)
             scores = torch.unflatten(grid[:, some].flatten(1, 2) @ k, 2, (rows, columns))
-            bias = (
-                row_bias[:, some].flatten(1, 2)[..., None],
-                column_bias[:, some].flatten(1, 2)[..., None, :],
-            )
-            parts.append(torch.softmax((scores + bias[0] + bias[1]).flatten(2), dim=-1) @ v)
+            scores += row_bias[:, some].flatten(1, 2)[..., None]
+            scores += column_bias[:, some].flatten(1, 2)[..., None, :]
+            parts.append(torch.softmax(scores.flatten(2), dim=-1) @ v)
         heads_last = torch.cat(parts, dim=1).reshape(batch, self.heads, tokens, -1).transpose(1, 2)
         return heads_last.reshape(batch, rows, columns, -1)
 
