@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
-from fewct.methods.sam.backend import Drawn, Intensities
+from fewct.methods.sam.backend import PIXELS_AT_ONCE, Drawn, Intensities
 from fewct.methods.sam.onnx_record import (
     ANSWERS,
     DRAW,
@@ -31,9 +31,6 @@ from fewct.methods.sam.onnx_record import (
     read_record,
 )
 from fewct.runtime.session import open_session
-
-PIXELS_AT_ONCE = 4 * 64**2
-"""Pixels of embeddings that are decoded at a time: 4 prompts of the official grid stay in the cache."""
 
 Shared: TypeAlias = dict[str, NDArray[np.float32]]
 """What all prompts on an image share, by the names that the graphs give it."""

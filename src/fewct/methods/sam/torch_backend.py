@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewct.errors import UsageError
-from fewct.methods.sam.backend import Drawn, Intensities, Precision
+from fewct.methods.sam.backend import PIXELS_AT_ONCE, Drawn, Intensities, Precision
 from fewct.methods.sam.checkpoint import load_sam
 from fewct.methods.sam.mask_decoder import UPSCALING
 from fewct.methods.sam.network import Sam
@@ -19,13 +19,6 @@ from fewct.methods.sam.small_encoder import SmallShape
 from fewct.methods.sam.tiny_vit import TinyViTShape
 from fewct.methods.sam.transformer import ImageSide
 from fewct.threads import thread_count
-
-PIXELS_AT_ONCE = 4 * 64**2
-"""Pixels of embeddings that are decoded at a time: 4 prompts of the official grid stay in the cache.
-
-It is not tuned while fewct runs: another number changes the last bits of logits, and results must repeat. On
-one core, 4 prompts at a time took 56 ms each, 1 took 57, 8 took 63 and 16 took 78.
-"""
 
 
 class TorchBackend:
