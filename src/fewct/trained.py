@@ -20,7 +20,7 @@ from fewct.methods.sam.network import Sam
 from fewct.methods.sam.onnx_export import export_network
 from fewct.methods.sam.practice import Practice
 from fewct.methods.sam.recipe import SamRecipe, finished, starting_network
-from fewct.methods.sam.small_recipe import SHAPE
+from fewct.methods.sam.small_recipe import SHAPE, practising
 from fewct.methods.unet.recipe import UNetRecipe, build_network
 from fewct.methods.unet.recipe import export as export_unet
 from fewct.splits import Split, load_split, save_split
@@ -138,10 +138,11 @@ def _export_sam(recipe: str, settings: dict[str, Any], folder: Path) -> Path:
     if recipe == "sam":
         fine_tuning = _sam_recipe(settings, folder)
         network, intensities = starting_network(fine_tuning)
-        parts = fine_tuning.parts
+        practice = Practice(copy.deepcopy(network), fine_tuning.parts, corrected=0)
     else:
-        network, intensities, parts = Sam(SHAPE), "ranks", "all"
-    learnt = _with_weights(Practice(copy.deepcopy(network), parts, corrected=0), folder)
+        network, intensities = Sam(SHAPE), "ranks"
+        practice = practising(copy.deepcopy(network), corrected=0)
+    learnt = _with_weights(practice, folder)
     whole = finished(learnt, network)
     save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
     exported, fresh = folder / TRAINED, folder / f".{TRAINED}"

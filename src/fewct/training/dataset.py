@@ -178,11 +178,35 @@ def phantom_source(share: float, patients: int = 300) -> Source:
     return Source(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
 
 
-def default_sources(data: Path, without: Sequence[str] = ()) -> list[Source]:
-    """Return the sources that `mosaic` is trained on: folders `btcv/train` and `anatomy` of `data`, phantoms.
+class Shares(NamedTuple):
+    """How often examples come from where.
+
+    Args:
+        slices: Patients' slices, with whatever is labelled on them.
+        dense: Those with dense segments.
+        weak: The same with weak contrast.
+        trunks: Synthetic slices of trunks.
+        heads: Synthetic slices of heads and necks.
+        phantoms: The phantom.
+    """
+
+    slices: float = 0.25
+    dense: float = 0.10
+    weak: float = 0.20
+    trunks: float = 0.37
+    heads: float = 0.03
+    phantoms: float = 0.05
+
+
+MOSAIC_SHARES = Shares()
+
+
+def default_sources(data: Path, shares: Shares = MOSAIC_SHARES, without: Sequence[str] = ()) -> list[Source]:
+    """Return the sources of the small networks: folders `btcv/train` and `anatomy` of `data`, and phantoms.
 
     Args:
         data: Where the folders lie.
+        shares: How often examples come from each.
         without: Names of `ORGANS` that are hidden: left unlabelled on patients, left out of anatomies. The
             phantom, which has them all, is left out then.
     """
@@ -195,13 +219,13 @@ def default_sources(data: Path, without: Sequence[str] = ()) -> list[Source]:
         load_anatomy(path, complete=False) for path in sorted((data / "anatomy").glob("headneck_*.npz"))[::4]
     ]
     sources = [
-        labelled_source(0.25, slices, weak=False),
-        labelled_source(0.10, dense, weak=False),
-        labelled_source(0.20, dense, weak=True),
-        anatomy_source(0.37, trunks),
-        anatomy_source(0.03, heads),
+        labelled_source(shares.slices, slices, weak=False),
+        labelled_source(shares.dense, dense, weak=False),
+        labelled_source(shares.weak, dense, weak=True),
+        anatomy_source(shares.trunks, trunks),
+        anatomy_source(shares.heads, heads),
     ]
-    return sources if without else [*sources, phantom_source(0.05)]
+    return sources if without else [*sources, phantom_source(shares.phantoms)]
 
 
 def unlabelled_slices(data: Path) -> ExampleSource:

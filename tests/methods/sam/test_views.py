@@ -26,6 +26,7 @@ from fewct.methods.sam.views import (
 from fewct.phantom import phantom_slice
 from fewct.training.dataset import Source
 from fewct.training.examples import Example, labelled_example
+from fewct.types import CTSlice
 
 SIDE = 128
 BOXES = Asking(prompts=5, box_share=1, jitter_px=0)
@@ -145,6 +146,23 @@ def test_pictures_of_sources_show_about_the_whole_slice(size_px: int, examples: 
     draw = source_views([Source(1.0, lambda _: body, synthetic=False)], size_px)
     seen = [np.mean(draw(np.random.default_rng(seed)).labels > 0) for seed in range(6)]
     assert np.mean(seen) == pytest.approx(body.body.mean(), rel=0.35)
+
+
+def test_sources_are_turned_as_rarely_as_asked() -> None:
+    """The half of the picture that is marked stays where it is, unless the picture is turned or flipped."""
+    labels = np.zeros((SIDE, SIDE), dtype=np.int32)
+    labels[: SIDE // 2] = 1
+    marked = labelled_example(CTSlice(np.full((SIDE, SIDE), 40, np.float32), "hu"), labels, complete=True)
+    half = whole(marked)
+
+    def upright(share: float) -> float:
+        draw = source_views([Source(1.0, lambda _: half, synthetic=False)], SIDE, share)
+        views = [draw(np.random.default_rng(seed)).labels for seed in range(60)]
+        return float(np.mean([view[: SIDE // 4].mean() - view[-SIDE // 4 :].mean() > 0.1 for view in views]))
+
+    assert upright(1.0) == 1.0
+    assert 0.7 < upright(0.8) < 0.97  # a quarter of the flipped and turned ones has its top up
+    assert upright(0.0) < 0.5
 
 
 def test_a_plain_view_is_the_slice_as_people_see_it(examples: list[Example]) -> None:

@@ -80,7 +80,7 @@ def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:
     torch.manual_seed(recipe.loop.seed)
     torch.set_num_threads(thread_count())
     loop = recipe.loop
-    sources = default_sources(recipe.data, recipe.without)
+    sources = default_sources(recipe.data, without=recipe.without)
     training = Crops(sources, network_input, recipe.size_px, loop.steps * loop.batch_size, loop.seed)
     pairs = None
     if recipe.self_training:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewct.methods.sam.backend import INSIDE, NO_POINT, OUTSIDE, TOP_LEFT
+from fewct.methods.sam.likeness import Likeness
 from fewct.methods.sam.network import Sam
 from fewct.methods.sam.small_encoder import SmallShape
 from fewct.methods.sam.spots import drawn_prompts
@@ -25,12 +26,15 @@ class Round(NamedTuple):
         predicted_iou: float (prompts, masks).
         target: float (prompts, side, side): share of each pixel that lies in the structure.
         sure: bool (prompts,): whether the prompt is more than one point.
+        alike: float (prompts, side, side): logits of what the embedding alone tells, see `Likeness`; None
+            where that is not learnt.
     """
 
     logits: Tensor
     predicted_iou: Tensor
     target: Tensor
     sure: Tensor
+    alike: Tensor | None = None
 
 
 class Practice(nn.Module):
@@ -41,9 +45,10 @@ class Practice(nn.Module):
         parts: What learns.
         corrected: Prompts of each batch that get one more point, on a mistake, and their first mask as a
             guess.
+        likeness: What the embedding shall tell by itself, if it shall.
     """
 
-    def __init__(self, sam: Sam, parts: Parts, corrected: int) -> None:
+    def __init__(self, sam: Sam, parts: Parts, corrected: int, likeness: Likeness | None = None) -> None:
         super().__init__()
         self.encoder_learns = parts in ("adapters", "all")
         if not self.encoder_learns:
@@ -54,6 +59,7 @@ class Practice(nn.Module):
             sam.image_encoder = nn.Identity()
         self.draws = isinstance(sam.shape.encoder, SmallShape)
         self.sam = sam
+        self.likeness = likeness
         self.corrected = corrected
 
     def train(self, mode: bool = True) -> Self:
@@ -80,7 +86,11 @@ class Practice(nn.Module):
         target = shares(lesson.masks.flatten(0, 1), side)
         sure = (lesson.labels[..., 0] == TOP_LEFT).flatten()
         asked = torch.nonzero(lesson.asked.flatten())[:, 0]
-        first = Round(logits[asked], iou[asked], target[asked], sure[asked])
+        alike = None
+        if self.likeness is not None:
+            alike = self.likeness(embedding, target.reshape(*lesson.labels.shape[:2], side, side))
+            alike = alike.flatten(0, 1)[asked]
+        first = Round(logits[asked], iou[asked], target[asked], sure[asked], alike)
         if not self.corrected or len(asked) == 0:
             return [first]
         again = asked[torch.randperm(len(asked), generator=_generator(lesson))][: self.corrected]

@@ -204,7 +204,12 @@ def losses_of(loss: Literal["cross-entropy", "focal"]) -> Callable[[nn.Module, L
     def losses(network: nn.Module, batch: Lesson) -> dict[str, Tensor]:
         rounds: list[Round] = network(batch)
         masks, scores = zip(*(round_losses(one, loss) for one in rounds), strict=True)
-        return {"masks": torch.stack(masks).sum(), "scores": torch.stack(scores).sum()}
+        values = {"masks": torch.stack(masks).sum(), "scores": torch.stack(scores).sum()}
+        first = rounds[0]
+        if first.alike is not None:
+            each = mask_losses(first.alike[:, None], first.target, loss)
+            values["alike"] = each.mean() if len(each) else first.alike.sum()
+        return values
 
     return losses
 

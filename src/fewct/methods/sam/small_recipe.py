@@ -8,6 +8,7 @@ from torch import nn
 
 from fewct.errors import UsageError
 from fewct.methods.sam.checkpoint import load_sam
+from fewct.methods.sam.likeness import Likeness
 from fewct.methods.sam.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.network import Sam, SamShape
 from fewct.methods.sam.practice import Practice
@@ -17,11 +18,12 @@ from fewct.methods.sam.transformer import Attention
 from fewct.methods.sam.views import Asking, Lessons, source_views
 from fewct.threads import thread_count
 from fewct.training.btcv import load_patients
-from fewct.training.dataset import default_sources, labelled_source
+from fewct.training.dataset import Shares, default_sources, labelled_source
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
+SHARES = Shares(slices=0.30, dense=0.12, weak=0.24, trunks=0.29, heads=0.03, phantoms=0.02)
 NEARNESS = 2.0  # how much larger than usual the first projections to queries and keys are
 SAMPLE_VIEWS = 8  # that batch normalisation is set by when the image encoder starts from exported weights
 
@@ -52,6 +54,8 @@ class PromptSmallRecipe:
     """By how much each side of a box moves at most, in pixels of the picture."""
     corrected: int = 6
     """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
+    upright: float = 0.8
+    """Share of pictures that come the usual way up; the others are flipped and turned by quarters."""
     validation_pictures: int = 32
     """Pictures of btcv/val that the loss is watched on."""
     loop: LoopConfig = field(
@@ -87,18 +91,23 @@ def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
     asking = Asking(recipe.prompts, recipe.box_share, recipe.jitter_px)
-    draw = source_views(default_sources(recipe.data), recipe.size_px)
+    draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.upright)
     training = Lessons(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
     slices = load_patients(recipe.data / "btcv" / "val")
     dense = [item for item in slices if item.weak is not None]
     watched = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
-    held_out = source_views(watched, recipe.size_px)
+    held_out = source_views(watched, recipe.size_px, recipe.upright)
     validation = Lessons(held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1)
     sam = starting_network(recipe, training)
     lessons = [validation[i] for i in range(len(validation))]
-    practice = Practice(sam, "all", recipe.corrected)
+    practice = practising(sam, recipe.corrected)
     batches = batches_of(lessons, loop.batch_size)
     return fit(practice, losses_of("cross-entropy"), training, batches, loop, folder)
+
+
+def practising(sam: Sam, corrected: int) -> Practice:
+    """Return a network as it learns: all of it, and the embedding by itself, too."""
+    return Practice(sam, "all", corrected, Likeness(SHAPE.decoder.width))
 
 
 def starting_network(recipe: PromptSmallRecipe, training: Lessons) -> Sam:

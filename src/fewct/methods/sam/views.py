@@ -138,12 +138,13 @@ class EmbeddedLessons(Dataset[Lesson]):
         return make_lesson(self.embeddings[number], self.labels[number], self.asking, rng, index)
 
 
-def source_views(sources: Sequence[Source], size_px: int) -> Draw:
+def source_views(sources: Sequence[Source], size_px: int, upright: float = 0.0) -> Draw:
     """Return what draws a slice of one of several sources, as another scanner might show it.
 
     Args:
         sources: Where examples come from.
         size_px: Side of the picture, which shows about a whole slice whatever it is.
+        upright: Share of pictures that are neither flipped nor turned by quarters.
     """
     shares = np.array([source.share for source in sources], dtype=np.float64)
 
@@ -151,7 +152,7 @@ def source_views(sources: Sequence[Source], size_px: int) -> Draw:
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
         example = source.example(rng)
         zoomed = replace(example, zoom=example.zoom * size_px / WHOLE_PX)
-        return _shown(warp(zoomed, size_px, rng), source.synthetic, rng)
+        return _shown(warp(zoomed, size_px, rng, rng.random() < upright), source.synthetic, rng)
 
     return draw
 
