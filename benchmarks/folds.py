@@ -6,10 +6,16 @@ the paper's protocol, their pixels are background in training: of the base learn
 self-supervised episodes come from image gradients alone, so that no network which knows the hidden structures
 plays a part.
 
-In a test episode, query and supports are slices of different val patients that show the structure. Compared
-are BAM, its meta learner without the base learner, a prototype with a cosine threshold, and the region of
-mosaic that is nearest to the prototype, all on features of one backbone a fold and seed. The shipped network
-of mosaic has been trained on all of these organs: that favours the last one.
+In a test episode, query and supports are slices of different val patients that show the structure. Compared,
+all on features of one backbone a fold and seed:
+
+- bam: as `fewct segment --method bam` works: the region of mosaic that fits best;
+- network: BAM as in the paper, which draws each pixel; base-less: its meta learner without the base learner;
+- prototype: the mean of the support's deep features, with a threshold on the cosine similarity;
+- region: the region of mosaic whose deep features are nearest to the prototype.
+
+The shipped network of mosaic has been trained on all of these organs, without their names. So bam and region
+are measured on regions of image gradients alone, too.
 
 A run of a fold and seed that has ended is kept in the work folder, and not repeated.
 """
@@ -32,8 +38,9 @@ from fewct.methods.bam.episodes import Episodes, NamedSlice, draw_supports, hide
 from fewct.methods.bam.inputs import frame_of, place_back, seen, seen_labels, seen_mask
 from fewct.methods.bam.matching import prototype
 from fewct.methods.bam.network import BAMNet, Encoded
-from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice, nearest_region
+from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
 from fewct.methods.bam.recipe import BAMRecipe, train
+from fewct.methods.bam.regions import fits, nearest_region, shown
 from fewct.threads import thread_count
 from fewct.training.btcv import HIGH_HU, LOW_HU, ORGANS
 from fewct.training.loop import LoopConfig
@@ -48,7 +55,8 @@ FOLDS = (
     ("pancreas", "gallbladder"),
 )
 ANNOTATED = [ORGANS[name] for fold in FOLDS for name in fold]
-METHODS = ("bam", "base-less", "prototype", "region")
+METHODS = ("bam", "network", "base-less", "prototype", "region", "bam, gradients", "region, gradients")
+GAINS = (*(("bam", name) for name in METHODS[1:5]), ("bam, gradients", "region, gradients"))
 SHOTS = (1, 5)
 QUERIES, POOL = 5, 8  # slices of a patient and structure: queries, and those that supports are drawn from
 MIN_TEST_PX = 100  # of the structure on a test slice; the official code leaves out small ones, too
@@ -61,8 +69,8 @@ CALIBRATION = 60  # training episodes that the threshold of the prototype is cho
 class Options:
     """Train and test each fold with several seeds."""
 
-    minutes: float = 5.0
-    """Time of a training, both stages."""
+    steps: int = 1200
+    """Of a training, both stages."""
     seeds: int = 3
     """Trainings a fold."""
     folds: tuple[int, ...] = (0, 1, 2, 3)
@@ -73,11 +81,11 @@ class Options:
     """File for the results."""
 
 
-def recipe_of(minutes: float, seed: int) -> BAMRecipe:
+def recipe_of(steps: int, seed: int) -> BAMRecipe:
     """Return how a fold is trained."""
     loop = LoopConfig(
-        steps=100_000,
-        budget_minutes=minutes,
+        steps=steps,
+        budget_minutes=1e4,
         batch_size=4,
         learning_rate=2e-3,
         warmup_steps=30,
@@ -173,25 +181,35 @@ def spread(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def answers(
-    network: BAMNet, encoder: Encoder, episode: TestEpisode, threshold: float, regions: Labels
+    network: BAMNet, encoder: Encoder, episode: TestEpisode, threshold: float, kinds: Mapping[str, Labels]
 ) -> dict[str, Mask]:
-    """Return what each method finds in an episode."""
+    """Return what each method finds in an episode, with regions of mosaic and of gradients."""
     query, supports = encoder[episode.query], [encoder[k] for k in episode.supports]
     masks = torch.cat([one.mask(episode.structure) for one in supports])
     theirs = Encoded(*map(torch.cat, zip(*(one.encoded for one in supports), strict=True)))
     with torch.no_grad():
         answer = network.decode(query.encoded, theirs, masks[None])
     mean, deep = prototype(theirs.deep, masks).mean(dim=0), query.encoded.deep[0]
-    frame, size_px = frame_of(query.one.example.body, query.size_px), query.size_px
-    nearest = nearest_region(
-        enlarged(deep, size_px).numpy(), seen_labels(regions, frame, size_px), mean.numpy()
-    )
-    return {
-        "bam": query.placed(answer.final.softmax(dim=1)[0, 1]) >= 0.5,
+    likely = answer.final.softmax(dim=1)[0, 1]
+    found = {
+        "network": query.placed(likely) >= 0.5,
         "base-less": query.placed(answer.meta.softmax(dim=1)[0, 1]) >= 0.5,
         "prototype": query.placed(cosine_map(deep, mean)) >= threshold,
-        "region": (regions == nearest) & (nearest > 0),
     }
+    frame, size_px = frame_of(query.one.example.body, query.size_px), query.size_px
+    known = shown(theirs.deep.numpy(), theirs.reduced[:, -2:].numpy(), masks.numpy())
+    for suffix, regions in kinds.items():
+        squared = seen_labels(regions, frame, size_px)
+        place, likely_there = (
+            query.encoded.reduced[0, -2:].numpy(),
+            enlarged(likely[None], size_px)[0].numpy(),
+        )
+        values = fits(squared, deep.numpy(), place, likely_there, known)
+        fitting = np.unique(squared[squared > 0])[values.argmax()] if len(values) else 0
+        nearest = nearest_region(deep.numpy(), squared, mean.numpy())
+        found[f"bam{suffix}"] = (regions == fitting) & (fitting > 0)
+        found[f"region{suffix}"] = (regions == nearest) & (nearest > 0)
+    return found
 
 
 def enlarged(features: torch.Tensor, size_px: int) -> torch.Tensor:
@@ -214,11 +232,13 @@ def prototype_threshold(network: BAMNet, episodes: Episodes) -> float:
     return best_threshold(maps, targets)
 
 
-def run(fold: int, seed: int, options: Options, regions: "Regions", data: "Data") -> list[dict[str, object]]:
+def run(
+    fold: int, seed: int, options: Options, kinds: Mapping[str, "Regions"], data: "Data"
+) -> list[dict[str, object]]:
     """Train and test a fold with one seed; return one row an episode and method."""
     novel = [ORGANS[name] for name in FOLDS[fold]]
     base = [structure for structure in ANNOTATED if structure not in novel]
-    recipe = recipe_of(options.minutes, seed)
+    recipe = recipe_of(options.steps, seed)
     training = hide(data.training, novel)
     folder = options.work_folder / f"training_{fold}_{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +250,8 @@ def run(fold: int, seed: int, options: Options, regions: "Regions", data: "Data"
     for episode in test_episodes(data.test, novel, seed):
         one = data.test[episode.query]
         truth = one.example.labels == episode.structure
-        found = answers(network, encoder, episode, threshold, regions[episode.query])
+        here = {suffix: regions[episode.query] for suffix, regions in kinds.items()}
+        found = answers(network, encoder, episode, threshold, here)
         known = {"fold": fold, "seed": seed, "structure": episode.structure, "patient": one.patient}
         known |= {"query": episode.query, "shots": len(episode.supports)}
         rows += [known | {"method": name, "dice": f"{dice(found[name], truth):.4f}"} for name in METHODS]
@@ -249,26 +270,28 @@ class Data:
 class Regions:
     """Mosaic's label maps of test slices, each kept in a folder once it is there."""
 
-    def __init__(self, slices: Sequence[NamedSlice], folder: Path) -> None:
-        self.slices, self.folder = slices, folder
+    def __init__(self, method: Mosaic, slices: Sequence[NamedSlice], folder: Path) -> None:
+        self.method, self.slices, self.folder = method, slices, folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def __getitem__(self, number: int) -> Labels:
         path = self.folder / f"{number:04d}.npz"
         if not path.exists():
             example = self.slices[number].example
-            labels = Mosaic().segment(CTSlice(example.pixels, example.unit)).labels
+            labels = self.method.segment(CTSlice(example.pixels, example.unit)).labels
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, labels=labels)
         with np.load(path) as file:
             return np.asarray(file["labels"], dtype=np.int32)
 
 
-def kept_run(fold: int, seed: int, options: Options, regions: Regions, data: Data) -> list[dict[str, object]]:
+def kept_run(
+    fold: int, seed: int, options: Options, kinds: Mapping[str, Regions], data: Data
+) -> list[dict[str, object]]:
     """Return the rows of a run, from the work folder if it has ended before."""
-    path = options.work_folder / f"dice_{fold}_{seed}_{options.minutes:g}min.csv"
+    path = options.work_folder / f"dice_{fold}_{seed}_{options.steps}steps.csv"
     if not path.exists():
-        rows = run(fold, seed, options, regions, data)
+        rows = run(fold, seed, options, kinds, data)
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
@@ -284,7 +307,7 @@ def summary(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for shots in SHOTS:
         cells = {name: cell_sums(rows, name, shots, folds, patients) for name in METHODS}
-        gains = {f"bam - {name}": (cells["bam"], cells[name]) for name in METHODS[1:]}
+        gains = {f"{ours} - {theirs}": (cells[ours], cells[theirs]) for ours, theirs in GAINS}
         for position in (*range(len(folds)), slice(None)):
             label = "mean of folds" if isinstance(position, slice) else " + ".join(FOLDS[folds[position]])
             for name, (sums, counts) in cells.items():
@@ -336,13 +359,16 @@ def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(thread_count())
     data = Data(load("train", STEP, with_regions=True), load("val", 1, with_regions=False))
-    regions = Regions(data.test, options.work_folder / "regions")
-    command = f"python benchmarks/folds.py --minutes {options.minutes:g} --seeds {options.seeds}"
+    kinds = {
+        "": Regions(Mosaic(), data.test, options.work_folder / "regions"),
+        ", gradients": Regions(Mosaic(maps="gradients"), data.test, options.work_folder / "gradients"),
+    }
+    command = f"python benchmarks/folds.py --steps {options.steps} --seeds {options.seeds}"
     print(machine())
     rows: list[Mapping[str, object]] = []
     for seed in range(options.seeds):
         for fold in options.folds:
-            rows += kept_run(fold, seed, options, regions, data)
+            rows += kept_run(fold, seed, options, kinds, data)
             for row in summary(rows):
                 if row["novel"] == "mean of folds" or row["novel"] == " + ".join(FOLDS[fold]):
                     print(f"fold {fold}, seed {seed}:", *row.values(), flush=True)

@@ -6,7 +6,7 @@ Stands above the rooms of the methods, which know nothing of each other: their r
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,11 +25,12 @@ class BAM:
     """Find the structures of a few labelled slices, by their ids, on any number of new slices.
 
     BAM (https://doi.org/10.1109/CVPR52688.2022.00789) looks for one structure at a time: what the supports
-    show, weighted by how alike their style is, less what its base learner knows to be something else. A pixel
-    that several structures claim goes to the one that is most likely there. Ids are those of the supports, on
-    every slice; scores are the mean probability in a structure. With `over`, structures that another method
-    finds fill the rest; their ids follow the largest id of the supports. No weights come with fewct: train
-    with `fewct train bam`.
+    show, weighted by how alike their style is, less what its base learner knows to be something else. It
+    knows better where a structure is than where it ends, so that mosaic's regions lend their outlines: each
+    structure is the region that fits it best, if one does. Ids are those of the supports, on every slice;
+    scores are the mean probability in a structure. With `over`, structures that another method finds fill the
+    rest; their ids follow the largest id of the supports. No weights come with fewct: train with
+    `fewct train bam`.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -46,8 +47,13 @@ class BAM:
     """Ids to find; none: all that the supports show."""
     over: Literal["none", "mosaic"] = "none"
     """Method whose structures, without names, fill what is not named."""
+    outlines: Literal["mosaic", "pixels"] = "mosaic"
+    """mosaic: each structure is one of the regions that mosaic finds; pixels: BAM alone draws it, as in the
+    paper, and a pixel that several structures claim goes to the most likely one."""
+    least_fit: float = 0.85
+    """With outlines of mosaic: how well a region must fit, 1.5 at most; what fits less is not there."""
     threshold: float = 0.5
-    """Probability, in [0, 1], from which a pixel is of a structure."""
+    """With outlines of pixels: probability, in [0, 1], from which a pixel is of a structure."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
@@ -66,7 +72,7 @@ class BAM:
         from fewct.methods.bam.supports import supports_sha256
 
         parts = [weights_sha256(self._weights_folder()), supports_sha256(self.support)]
-        if self.over == "mosaic":
+        if self._asks_mosaic:
             parts.append(f"{Mosaic().weights_sha256}")
         return "+".join(parts)
 
@@ -78,17 +84,26 @@ class BAM:
             InputError: If weights are absent, damaged or of another network; supports are absent, have no
                 labels or labels of another shape; or no support shows a structure that is wanted.
         """
-        from fewct.methods.bam.inference import likely_structures
+        from fewct.methods.bam.inference import fitting_regions, likely_structures
         from fewct.methods.bam.supports import read_supports, support_ids
 
         weights = self._weights_folder()
         supports = read_supports(self.support)
         known = support_ids(supports)
         ids = support_ids(supports, self.structures)
-        maps = likely_structures(image, self.support, ids, weights)
-        labels, scores = named_labels(maps, ids, image, self.threshold, self.cleanup)
-        found = Delineation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
-        return lay_over(found, Mosaic().segment(image)) if self.over == "mosaic" else found
+        unnamed = Mosaic().segment(image) if self._asks_mosaic else None
+        if self.outlines == "mosaic" and unnamed is not None:
+            found = fitting_regions(image, self.support, ids, weights, unnamed.labels, self.least_fit)
+            claims = claims_of_regions(unnamed.labels, found)
+        else:
+            claims = claims_of_pixels(likely_structures(image, self.support, ids, weights), self.threshold)
+        labels, scores = named_labels(claims, ids, image, self.cleanup)
+        named = Delineation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
+        return named if unnamed is None or self.over == "none" else lay_over(named, unnamed)
+
+    @property
+    def _asks_mosaic(self) -> bool:
+        return "mosaic" in (self.outlines, self.over)
 
     def _weights_folder(self) -> Path:
         if not self.weights:
@@ -101,29 +116,64 @@ class BAM:
         return Path(self.weights)
 
 
-def named_labels(
-    maps: Sequence[Image], ids: Sequence[int], image: CTSlice, threshold: float, cleanup: Cleanup
-) -> tuple[Labels, Float32[NDArray[np.float32], " n"]]:
-    """Merge maps of several structures into one label map: each pixel goes to the most likely one.
+class Claims(NamedTuple):
+    """Which of some structures a pixel belongs to.
 
     Args:
-        maps: float32 (rows, columns) each, in [0, 1]: how likely a pixel is of the structure.
+        ranks: int32 (rows, columns): the i-th structure is i + 1, 0 for none.
+        likely: float32 (rows, columns): how likely that is.
+    """
+
+    ranks: Labels
+    likely: Image
+
+
+def claims_of_pixels(maps: Sequence[Image], threshold: float) -> Claims:
+    """Return each pixel's most likely structure.
+
+    Args:
+        maps: float32 (rows, columns) for each structure, in [0, 1]: how likely a pixel is of it.
+        threshold: Probability from which it is.
+    """
+    stack = np.stack(maps)
+    best = stack.max(axis=0)
+    return Claims(np.where(best >= threshold, stack.argmax(axis=0) + 1, 0).astype(np.int32), best)
+
+
+def claims_of_regions(regions: Labels, found: Sequence[tuple[int, float]]) -> Claims:
+    """Return each pixel's structure, which is its region's.
+
+    Args:
+        regions: int32 (rows, columns), 0 for the rest.
+        found: For each structure its region, 0 for none, and how likely it is there; no two have the same.
+    """
+    ranks = np.zeros(int(regions.max(initial=0)) + 1, dtype=np.int32)
+    likely = np.zeros(len(ranks), dtype=np.float32)
+    for rank, (region, probability) in enumerate(found, start=1):
+        if region:
+            ranks[region], likely[region] = rank, probability
+    return Claims(ranks[regions], likely[regions])
+
+
+def named_labels(
+    claims: Claims, ids: Sequence[int], image: CTSlice, cleanup: Cleanup
+) -> tuple[Labels, Float32[NDArray[np.float32], " n"]]:
+    """Return a label map of structures by their ids.
+
+    Args:
+        claims: Which structure each pixel belongs to.
         ids: Of the structures, ascending.
         image: The slice.
-        threshold: Probability from which a pixel is of a structure.
         cleanup: Which structures stay.
 
     Returns:
         int32 (rows, columns), labelled with the ids; float32 (n,), the mean probabilities in the structures
         that stay, by ascending id.
     """
-    stack = np.stack(maps)
-    best = stack.max(axis=0)
-    ranks = np.where(best >= threshold, stack.argmax(axis=0) + 1, 0)
-    cleaned, stay = clean(ranks, image, cleanup, np.arange(len(ids)))
+    cleaned, stay = clean(claims.ranks, image, cleanup, np.arange(len(ids)))
     numbers = np.array([0, *(ids[int(rank)] for rank in stay)], dtype=np.int32)
     counts = np.bincount(cleaned.ravel(), minlength=len(stay) + 1)[1:]
-    sums = np.bincount(cleaned.ravel(), best.ravel(), minlength=len(stay) + 1)[1:]
+    sums = np.bincount(cleaned.ravel(), claims.likely.ravel(), minlength=len(stay) + 1)[1:]
     return numbers[cleaned], (sums / counts).astype(np.float32)
 
 

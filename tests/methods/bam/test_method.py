@@ -1,7 +1,9 @@
 """BAM as a method, and named structures over unnamed ones."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,11 +11,17 @@ import pytest
 from fewct.body import body_mask
 from fewct.errors import InputError, UsageError
 from fewct.labelmap import Cleanup
-from fewct.methods import BAM
+from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
 from fewct.methods.bam.exporting import sign
 from fewct.methods.bam.inputs import frame_of, place_back, seen_labels, seen_mask
-from fewct.methods.named_over_unnamed import lay_over, named_labels
+from fewct.methods.named_over_unnamed import (
+    Claims,
+    claims_of_pixels,
+    claims_of_regions,
+    lay_over,
+    named_labels,
+)
 from fewct.scan import segment
 from fewct.types import CTSlice, CTVolume, Delineation, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
@@ -28,7 +36,7 @@ def delineation(labels: list[list[int]], scores: list[float], named: int = 0) ->
 class TestMethod:
     @pytest.fixture
     def method(self, weights: Path, support: Path) -> BAM:
-        return BAM(weights=f"{weights}", support=f"{support}", threshold=0.0, cleanup=KEEP_ALL)
+        return BAM(f"{support}", f"{weights}", outlines="pixels", threshold=0.0, cleanup=KEEP_ALL)
 
     def test_ids_are_those_of_the_supports(self, method: BAM) -> None:
         image, _ = body_slice(7)
@@ -41,11 +49,11 @@ class TestMethod:
         assert np.isnan(found.scores).sum() == 300 - len(present)
 
     def test_one_structure_of_those_shown(self, weights: Path, support: Path) -> None:
-        one = BAM(f"{support}", f"{weights}", structures=(3,), threshold=0.0, cleanup=KEEP_ALL).segment(
-            body_slice(7)[0]
-        )
-        assert set(np.unique(one.labels)) <= {0, 3}
-        assert one.named == 300
+        one = BAM(f"{support}", f"{weights}", (3,), outlines="pixels", threshold=0.0, cleanup=KEEP_ALL)
+        found = one.segment(body_slice(7)[0])
+        assert 3 in np.unique(found.labels)
+        assert set(np.unique(found.labels)) <= {0, 3}
+        assert found.named == 300
 
     def test_same_slice_same_result_and_other_spacing_too(self, method: BAM) -> None:
         image, _ = body_slice(7)
@@ -86,10 +94,34 @@ class TestMethod:
 
     def test_over_mosaic(self, weights: Path, support: Path) -> None:
         image, _ = body_slice(7, (128, 160))
-        both = BAM(f"{support}", f"{weights}", over="mosaic", threshold=0.9).segment(image)
+        both = BAM(f"{support}", f"{weights}", over="mosaic", outlines="pixels", threshold=0.9).segment(image)
         unnamed = both.labels[both.labels > 300]
         assert unnamed.size
         assert set(np.unique(unnamed)) == set(range(301, len(both.scores) + 1))
+
+    def test_outlines_are_those_of_mosaic(self, weights: Path, support: Path) -> None:
+        image, _ = body_slice(7, (128, 160))
+        unnamed = Mosaic().segment(image).labels
+        named = BAM(f"{support}", f"{weights}", least_fit=-9.0, cleanup=KEEP_ALL)
+        found = named.segment(image)
+        regions = [np.unique(unnamed[found.labels == structure]) for structure in (3, 300)]
+        assert [len(region) for region in regions] == [1, 1]
+        for structure, (region,) in zip((3, 300), regions, strict=True):
+            np.testing.assert_array_equal(found.labels == structure, unnamed == region)
+            assert 0 <= found.scores[structure - 1] <= 1
+        both = replace(named, over="mosaic").segment(image)
+        np.testing.assert_array_equal(both.labels == 0, unnamed == 0)
+        assert len(np.unique(both.labels)) == len(np.unique(unnamed))
+
+    def test_what_fits_too_little_is_not_there(self, weights: Path, support: Path) -> None:
+        image, _ = body_slice(7, (128, 160))
+        found = BAM(f"{support}", f"{weights}", least_fit=1.5).segment(image)
+        assert not found.labels.any()
+        assert np.isnan(found.scores).all()
+
+    def test_a_slice_without_regions(self, weights: Path, support: Path) -> None:
+        nothing = CTSlice(np.full((20, 20), -1000.0, np.float32), "hu")
+        assert not BAM(f"{support}", f"{weights}", least_fit=-9.0).segment(nothing).labels.any()
 
     def test_ids_stay_on_a_scan(self, method: BAM) -> None:
         pixels = np.stack([body_slice(7)[0].pixels, body_slice(8)[0].pixels])
@@ -126,6 +158,18 @@ class TestBadInput:
         with pytest.raises(InputError, match="the encoder of BAM, found a network that gives likely"):
             BAM(f"{support}", f"{other}").segment(body_slice(0)[0])
 
+    @pytest.mark.parametrize("outlines", ["mosaic", "pixels"])
+    def test_a_structure_outside_of_the_patient(
+        self, outlines: Literal["mosaic", "pixels"], weights: Path, support: Path
+    ) -> None:
+        for name in ("0_labels.npy", "1_labels.npy"):
+            labels = np.load(support / name)
+            labels[:2, :2] = 7
+            np.save(support / name, labels)
+        method = BAM(f"{support}", f"{weights}", outlines=outlines)
+        with pytest.raises(InputError, match="a slice that shows structure 7 on the patient"):
+            method.segment(body_slice(0)[0])
+
     def test_threshold(self) -> None:
         with pytest.raises(UsageError, match=r"threshold: expected a number in \[0, 1\], found 2"):
             BAM(threshold=2)
@@ -154,13 +198,21 @@ class TestLayOver:
 class TestNamedLabels:
     def test_the_most_likely_structure_takes_a_pixel(self) -> None:
         maps = [np.array([[0.6, 0.8, 0.1, 0.0]], "f4"), np.array([[0.9, 0.7, 0.4, 0.0]], "f4")]
-        labels, scores = named_labels(maps, [4, 9], CTSlice(np.ones((1, 4)), "hu"), 0.5, KEEP_ALL)
+        claims = claims_of_pixels(maps, 0.5)
+        assert claims.ranks.tolist() == [[2, 1, 0, 0]]
+        labels, scores = named_labels(claims, [4, 9], CTSlice(np.ones((1, 4)), "hu"), KEEP_ALL)
         assert labels.tolist() == [[9, 4, 0, 0]]
         np.testing.assert_allclose(scores, [0.8, 0.9], rtol=1e-6)
 
+    def test_a_region_is_the_structure_that_has_it(self) -> None:
+        regions = np.array([[1, 2, 2, 5, 0]], dtype=np.int32)
+        claims = claims_of_regions(regions, [(2, 0.7), (0, 0.0), (5, 0.25)])
+        assert claims.ranks.tolist() == [[0, 1, 1, 3, 0]]
+        np.testing.assert_allclose(claims.likely, [[0, 0.7, 0.7, 0.25, 0]], rtol=1e-6)
+
     def test_small_ones_go_and_the_others_keep_their_ids(self) -> None:
-        maps = [np.array([[0.9, 0, 0]], "f4"), np.array([[0, 0.7, 0.9]], "f4")]
-        labels, scores = named_labels(maps, [4, 9], CTSlice(np.ones((1, 3)), "hu"), 0.5, Cleanup("2px"))
+        claims = Claims(np.array([[1, 2, 2]], "i4"), np.array([[0.9, 0.7, 0.9]], "f4"))
+        labels, scores = named_labels(claims, [4, 9], CTSlice(np.ones((1, 3)), "hu"), Cleanup("2px"))
         assert labels.tolist() == [[0, 9, 9]]
         np.testing.assert_allclose(scores, [0.8], rtol=1e-6)
 

@@ -1,17 +1,9 @@
-"""The baselines: a threshold on cosines, and the nearest region."""
+"""The baseline: a threshold on cosines."""
 
 import numpy as np
 import torch
 
-from fewct.methods.bam.prototypes import (
-    best_threshold,
-    cosine_map,
-    dice,
-    nearest_region,
-    region_means,
-)
-
-RNG = np.random.default_rng(0)
+from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
 
 
 def test_cosines() -> None:
@@ -29,22 +21,3 @@ def test_threshold_with_the_highest_mean_dice() -> None:
 def test_dice_by_hand() -> None:
     assert dice(np.array([[True, True, False]]), np.array([[True, False, False]])) == 2 / 3
     assert np.isnan(dice(np.zeros((1, 1), bool), np.zeros((1, 1), bool)))
-
-
-def test_region_means_are_a_loop() -> None:
-    features, regions = RNG.random((3, 4, 5)).astype(np.float32), RNG.integers(0, 3, (4, 5)) * 5
-    ids, means = region_means(features, regions.astype(np.int32))
-    assert ids.tolist() == [5, 10]
-    for i, mean in zip(ids, means, strict=True):
-        np.testing.assert_allclose(mean, [channel[regions == i].mean() for channel in features], rtol=1e-5)
-
-
-def test_nearest_region_by_direction_not_by_length() -> None:
-    features = np.array([[[9.0, 1, 0]], [[9.0, 0, 1]]], dtype=np.float32)
-    regions = np.array([[4, 2, 7]], dtype=np.int32)
-    assert nearest_region(features, regions, np.array([0.1, 0.1], dtype=np.float32)) == 4
-    assert nearest_region(features, regions, np.array([5.0, 0.1], dtype=np.float32)) == 2
-
-
-def test_no_region_no_answer() -> None:
-    assert nearest_region(np.ones((1, 2, 2), np.float32), np.zeros((2, 2), np.int32), np.ones(1, "f4")) == 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -12,10 +13,19 @@ from numpy.typing import NDArray
 
 from fewct.body import body_mask
 from fewct.errors import InputError
-from fewct.methods.bam.inputs import N_CHANNELS, Frame, frame_of, place_back, seen, seen_mask
+from fewct.methods.bam.inputs import (
+    N_CHANNELS,
+    Frame,
+    frame_of,
+    place_back,
+    seen,
+    seen_labels,
+    seen_mask,
+)
+from fewct.methods.bam.regions import assign, fits, region_means, shown
 from fewct.methods.bam.supports import Support, read_supports, supports_sha256
 from fewct.runtime.session import checked_sha256, load_session
-from fewct.types import CTSlice, Image
+from fewct.types import CTSlice, Image, Labels
 
 ENCODED = ("gram", "reduced", "deep", "base")
 """What the encoder gives of a slice; the decoder takes it of the query, and of all supports but `base`."""
@@ -40,6 +50,39 @@ class SeenSlice:
 
     frame: Frame
     encoded: Encoded
+
+    @property
+    def deep_and_place(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Deep features (channels, rows, columns), and x and y in the patient's box on a finer grid."""
+        return self.encoded[ENCODED.index("deep")][0], self.encoded[ENCODED.index("reduced")][0, -2:]
+
+
+@dataclass(frozen=True, eq=False)
+class Showing:
+    """What supports show of one structure.
+
+    Args:
+        supports: Those that show it.
+        masks: float32 (supports, size, size) in [0, 1]: the structure.
+    """
+
+    supports: list[SeenSlice]
+    masks: Float32[NDArray[np.float32], "supports size size"]
+
+
+class Found(NamedTuple):
+    """Where a structure is.
+
+    Args:
+        region: Id of its region, 0 where none fits.
+        likely: Mean probability in it.
+    """
+
+    region: int
+    likely: float
+
+
+NOT_FOUND = Found(0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +120,45 @@ def likely_structures(image: CTSlice, folder: str, structures: Sequence[int], we
     networks = load_networks(weights)
     query = encode(image, networks)
     kept = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
-    return [decode(query, image.shape, kept, structure, networks) for structure in structures]
+    maps = (decode(query, showing(kept, structure, networks), networks) for structure in structures)
+    return [np.clip(place_back(likely, query.frame, image.shape), 0, 1) for likely in maps]
+
+
+def fitting_regions(
+    image: CTSlice, folder: str, structures: Sequence[int], weights: Path, regions: Labels, least_fit: float
+) -> list[Found]:
+    """Return for each of some structures the region that fits it, no region being two structures'.
+
+    Args:
+        image: The slice; of any size and spacing.
+        folder: Of the supports, see `read_supports`.
+        structures: Their ids.
+        weights: Folder that `fewct train bam` wrote.
+        regions: int32 (rows, columns): regions of the slice, 0 for the rest.
+        least_fit: See `fits`; what fits less is not found.
+
+    Raises:
+        InputError: As for `likely_structures`.
+    """
+    networks = load_networks(weights)
+    query = encode(image, networks)
+    kept = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
+    squared = seen_labels(regions, query.frame, networks.size_px)
+    deep, place = query.deep_and_place
+    values, probabilities = [], []
+    for structure in structures:
+        seen_in = showing(kept, structure, networks)
+        likely = np.clip(decode(query, seen_in, networks), 0, 1)
+        deeps, places = zip(*(support.deep_and_place for support in seen_in.supports), strict=True)
+        known = shown(np.stack(deeps), np.stack(places), seen_in.masks)
+        values.append(fits(squared, deep, place, likely, known))
+        probabilities.append(region_means(likely[None], squared)[1][:, 0])
+    ids = np.unique(squared[squared > 0])
+    chosen = assign(np.reshape(values, (len(structures), len(ids))), least_fit)
+    return [
+        Found(int(ids[k]), float(likely[k])) if k >= 0 else NOT_FOUND
+        for k, likely in zip(chosen.tolist(), probabilities, strict=True)
+    ]
 
 
 def encode(image: CTSlice, networks: Networks) -> SeenSlice:
@@ -88,29 +169,41 @@ def encode(image: CTSlice, networks: Networks) -> SeenSlice:
     return SeenSlice(frame_of(body, networks.size_px), tuple(encoded))
 
 
-def decode(
-    query: SeenSlice,
-    shape: tuple[int, int],
-    supports: Sequence[tuple[Support, SeenSlice]],
-    structure: int,
-    networks: Networks,
-) -> Image:
-    """Return how likely each pixel of a query lies in a structure that some supports show.
+def showing(supports: Sequence[tuple[Support, SeenSlice]], structure: int, networks: Networks) -> Showing:
+    """Return the supports that show a structure, with its masks; the others play no part.
+
+    Raises:
+        InputError: If the network sees it on none of them.
+    """
+    kept, masks = [], []
+    for one, seen_slice in supports:
+        mask = seen_mask(one.labels == structure, seen_slice.frame, networks.size_px)
+        if mask.any():
+            kept.append(seen_slice)
+            masks.append(mask)
+    if not masks:
+        raise InputError(
+            "support",
+            expected=f"a slice that shows structure {structure} on the patient",
+            found="it outside of the patient alone",
+            fix="Check that the label maps belong to these images.",
+        )
+    return Showing(kept, np.stack(masks))
+
+
+def decode(query: SeenSlice, shows: Showing, networks: Networks) -> Image:
+    """Return how likely each place of a query lies in a structure, float32 (size, size).
 
     Args:
         query: The slice.
-        shape: Its rows and columns.
-        supports: Slices with their features; those that do not show the structure play no part.
-        structure: Its id.
+        shows: What the supports show of the structure.
         networks: Both.
     """
-    showing = [(one.labels == structure, kept) for one, kept in supports if (one.labels == structure).any()]
     feeds = {f"query_{name}": part for name, part in zip(ENCODED, query.encoded, strict=True)}
     for position, name in enumerate(ENCODED[:-1]):
-        feeds[f"support_{name}"] = np.concatenate([kept.encoded[position] for _, kept in showing])
-    masks = [seen_mask(mask, kept.frame, networks.size_px) for mask, kept in showing]
-    (likely,) = networks.decoder.run(list(DECODED), feeds | {"masks": np.stack(masks)})
-    return np.clip(place_back(likely, query.frame, shape), 0, 1)
+        feeds[f"support_{name}"] = np.concatenate([kept.encoded[position] for kept in shows.supports])
+    (likely,) = networks.decoder.run(list(DECODED), feeds | {"masks": shows.masks})
+    return np.asarray(likely, dtype=np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,151 @@
+"""Which region of a label map without names is the structure that supports show.
+
+Where a structure is, BAM's features tell better than its outline. Regions have outlines; they compete for a
+structure by what their features, place and size have in common with it, and by how likely BAM finds it there.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from fewct.types import Image, Labels
+
+LIKELY, AWAY, OTHER_SIZE = 0.5, 0.5, 0.1
+"""What counts beside the cosine of deep features, in [-1, 1]: the mean probability in the region; what a
+squared unit of distance costs, where the body is 2 wide; what a factor e between the areas costs. Chosen on
+base structures of patients of val."""
+
+
+class Shown(NamedTuple):
+    """What supports tell of a structure, each support counting alike.
+
+    Args:
+        deep: float64 (channels,): mean deep features.
+        place: float64 (2,): mean x and y in the patient's box, from -1 to 1.
+        log_area: Mean logarithm of its area on the network's square, in px.
+    """
+
+    deep: Float64[NDArray[np.float64], " channels"]
+    place: Float64[NDArray[np.float64], " 2"]
+    log_area: float
+
+
+def shown(
+    deep: Float32[NDArray[np.float32], "supports channels rows columns"],
+    place: Float32[NDArray[np.float32], "supports 2 rows2 columns2"],
+    masks: Float32[NDArray[np.float32], "supports side side"],
+) -> Shown:
+    """Return what supports tell of a structure.
+
+    Args:
+        deep: Their deep features.
+        place: x and y of each cell of a grid in the patient's box.
+        masks: In [0, 1], as `seen_mask` gives: the structure, on a finer grid; none of them empty.
+    """
+    labels = (masks > masks.max(axis=(1, 2), keepdims=True) / 2).astype(np.int32)
+    means = [region_means(features, mask)[1][0] for features, mask in zip(deep, labels, strict=True)]
+    places = [region_means(where, mask)[1][0] for where, mask in zip(place, labels, strict=True)]
+    areas = labels.sum(axis=(1, 2))
+    return Shown(np.mean(means, axis=0), np.mean(places, axis=0), float(np.log(areas).mean()))
+
+
+def fits(
+    regions: Labels,
+    deep: Float32[NDArray[np.float32], "channels rows columns"],
+    place: Float32[NDArray[np.float32], "2 rows2 columns2"],
+    likely: Image,
+    structure: Shown,
+) -> Float64[NDArray[np.float64], " regions"]:
+    """Return how well each region fits a structure: 1.5 if nothing could fit better.
+
+    Args:
+        regions: int32 (side, side): on the network's square, 0 for the rest.
+        deep: Deep features of the slice.
+        place: As for `shown`.
+        likely: float32 (side, side): how likely BAM finds the structure at each place.
+        structure: What to look for.
+
+    Returns:
+        By ascending id of the region.
+    """
+    ids, means = region_means(deep, regions)
+    if len(ids) == 0:
+        return np.zeros(0)
+    places, probabilities = region_means(place, regions)[1], region_means(likely[None], regions)[1][:, 0]
+    away = ((places - structure.place) ** 2).sum(axis=1)
+    areas = np.bincount(regions.ravel())[ids]
+    other_size = np.abs(np.log(areas) - structure.log_area)
+    similar = cosines(means, structure.deep)
+    fit: NDArray[np.float64] = similar + LIKELY * probabilities - AWAY * away - OTHER_SIZE * other_size
+    return fit
+
+
+def assign(
+    values: Float64[NDArray[np.float64], "structures regions"], least: float
+) -> Int64[NDArray[np.int64], " structures"]:
+    """Return the region of each structure, so that the fits sum up to the most.
+
+    Args:
+        values: How well each region fits each structure.
+        least: How well a region must fit at least.
+
+    Returns:
+        int64 (structures,): index of its region, which is no other structure's; -1 where none fits.
+    """
+    chosen = np.full(len(values), -1, dtype=np.int64)
+    gains = np.maximum(values - least, 0.0)
+    for structure, region in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
+        if gains[structure, region] > 0:
+            chosen[structure] = region
+    return chosen
+
+
+def region_means(
+    features: Float32[NDArray[np.float32], "channels rows columns"], regions: Labels
+) -> tuple[Int64[NDArray[np.int64], " n"], Float64[NDArray[np.float64], "n channels"]]:
+    """Return the ids of regions and their mean features.
+
+    Args:
+        features: On a grid as fine as the regions' or coarser; a pixel has those of the cell it lies in.
+        regions: int32 (side, side), 0 for the rest.
+    """
+    rows, columns = (
+        np.arange(fine) * coarse // fine
+        for fine, coarse in zip(regions.shape, features.shape[1:], strict=True)
+    )
+    cell = rows[:, None] * features.shape[2] + columns
+    n_cells = features.shape[1] * features.shape[2]
+    ids, rank = np.unique(regions, return_inverse=True)
+    counts = np.bincount(rank.ravel() * n_cells + cell.ravel(), minlength=len(ids) * n_cells)
+    counts = counts.reshape(len(ids), n_cells)
+    sums = counts.astype(np.float64) @ features.reshape(len(features), n_cells).T.astype(np.float64)
+    means: NDArray[np.float64] = sums / counts.sum(axis=1, keepdims=True)
+    return ids[ids > 0].astype(np.int64), means[ids > 0]
+
+
+def nearest_region(
+    features: Float32[NDArray[np.float32], "channels rows columns"],
+    regions: Labels,
+    prototype: Float32[NDArray[np.float32], " channels"],
+) -> int:
+    """Return the id of the region whose mean features are most similar to a prototype; 0 where there is none.
+
+    Args:
+        features: As for `region_means`.
+        regions: int32 (side, side): such as the label map that mosaic gives, 0 for the rest.
+        prototype: A structure's mean features.
+    """
+    ids, means = region_means(features, regions)
+    return int(ids[np.argmax(cosines(means, prototype))]) if len(ids) else 0
+
+
+def cosines(
+    means: Float64[NDArray[np.float64], "n channels"], prototype: NDArray[np.floating]
+) -> Float64[NDArray[np.float64], " n"]:
+    """Return the cosine similarity of each mean with a prototype, 0 where one of them is 0."""
+    lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(prototype)
+    found: NDArray[np.float64] = means @ prototype / np.maximum(lengths, 1e-12)
+    return found
