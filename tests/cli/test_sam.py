@@ -137,7 +137,9 @@ def test_they_are_compared(
 
 
 def test_fine_tuning(picture: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fewct.train.export_folder", lambda folder: folder / "model")  # test_recipe exports
+    monkeypatch.setattr(
+        "fewct.train.slices.export_folder", lambda folder: folder / "model"
+    )  # test_recipe exports
     small = ("--steps", 2, "--batch-size", 1, "--workers", 0, "--prompts", 2, "--views", 1, "--no-bfloat16")
     words = ("train", "sam", "--data", picture.parent, "--weights", weights, "--validation-share", 0, *small)
     assert run(*words, "-o", tmp_path / "runs") == 0

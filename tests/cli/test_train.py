@@ -47,7 +47,8 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the export, which takes seconds."""
-    monkeypatch.setattr("fewct.train.export_folder", lambda folder: folder / "model.onnx")
+    for trainings in ("slices", "packed"):
+        monkeypatch.setattr(f"fewct.train.{trainings}.export_folder", lambda folder: folder / "model.onnx")
 
 
 def write_patients(folder: Path, seeds: range) -> Path:
@@ -223,7 +224,7 @@ class TestData:
             assert recipe.loop.steps == 7
             save_weights({"average": MosaicNet().state_dict()}, folder / CHECKPOINT)
 
-        monkeypatch.setattr("fewct.train.train_mosaic", pretend)
+        monkeypatch.setattr("fewct.train.packed.train_mosaic", pretend)
         for part in ("btcv/train", "btcv/val", "anatomy"):
             (tmp_path / part).mkdir(parents=True)
             (tmp_path / part / "a.npz").touch()

@@ -13,13 +13,14 @@ from fewct.errors import InputError, UsageError
 from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inference import WEIGHTS, network_maps
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
-from fewct.methods.mosaic.network import STRIDE, MosaicNet, parameter_count
+from fewct.methods.mosaic.network import MosaicNet, parameter_count
 from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export, losses, train
 from fewct.methods.unet.network import UNetNetwork
 from fewct.runtime.session import load_session, run_image_network
 from fewct.training.dataset import Crop
 from fewct.training.export import export_onnx
 from fewct.training.loop import LoopConfig
+from fewct.training.trunk import STRIDE
 from fewct.types import CTSlice, Unit
 
 

@@ -105,16 +105,21 @@ def get_model(name: str) -> Model:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         files = tuple(StoredFile(f["name"], f["size_bytes"], f["sha256"]) for f in content["files"])
-        if content["kind"] not in get_args(Kind) or not files:
-            raise ValueError(f"{len(files)} files of kind {content['kind']}")  # noqa: TRY301 (one way out)
-        return Model(name, folder / FILES, content["kind"], content["source"], files)
+        model = Model(name, folder / FILES, content["kind"], content["source"], files)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            path,
-            expected="the record of a model",
-            found=f"{type(error).__name__}: {error}",
-            fix=f"Remove the model, fewct models remove {name}, and import it again.",
-        ) from error
+        raise _damaged_record(path, name, f"{type(error).__name__}: {error}") from error
+    if model.kind not in get_args(Kind) or not files:
+        raise _damaged_record(path, name, f"{len(files)} files of kind {model.kind}")
+    return model
+
+
+def _damaged_record(path: Path, name: str, found: str) -> InputError:
+    return InputError(
+        path,
+        expected="the record of a model",
+        found=found,
+        fix=f"Remove the model, fewct models remove {name}, and import it again.",
+    )
 
 
 def check_stored(name: str) -> None:

@@ -1,5 +1,6 @@
 """One training example, and what is known about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from fewct.body import body_mask
+from fewct.errors import InputError
 from fewct.types import CTSlice, Image, Labels, Mask, Unit
 
 UNKNOWN, BACKGROUND, STRUCTURE = 0, 1, 2
@@ -37,6 +39,21 @@ class Example:
     body: Mask
     zoom: float
     labels_ahead_px: float = 0.0
+
+
+def check_labelled(examples: Sequence[Example]) -> None:
+    """Raise unless there is something to learn.
+
+    Raises:
+        InputError: If no example has a labelled structure.
+    """
+    if not any((example.structure == STRUCTURE).any() for example in examples):
+        raise InputError(
+            "data",
+            expected="at least one slice with a labelled structure to train on",
+            found=f"{len(examples)} slices, all labels 0",
+            fix="Check that the label maps belong to these images and that structures are above 0.",
+        )
 
 
 def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:

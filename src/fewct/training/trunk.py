@@ -6,9 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewct.errors import UsageError
+
 WIDTHS = (24, 48, 96, 152, 160)
+STRIDE = 2 ** len(WIDTHS)  # rows and columns of the input must be multiples of this
 FOLD_PX = 2
 """Side of the square of pixels that is folded into channels at the input."""
+
+
+def check_side(side_px: int) -> None:
+    """Raise unless the network takes crops of a side.
+
+    Raises:
+        UsageError: If it does not; `size_px` is what recipes call it.
+    """
+    if side_px < STRIDE or side_px % STRIDE:
+        raise UsageError(
+            "size_px",
+            expected=f"a multiple of {STRIDE}",
+            found=f"{side_px}",
+            fix="Leave it out for the default.",
+        )
 
 
 class Trunk(nn.Module):

@@ -10,8 +10,6 @@ from fewct.methods.mosaic.affinities import STEPS
 from fewct.methods.mosaic.inputs import N_CHANNELS
 from fewct.training.trunk import FOLD_PX, WIDTHS, Trunk
 
-STRIDE = 2 ** len(WIDTHS)  # rows and columns of the input must be multiples of this
-
 
 class MapLogits(NamedTuple):
     """The network's answer.
@@ -47,7 +45,8 @@ class MosaicNet(Trunk):
         """Return the logits.
 
         Args:
-            x: float (batch, 2, rows, columns), as `network_input` gives; sides are multiples of `STRIDE`.
+            x: float (batch, 2, rows, columns), as `network_input` gives; sides are multiples of the trunk's
+                `STRIDE`.
         """
         finest = self.features(x)[0]
         logits = functional.pixel_shuffle(self.head(finest), FOLD_PX)

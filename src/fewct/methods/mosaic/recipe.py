@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 from fewct.errors import UsageError
 from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
 from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
-from fewct.methods.mosaic.network import STRIDE, MapLogits, MosaicNet
+from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.threads import thread_count
 from fewct.training.btcv import ORGANS, load_patients
 from fewct.training.dataset import Crop, Crops, default_sources, labelled_source, unlabelled_slices
@@ -19,6 +19,7 @@ from fewct.training.export import export_onnx
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.selftraining import Pairs
+from fewct.training.trunk import check_side
 from fewct.training.warm_start import start_from
 
 BORDER_EMPHASIS = 3.0  # a border pixel counts for so many others
@@ -57,13 +58,7 @@ class MosaicRecipe:
                 found=", ".join(unknown),
                 fix="Leave it out to hide none.",
             )
-        if self.size_px < STRIDE or self.size_px % STRIDE:
-            raise UsageError(
-                "size_px",
-                expected=f"a multiple of {STRIDE}",
-                found=f"{self.size_px}",
-                fix="Leave it out for the default.",
-            )
+        check_side(self.size_px)
 
 
 def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:

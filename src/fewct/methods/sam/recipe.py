@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset, default_collate
 
-from fewct.errors import InputError, UsageError
+from fewct.errors import UsageError
 from fewct.methods.sam.adapters import adapt, merge
 from fewct.methods.sam.backend import Intensities
 from fewct.methods.sam.checkpoint import load_sam
@@ -33,7 +33,7 @@ from fewct.methods.sam.views import (
     plain_view,
 )
 from fewct.threads import thread_count
-from fewct.training.examples import Example
+from fewct.training.examples import Example, check_labelled
 from fewct.training.loop import LoopConfig, fit
 from fewct.types import Labels
 
@@ -111,13 +111,7 @@ def train(
         UsageError: If the network cannot be trained as the recipe says.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
-    if not any((example.labels > 0).any() for example in training):
-        raise InputError(
-            "data",
-            expected="at least one slice with a labelled structure to train on",
-            found=f"{len(training)} slices, all labels 0",
-            fix="Check that the label maps belong to these images and that structures are above 0.",
-        )
+    check_labelled(training)
     loop = recipe.loop
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fewct.errors import UsageError
 from fewct.methods.sam.checkpoint import load_sam
 from fewct.methods.sam.likeness import Likeness
 from fewct.methods.sam.mask_decoder import DecoderShape, MaskDecoder
@@ -20,6 +19,7 @@ from fewct.threads import thread_count
 from fewct.training.btcv import load_patients
 from fewct.training.dataset import Shares, default_sources, labelled_source
 from fewct.training.loop import LoopConfig, fit
+from fewct.training.trunk import check_side
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
@@ -63,14 +63,7 @@ class PromptSmallRecipe:
     )
 
     def __post_init__(self) -> None:
-        step = 2 ** len(SmallShape.widths)
-        if self.size_px < step or self.size_px % step:
-            raise UsageError(
-                "size_px",
-                expected=f"a multiple of {step}",
-                found=f"{self.size_px}",
-                fix="Leave it out for the default.",
-            )
+        check_side(self.size_px)
 
 
 def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from fewct.errors import InputError, UsageError
+from fewct.errors import UsageError
 from fewct.io.atomic import atomic_path, write_text
 from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
@@ -19,7 +19,7 @@ from fewct.methods.unet.network import WIDTHS, UNetNetwork
 from fewct.methods.unet.resnet import ResNetUNet, empty_backbone, load_backbone, save_configuration
 from fewct.runtime.session import HASH_SUFFIX
 from fewct.threads import thread_count
-from fewct.training.examples import STRUCTURE, Example
+from fewct.training.examples import Example, check_labelled
 from fewct.training.export import export_onnx
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
@@ -92,13 +92,7 @@ def train(
             cannot be loaded.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
-    if not any((example.structure == STRUCTURE).any() for example in training):
-        raise InputError(
-            "data",
-            expected="at least one slice with a labelled structure to train on",
-            found=f"{len(training)} slices, all labels 0",
-            fix="Check that the label maps belong to these images and that structures are above 0.",
-        )
+    check_labelled(training)
     loop = recipe.loop
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())

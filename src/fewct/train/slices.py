@@ -1,42 +1,25 @@
-"""What `fewct train` does: read data, part it by patient, train, export. Needs the extra `torch`."""
+"""Trainings on labelled slices of any kind, which are parted by patient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from fewct.benchmark.data import Case, parse_data, read_cases
 from fewct.errors import InputError, UsageError
 from fewct.intensity import to_display
 from fewct.meaning import TruthKind
-from fewct.methods.mosaic.recipe import MosaicRecipe
-from fewct.methods.mosaic.recipe import train as train_mosaic
 from fewct.methods.sam.recipe import SamRecipe
 from fewct.methods.sam.recipe import train as train_sam
-from fewct.methods.sam.small_recipe import PromptSmallRecipe
-from fewct.methods.sam.small_recipe import train as train_prompt_small
 from fewct.methods.unet.recipe import UNetRecipe
 from fewct.methods.unet.recipe import train as train_unet
 from fewct.outputs import make_folder
 from fewct.similarity import similarity_groups
 from fewct.splits import Kind, Split, split_by_patient, split_by_similarity
-from fewct.train_bam import TrainBAM
 from fewct.trained import export_folder, keep_settings, keep_split
 from fewct.training.distributed import joined
 from fewct.training.examples import Example, labelled_example
 from fewct.unlabelled import check_apart, read_unlabelled
-
-
-class Training(Protocol):
-    """A recipe with its data; its fields are the options of the command line."""
-
-    def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
-
-        Of several processes that train together, only the first exports it.
-        """
-        ...
 
 
 class Known(NamedTuple):
@@ -114,9 +97,7 @@ class TrainUNet(OnSlices):
     recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
     def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
-
-        Of several processes that train together, only the first exports it.
+        """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
             InputError: If the data cannot be read, holds no labels, or has a patient on both sides.
@@ -150,9 +131,7 @@ class TrainSam(OnSlices):
     recipe: SamRecipe = field(default_factory=SamRecipe)
 
     def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
-
-        Of several processes that train together, only the first exports it.
+        """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
             InputError: If the data or the checkpoint cannot be read, nothing is labelled, or a patient is on
@@ -169,95 +148,15 @@ class TrainSam(OnSlices):
             return export_folder(folder) if first else None
 
 
-@dataclass(frozen=True)
-class TrainMosaic:
-    """Train the network of mosaic on labelled slices, dense segments and synthetic CT.
-
-    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
-    """
-
-    name: ClassVar[str] = "mosaic"
-
-    recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
-
-    def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
-
-        Of several processes that train together, only the first exports it.
-
-        Raises:
-            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
-            UsageError: If the folder holds another training.
-            OutputError: If a file cannot be written; the last good checkpoint is kept.
-        """
-        _check_packed(self.recipe.data)
-        loop = self.recipe.loop
-        batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
-        with joined(loop.device, *batch_sizes) as first:
-            if first:
-                _keep(self, folder)
-            train_mosaic(self.recipe, folder)
-            return export_folder(folder) if first else None
-
-
-@dataclass(frozen=True)
-class TrainPromptSmall:
-    """Train the promptable network that comes with fewct on labelled slices, dense segments and synthetic CT.
-
-    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
-    """
-
-    name: ClassVar[str] = "prompt-small"
-
-    recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
-
-    def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
-
-        Of several processes that train together, only the first exports it.
-
-        Raises:
-            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
-            UsageError: If the folder holds another training.
-            OutputError: If a file cannot be written; the last good checkpoint is kept.
-        """
-        _check_packed(self.recipe.data)
-        with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:
-            if first:
-                _keep(self, folder)
-            train_prompt_small(self.recipe, folder)
-            return export_folder(folder) if first else None
-
-
-TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
-    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall, TrainBAM)}
-)
-"""What `fewct train` can train, by name."""
-
-
-def _keep(
-    training: OnSlices | TrainMosaic | TrainPromptSmall, folder: Path, split: Split | None = None
-) -> None:
+def _keep(training: OnSlices, folder: Path, split: Split) -> None:
     """Write what a folder is trained with, and how its data is parted; see `fewct.trained` for errors."""
     make_folder(folder)
     keep_settings(training.name, training, folder)
-    if split is not None:
-        keep_split(split, folder)
+    keep_split(split, folder)
 
 
 def _examples(split: Split, known: Mapping[str, Known]) -> dict[str, list[Example]]:
     return {side: [known[name].example() for name in names] for side, names in split.parts.items()}
-
-
-def _check_packed(data: Path) -> None:
-    for needed in ("btcv/train", "btcv/val", "anatomy"):
-        if not any((data / needed).glob("*.npz")):
-            raise InputError(
-                data / needed,
-                expected="packed patients or anatomies (*.npz)",
-                found="none",
-                fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
-            )
 
 
 def part(slices: Mapping[str, Known], held_out: Mapping[str, Known], share: float, seed: int) -> Split:

@@ -32,9 +32,7 @@ class TrainBAM:
     recipe: BAMRecipe = field(default_factory=BAMRecipe)
 
     def run(self, folder: Path) -> Path | None:
-        """Train into a folder, or go on there, and return the exported encoder.
-
-        Of several processes that train together, only the first exports it.
+        """Train into a folder, or go on there, and return the exported encoder; see `Training`.
 
         Raises:
             InputError: If the data cannot be read or shows no structure on slices of two patients.

@@ -1,0 +1,71 @@
+"""How long BAM takes on one slice for 8 support structures: python benchmarks/bam_speed.py.
+
+The network has random weights, which does not change its speed; the slices are a val patient's, and five
+slices are the supports. Timed are whole slices, from pixels to label map, with outlines of mosaic and of
+pixels; the first slice of a process, for which the supports are encoded, is told apart.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fewct.methods import BAM, Mosaic
+from fewct.methods.bam.exporting import export
+from fewct.methods.bam.network import BAMNet
+from fewct.methods.bam.recipe import BAMRecipe
+from fewct.training.btcv import load_patients
+from fewct.types import CTSlice
+from organs import DATA
+from results_io import RESULTS, machine, save_results
+
+ORGANS = (1, 2, 3, 4, 6, 7, 8, 11)
+SUPPORTS, QUERIES = 5, 5
+
+
+def write_supports(folder: Path) -> None:
+    """Write slices on which all 8 structures are labelled, each showing as many new ones as can be."""
+    slices = [item for item in load_patients(DATA / "btcv" / "val") if item.weak is None]
+    missing = set(ORGANS)
+    for number in range(SUPPORTS):
+        wanted = missing or set(ORGANS)
+        best = max(slices, key=lambda item: len(wanted & set(np.unique(item.labels).tolist())))
+        slices.remove(best)
+        missing -= set(np.unique(best.labels).tolist())
+        labels = np.where(np.isin(best.labels, ORGANS), best.labels, 0).astype(np.uint8)
+        Image.fromarray(best.image).save(folder / f"{number}.png")
+        Image.fromarray(labels).save(folder / f"{number}_labels.png")
+
+
+def main() -> None:
+    print(machine())
+    rows = []
+    with np.load(DATA / "btcv" / "val" / "033.npz") as file:
+        images = file["image"][:: len(file["image"]) // QUERIES][:QUERIES]
+    slices = [CTSlice(image.astype(np.float32), "grey") for image in images]
+    Mosaic().segment(slices[0])  # loads the libraries and its network
+    with tempfile.TemporaryDirectory() as name:
+        weights, support = Path(name, "weights"), Path(name, "support")
+        weights.mkdir()
+        support.mkdir()
+        export(BAMNet(6), BAMRecipe().size_px, weights)
+        write_supports(support)
+        for outlines in ("pixels", "mosaic"):
+            method = BAM(f"{support}", f"{weights}", ORGANS, outlines=outlines)
+            seconds = []
+            for image in slices:
+                start = time.perf_counter()
+                method.segment(image)
+                seconds.append(time.perf_counter() - start)
+            figures = {"first slice": seconds[0], "later slices, median": statistics.median(seconds[1:])}
+            for figure, value in figures.items():
+                rows.append({"outlines": outlines, "figure": figure, "seconds": f"{value:.2f}"})
+                print(*rows[-1].values(), flush=True)
+    save_results(RESULTS / f"{Path(__file__).stem}.csv", rows, "python benchmarks/bam_speed.py")
+
+
+if __name__ == "__main__":
+    main()

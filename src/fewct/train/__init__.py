@@ -1,0 +1,29 @@
+"""What `fewct train` does: read data, train, export. Needs the extra `torch`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, Protocol
+
+from fewct.train.named import TrainBAM
+from fewct.train.packed import TrainMosaic, TrainPromptSmall
+from fewct.train.slices import TrainSam, TrainUNet
+
+
+class Training(Protocol):
+    """A recipe with its data; its fields are the options of the command line."""
+
+    name: ClassVar[str]
+
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network.
+
+        Of several processes that train together, only the first exports it.
+        """
+        ...
+
+
+TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
+    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall, TrainBAM)}
+)
+"""What `fewct train` can train, by name."""
