@@ -23,7 +23,7 @@ class Thresholds(NamedTuple):
 
 
 USUAL: Mapping[Intensities, Thresholds] = MappingProxyType(
-    {"sam": Thresholds(0.88, 0.95), "medsam": Thresholds(0.88, 0.95), "ranks": Thresholds(0.35, 0.6)}
+    {"sam": Thresholds(0.88, 0.95), "medsam": Thresholds(0.88, 0.95), "ranks": Thresholds(0.25, 0.75)}
 )
 """By how a network sees grey: the official defaults, and for prompt-small those chosen on patients of val."""
 

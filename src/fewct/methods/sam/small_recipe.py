@@ -23,7 +23,7 @@ from fewct.training.trunk import check_side
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
-SHARES = Shares(slices=0.30, dense=0.12, weak=0.24, trunks=0.29, heads=0.03, phantoms=0.02)
+SHARES = Shares(slices=0.36, dense=0.14, weak=0.28, trunks=0.18, heads=0.02, phantoms=0.02)
 NEARNESS = 2.0  # how much larger than usual the first projections to queries and keys are
 SAMPLE_VIEWS = 8  # that batch normalisation is set by when the image encoder starts from exported weights
 
