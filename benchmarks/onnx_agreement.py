@@ -20,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.intensity import to_display
-from fewct.labelmap import clean
-from fewct.merging import merge_masks
 from fewct.methods import Everything
 from fewct.methods.sam.backend import INSIDE, NO_POINT, Backend, Drawn
-from fewct.methods.sam.everything import find_everything
 from fewct.methods.sam.inputs import Frame, network_input
 from fewct.methods.sam.onnx_backend import OnnxBackend
 from fewct.methods.sam.onnx_export import export_network
 from fewct.methods.sam.predictor import embed
+from fewct.methods.sam.spots import SpotsBackend
 from fewct.methods.sam.torch_backend import TorchBackend
 from fewct.types import CTSlice
 from foundation import abdomen_series, btcv_val
@@ -50,7 +48,7 @@ def slices(data: Path, n: int) -> Iterator[tuple[str, list[CTSlice]]]:
         yield name, list(islice(images, 0, n * step, step))
 
 
-def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[TorchBackend, OnnxBackend]:
+def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[Backend, Backend]:
     """Return the same network in torch and in ONNX Runtime."""
     if weights is None:
         picture = to_display(image)
@@ -60,7 +58,10 @@ def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[TorchBac
         in_torch = TorchBackend.load(weights)
     with TemporaryDirectory() as folder:
         made = export_network(in_torch.network, in_torch.intensities, Path(folder) / "sam", half)
-        return in_torch, OnnxBackend.load(made)
+        in_onnx = OnnxBackend.load(made)
+    if in_torch.intensities == "ranks":
+        return SpotsBackend(in_torch), SpotsBackend(in_onnx)
+    return in_torch, in_onnx
 
 
 def grid_answers(backend: Backend, image: CTSlice) -> Drawn:
@@ -77,13 +78,11 @@ def grid_answers(backend: Backend, image: CTSlice) -> Drawn:
 def label_map(backend: Backend, image: CTSlice, method: Everything) -> tuple[NDArray[np.int32], float]:
     """Return the label map of segment-everything, and the seconds that it took."""
     start = time.perf_counter()
-    found = find_everything(backend, image, method)
-    labels, _ = merge_masks(found.proposals, method.merge)
-    labels = clean(labels, image, method.cleanup)[0]
+    labels = method.segment_with(backend, image).labels
     return labels, time.perf_counter() - start
 
 
-def measure(in_torch: TorchBackend, in_onnx: OnnxBackend, images: list[CTSlice]) -> dict[str, object]:
+def measure(in_torch: Backend, in_onnx: Backend, images: list[CTSlice]) -> dict[str, object]:
     method = Everything()
     logits, ious, differing, structures = [], [], [], []
     seconds: tuple[list[float], list[float]] = ([], [])

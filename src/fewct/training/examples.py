@@ -47,7 +47,7 @@ def check_labelled(examples: Sequence[Example]) -> None:
     Raises:
         InputError: If no example has a labelled structure.
     """
-    if not any((example.structure == STRUCTURE).any() for example in examples):
+    if not any((example.labels > 0).any() for example in examples):
         raise InputError(
             "data",
             expected="at least one slice with a labelled structure to train on",

@@ -7,7 +7,7 @@ import numpy as np
 
 from fewct.labelmap import Cleanup, clean
 from fewct.merging import MergePolicy, merge_masks
-from fewct.methods.sam.backend import Precision
+from fewct.methods.sam.backend import Backend, Precision
 from fewct.methods.sam.loading import IntensityChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.types import CTSlice, Delineation
@@ -61,9 +61,13 @@ class Everything(EverythingSettings):
             InputError: If the weights are absent, damaged or of another network.
             MissingExtraError: If torch is not installed.
         """
+        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
+        return self.segment_with(backend, image)
+
+    def segment_with(self, backend: Backend, image: CTSlice) -> Delineation:
+        """Delineate one slice with networks that are loaded, whatever `weights` says."""
         from fewct.methods.sam.everything import find_everything
 
-        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
         found = find_everything(backend, image, self)
         usual: MergePolicy = "score" if backend.intensities == "ranks" else "small-on-top"
         labels, index = merge_masks(found.proposals, self.merge or usual)
