@@ -20,6 +20,7 @@ from PIL import Image
 from fewct.cli import main, parse
 from fewct.cli.train import Recipe
 from fewct.errors import InputError, OutputError, UsageError
+from fewct.methods import METHODS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.phantom import phantom_slice
@@ -87,6 +88,13 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "slice.png"
     Image.fromarray(((ct.pixels + 160) / 400 * 255).clip(0, 255).astype(np.uint8)).save(path)
     return path
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS))
+def test_what_is_printed_names_a_method(name: str) -> None:
+    option, method, *_ = TRAININGS[name].use.split()
+    assert option == "--method"
+    assert method in METHODS
 
 
 class TestTrained:

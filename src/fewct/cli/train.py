@@ -48,7 +48,7 @@ class Train(Generic[R]):
         console = Console()
         console.print(f"Network: {path}", highlight=False, soft_wrap=True)
         console.print(
-            f"Use it: fewct segment INPUT --method {self.recipe} --weights {self.out}",
+            f"Use it: fewct segment INPUT {training.use} --weights {self.out}",
             highlight=False,
             soft_wrap=True,
         )

@@ -14,6 +14,8 @@ class Training(Protocol):
     """A recipe with its data; its fields are the options of the command line."""
 
     name: ClassVar[str]
+    use: ClassVar[str]
+    """Options of `fewct segment` beside `--weights` with which its result is used."""
 
     def run(self, folder: Path) -> Path | None:
         """Train into a folder, or go on there, and return the exported network.

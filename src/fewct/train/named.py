@@ -20,6 +20,7 @@ class TrainBAM:
     """Train BAM on labelled slices whose ids mean the same on all of them, and on regions without meaning."""
 
     name: ClassVar[str] = "bam"
+    use: ClassVar[str] = "--method bam --support SUPPORTS"
 
     data: tuple[str, ...]
     """What `fewct benchmark --data` takes; a structure that is labelled is labelled whole."""

@@ -23,6 +23,7 @@ class TrainMosaic:
     """
 
     name: ClassVar[str] = "mosaic"
+    use: ClassVar[str] = "--method mosaic"
 
     recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
 
@@ -47,6 +48,7 @@ class TrainPromptSmall:
     """
 
     name: ClassVar[str] = "prompt-small"
+    use: ClassVar[str] = "--method everything"
 
     recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
 

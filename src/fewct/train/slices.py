@@ -91,6 +91,7 @@ class TrainUNet(OnSlices):
     """
 
     name: ClassVar[str] = "unet"
+    use: ClassVar[str] = "--method unet"
 
     unlabelled: tuple[str, ...] = ()
     """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
@@ -127,6 +128,7 @@ class TrainSam(OnSlices):
     """
 
     name: ClassVar[str] = "sam"
+    use: ClassVar[str] = "--method everything"
 
     recipe: SamRecipe = field(default_factory=SamRecipe)
 
