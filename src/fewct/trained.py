@@ -5,13 +5,14 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from fewct.errors import InputError, UsageError
 from fewct.io.atomic import write_text
 from fewct.methods.bam.exporting import export as export_bam
+from fewct.methods.bam.recipe import BAMRecipe
 from fewct.methods.bam.recipe import load_trained as load_bam
 from fewct.methods.mosaic.inputs import N_CHANNELS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
@@ -32,6 +33,7 @@ SETTINGS = "training.json"
 SPLIT = "split.json"
 MODEL = "model.onnx"
 SAM_WEIGHTS = "sam.pth"
+Recipe = TypeVar("Recipe", BAMRecipe, SamRecipe, UNetRecipe)
 MAY_CHANGE = (
     *("data", "validation", "download", "steps", "budget_minutes", "patience"),
     *("device", "workers", "tensorboard"),
@@ -122,10 +124,10 @@ def export_folder(folder: Path) -> Path:
     if content["recipe"] in ("sam", "prompt-small"):
         return _export_sam(content["recipe"], content["settings"], folder)
     if content["recipe"] == "bam":
-        settings = content["settings"]["recipe"]
-        return export_bam(load_bam(folder, settings["with_base"]), settings["size_px"], folder)
+        bam = _recipe_of(BAMRecipe, content["settings"], folder)
+        return export_bam(load_bam(bam, folder), bam.size_px, folder)
     if content["recipe"] == "unet":
-        recipe = _unet_recipe(content["settings"], folder)
+        recipe = _recipe_of(UNetRecipe, content["settings"], folder)
         network = build_network(recipe, folder)
         export_unet(_with_weights(network, folder), recipe, path)
     else:
@@ -136,7 +138,7 @@ def export_folder(folder: Path) -> Path:
 def _export_sam(recipe: str, settings: dict[str, Any], folder: Path) -> Path:
     """Write a promptable network as ONNX and as an official file, in the place of older ones."""
     if recipe == "sam":
-        fine_tuning = _sam_recipe(settings, folder)
+        fine_tuning = _recipe_of(SamRecipe, settings, folder)
         network, intensities = starting_network(fine_tuning)
         practice = Practice(copy.deepcopy(network), fine_tuning.parts, corrected=0)
     else:
@@ -167,21 +169,14 @@ def _with_weights(network: nn.Module, folder: Path) -> nn.Module:
     return network
 
 
-def _unet_recipe(settings: dict[str, Any], folder: Path) -> UNetRecipe:
-    """Return the recipe of a U-Net from its JSON."""
+def _recipe_of(kind: type[Recipe], settings: dict[str, Any], folder: Path) -> Recipe:
+    """Return the recipe of a training from its JSON, which has lists for tuples."""
     try:
-        recipe = settings["recipe"]
-        loop = LoopConfig(**recipe["loop"])
-        return UNetRecipe(**(recipe | {"widths": tuple(recipe["widths"]), "loop": loop}))
-    except (KeyError, TypeError) as error:
-        raise _no_training(folder / SETTINGS, f"{type(error).__name__}: {error}") from error
-
-
-def _sam_recipe(settings: dict[str, Any], folder: Path) -> SamRecipe:
-    """Return the recipe of a fine-tuning from its JSON."""
-    try:
-        recipe = settings["recipe"]
-        return SamRecipe(**(recipe | {"loop": LoopConfig(**recipe["loop"])}))
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings["recipe"].items()
+        }
+        return kind(**(fields | {"loop": LoopConfig(**fields["loop"])}))
     except (KeyError, TypeError) as error:
         raise _no_training(folder / SETTINGS, f"{type(error).__name__}: {error}") from error
 

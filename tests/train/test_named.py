@@ -9,7 +9,7 @@ import pytest
 from fewct.cli import main
 from fewct.errors import InputError
 from fewct.methods.bam import recipe as recipes
-from fewct.methods.bam.recipe import load_trained
+from fewct.methods.bam.recipe import BAMRecipe, load_trained
 from fewct.training.checkpoints import save_weights
 from methods.bam.tiny import body_slice, tiny_network
 
@@ -25,7 +25,7 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
     monkeypatch.setattr("fewct.train.named.export_folder", lambda folder: folder / "model.onnx")
     monkeypatch.setattr(
-        recipes, "BAMNet", lambda n_base, with_base: tiny_network(n_base, with_base=with_base)
+        recipes, "BAMNet", lambda n_base, _, with_base: tiny_network(n_base, with_base=with_base)
     )
 
 
@@ -45,18 +45,18 @@ def test_training_by_the_command_line(patients: Path, tmp_path: Path) -> None:
     words = ["train", "bam", "--data", f"{patients}", "--regions", "gradients", "-o", f"{out}", *SMALL]
     assert main(words) == 0
     assert json.loads((out / "training.json").read_text())["recipe"] == "bam"
-    assert load_trained(out).n_base == 2
+    assert load_trained(BAMRecipe(), out).n_base == 2
 
 
 def test_hidden_structures_are_no_base_structures(patients: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["train", "bam", "--data", f"{patients}", "--regions", "none", "--hidden", "2", *SMALL]
     assert main([*words, "-o", f"{out}"]) == 0
-    assert load_trained(out).n_base == 1
+    assert load_trained(BAMRecipe(), out).n_base == 1
 
 
 def test_a_damaged_training(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     save_weights({"average": {}}, tmp_path / "meta" / "checkpoint.pt")
     with pytest.raises(InputError, match="expected the second stage of a training of BAM"):
-        load_trained(tmp_path)
+        load_trained(BAMRecipe(), tmp_path)

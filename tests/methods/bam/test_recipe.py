@@ -26,7 +26,7 @@ TINY = BAMRecipe(
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train tiny networks in place of the real ones."""
     monkeypatch.setattr(
-        recipes, "BAMNet", lambda n_base, with_base: tiny_network(n_base, with_base=with_base)
+        recipes, "BAMNet", lambda n_base, _, with_base: tiny_network(n_base, with_base=with_base)
     )
     monkeypatch.setattr(recipes, "thread_count", lambda: 1)
 

@@ -19,7 +19,7 @@ class Features(NamedTuple):
     """Features of a batch of slices.
 
     Args:
-        low: float (batch, channels, rows / 4, columns / 4): what styles are compared by.
+        low: float (batch, channels, any rows, any columns): what styles are compared by.
         middle: float (batch, channels, rows / 4, columns / 4): what prototypes are made of.
         deep: float (batch, channels, rows / 8, columns / 8): what the base learner and the prior see.
         place: float (batch, 2, rows / 4, columns / 4): x and y in the patient's box, from -1 to 1.

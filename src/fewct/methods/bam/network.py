@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fewct.methods.bam.backbone import Backbone, Features
 from fewct.methods.bam.matching import gram_matrix, prior_mask, prototype, style_distance, support_weights
+from fewct.methods.bam.resnet import ResNetBackbone
 
 REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution
 ALIKE, LIKELY = 0.5, 0.85  # before training, so similar a place, with such a prior, is a draw
@@ -88,7 +89,7 @@ class BaseStage(nn.Module):
         base: The base learner.
     """
 
-    def __init__(self, backbone: Backbone, base: BaseLearner) -> None:
+    def __init__(self, backbone: Backbone | ResNetBackbone, base: BaseLearner) -> None:
         super().__init__()
         self.backbone = backbone
         self.base = base
@@ -182,11 +183,13 @@ class BAMNet(nn.Module):
 
     Args:
         n_base: Number of base structures.
-        backbone: Where features come from.
+        backbone: Where features come from; None for the small one.
         with_base: Whether the base learner has a say; False for the ablation without it.
     """
 
-    def __init__(self, n_base: int, backbone: Backbone | None = None, with_base: bool = True) -> None:
+    def __init__(
+        self, n_base: int, backbone: Backbone | ResNetBackbone | None = None, with_base: bool = True
+    ) -> None:
         super().__init__()
         self.backbone = Backbone() if backbone is None else backbone
         _, middle, deep = self.backbone.channels

@@ -12,10 +12,12 @@ from fewct.errors import InputError, UsageError
 from fewct.methods.bam.episodes import BaseSlice, BaseSlices, Episode, Episodes, NamedSlice, places_of
 from fewct.methods.bam.inputs import STRIDE
 from fewct.methods.bam.network import BAMNet, BaseStage
+from fewct.methods.bam.resnet import ResNetBackbone
 from fewct.threads import thread_count
 from fewct.training.checkpoints import load_weights
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_dice
+from fewct.training.pretrained import ENCODER, empty_backbone, load_backbone, save_configuration
 
 UNKNOWN = -1
 BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts against one of a structure
@@ -44,6 +46,10 @@ class BAMRecipe:
     """Share of the time, and of the steps, that the base learner gets."""
     pseudo_share: float = 0.5
     """Share of the episodes whose target is a region without meaning, where slices have regions."""
+    encoder: str = ""
+    """A pretrained ResNet as backbone: a folder of transformers, or a name on the Hugging Face hub."""
+    download: bool = False
+    """Whether to fetch the encoder if it is not on this machine."""
     with_base: bool = True
     """Whether the base learner has a say in the end; off for the ablation without it."""
     scanner: bool = True
@@ -73,8 +79,8 @@ def train(recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[
         The trained network, its backbone and base learner frozen.
 
     Raises:
-        InputError: If no slice shows a base structure, there is nothing to draw episodes from, or a
-            checkpoint is of another network.
+        InputError: If no slice shows a base structure, there is nothing to draw episodes from, the encoder
+            cannot be loaded, or a checkpoint is of another network.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
     return train_meta(recipe, train_base(recipe, slices, structures, folder), slices, structures, folder)
@@ -92,7 +98,9 @@ def train_base(
             fix="Check that the label maps belong to these images.",
         )
     loop = _part_of(recipe.loop, recipe.base_share)
-    network = _new_network(recipe, len(structures))
+    torch.manual_seed(loop.seed)
+    torch.set_num_threads(thread_count())
+    network = BAMNet(len(structures), _initial_backbone(recipe, folder), recipe.with_base)
     data = BaseSlices(
         slices, structures, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.scanner
     )
@@ -112,7 +120,8 @@ def train_meta(
     """Train the meta learner and the ensemble behind a frozen backbone and base learner. See `train`."""
     loop = _part_of(recipe.loop, 1 - recipe.base_share)
     torch.manual_seed(loop.seed)
-    fresh = _new_network(recipe, len(structures))
+    torch.set_num_threads(thread_count())
+    fresh = BAMNet(len(structures), _backbone(recipe, folder), recipe.with_base)
     fresh.backbone.load_state_dict(network.backbone.state_dict())
     fresh.base.load_state_dict(network.base.state_dict())
     data = Episodes(
@@ -130,21 +139,22 @@ def train_meta(
     return fresh.eval()
 
 
-def load_trained(folder: Path, with_base: bool = True) -> BAMNet:
+def load_trained(recipe: BAMRecipe, folder: Path) -> BAMNet:
     """Return the network that `train` left in a folder, finished or not, with what its second stage reached.
 
     Args:
+        recipe: How it was trained.
         folder: The training's.
-        with_base: As in its recipe.
 
     Raises:
         InputError: If the second stage has not begun, or its checkpoint is damaged or of another network.
+        MissingExtraError: If there is a pretrained encoder and transformers is not installed.
     """
     path = folder / META / CHECKPOINT
     content = load_weights(path)
     try:
         weights = content["average"]
-        network = BAMNet(len(weights[CLASSES]) - 1, with_base=with_base).freeze()
+        network = BAMNet(len(weights[CLASSES]) - 1, _backbone(recipe, folder), recipe.with_base).freeze()
         network.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
@@ -192,10 +202,19 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     return weighted_dice(full[:, 1] - full[:, 0], (target == 1).float(), (target != UNKNOWN).float())
 
 
-def _new_network(recipe: BAMRecipe, n_base: int) -> BAMNet:
-    torch.manual_seed(recipe.loop.seed)
-    torch.set_num_threads(thread_count())
-    return BAMNet(n_base, with_base=recipe.with_base)
+def _initial_backbone(recipe: BAMRecipe, folder: Path) -> ResNetBackbone | None:
+    """Return the pretrained backbone that a training begins with, if any; keep its shape."""
+    begun = any((folder / stage / CHECKPOINT).exists() for stage in (BASE, META))
+    if recipe.encoder and not begun:
+        network = load_backbone(recipe.encoder, download=recipe.download)
+        save_configuration(network, folder / ENCODER)
+        return ResNetBackbone(network)
+    return _backbone(recipe, folder)
+
+
+def _backbone(recipe: BAMRecipe, folder: Path) -> ResNetBackbone | None:
+    """Return a backbone of the shape that a training's folder keeps, for weights that are there already."""
+    return ResNetBackbone(empty_backbone(folder / ENCODER)) if recipe.encoder else None
 
 
 def _part_of(loop: LoopConfig, share: float) -> LoopConfig:

@@ -16,18 +16,16 @@ from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_sou
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
 from fewct.methods.unet.inputs import STRIDE
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
-from fewct.methods.unet.resnet import ResNetUNet, empty_backbone, load_backbone, save_configuration
+from fewct.methods.unet.resnet import ResNetUNet
 from fewct.runtime.session import HASH_SUFFIX
 from fewct.threads import thread_count
 from fewct.training.examples import Example, check_labelled
 from fewct.training.export import export_onnx
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
+from fewct.training.pretrained import ENCODER, empty_backbone, load_backbone, save_configuration
 from fewct.training.selftraining import Pairs
 from fewct.types import CTSlice
-
-ENCODER = "encoder.json"
-"""In a training folder: the configuration of the pretrained encoder."""
 
 
 def _paper_loop() -> LoopConfig:

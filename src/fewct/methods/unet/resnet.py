@@ -1,14 +1,9 @@
-"""A U-Net whose way down is a pretrained ResNet, made to take grey slices. Needs the extra `transformers`."""
+"""A U-Net whose way down is a pretrained ResNet."""
 
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from fewct.errors import InputError, MissingExtraError
-from fewct.io.atomic import write_text
 from fewct.methods.unet.network import Decoder, StructureLogits
 
 FINE_WIDTHS = (16, 32)  # of full and half resolution, where the ResNet has no features
@@ -18,8 +13,8 @@ class ResNetUNet(nn.Module):
     """The decoder of the U-Net on the features of a ResNet (https://doi.org/10.1109/CVPR.2016.90).
 
     Args:
-        backbone: A `transformers.ResNetModel` of one channel (see `summed_over_colours`), four stages, and
-            no downsampling in the first.
+        backbone: A `transformers.ResNetModel` of one channel, as `fewct.training.pretrained` gives, of four
+            stages and no downsampling in the first.
     """
 
     def __init__(self, backbone: Any) -> None:
@@ -43,91 +38,3 @@ class ResNetUNet(nn.Module):
         full = self.at_full(x)
         _, *stages = self.backbone(x, output_hidden_states=True).hidden_states
         return StructureLogits(self.head(self.decoder([full, self.at_half(full), *stages]))[:, 0])
-
-
-def load_backbone(name: str, *, download: bool) -> nn.Module:
-    """Return a pretrained ResNet that takes grey slices.
-
-    Args:
-        name: A local folder, or a name on the Hugging Face hub, such as "microsoft/resnet-34".
-        download: Whether to fetch it if it is not on this machine.
-
-    Raises:
-        InputError: If it cannot be found, is no ResNet, or has another number of stages.
-        MissingExtraError: If transformers is not installed.
-    """
-    transformers = _transformers(name)
-    try:
-        config = transformers.AutoConfig.from_pretrained(name, local_files_only=not download)
-        if config.model_type != "resnet" or len(config.hidden_sizes) != 4:
-            raise _no_resnet(name, f"a model of type {config.model_type}")
-        backbone: nn.Module = transformers.ResNetModel.from_pretrained(name, local_files_only=not download)
-    except (OSError, ValueError) as error:
-        raise _no_resnet(name, str(error).splitlines()[0]) from error
-    return summed_over_colours(backbone)
-
-
-def empty_backbone(path: Path) -> nn.Module:
-    """Return a ResNet of the configuration that `save_configuration` wrote, with random weights.
-
-    Raises:
-        InputError: If there is no such file.
-        MissingExtraError: If transformers is not installed.
-    """
-    transformers = _transformers(path)
-    try:
-        config = transformers.ResNetConfig.from_json_file(path)
-    except (OSError, ValueError) as error:
-        raise _no_resnet(path, str(error).splitlines()[0]) from error
-    backbone: nn.Module = transformers.ResNetModel(config)
-    return backbone
-
-
-def save_configuration(backbone: Any, path: Path) -> None:
-    """Write the configuration that `empty_backbone` reads.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    write_text(backbone.config.to_json_string(), path)
-
-
-def summed_over_colours(backbone: Any) -> nn.Module:
-    """Make a ResNet for colour images take grey ones: the same answer as for three equal channels.
-
-    Args:
-        backbone: A `transformers.ResNetModel`; changed in place.
-
-    Returns:
-        The same; its first convolution's kernel is summed over the channels.
-    """
-    old = backbone.embedder.embedder.convolution
-    new = nn.Conv2d(1, old.out_channels, old.kernel_size, stride=old.stride, padding=old.padding, bias=False)
-    with torch.no_grad():
-        new.weight.copy_(old.weight.sum(dim=1, keepdim=True))
-    backbone.embedder.embedder.convolution = new
-    backbone.embedder.num_channels = 1
-    backbone.config.num_channels = 1
-    network: nn.Module = backbone
-    return network
-
-
-def _transformers(subject: object) -> Any:
-    try:
-        return import_module("transformers")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            subject,
-            expected="the package transformers, which loads pretrained encoders",
-            found=str(error),
-            fix="Install it: pip install 'fewct[transformers]'",
-        ) from error
-
-
-def _no_resnet(name: object, found: str) -> InputError:
-    return InputError(
-        name,
-        expected="a ResNet of four stages: a folder of transformers, or a name on the Hugging Face hub",
-        found=found,
-        fix="Check the name; --download fetches a name that is not on this machine.",
-    )
