@@ -197,15 +197,12 @@ def answers(
         "prototype": query.placed(cosine_map(deep, mean)) >= threshold,
     }
     frame, size_px = frame_of(query.one.example.body, query.size_px), query.size_px
-    known = shown(theirs.deep.numpy(), theirs.reduced[:, -2:].numpy(), masks.numpy())
+    known = shown(theirs.deep.numpy(), theirs.place.numpy(), masks.numpy())
     for suffix, regions in kinds.items():
         squared = seen_labels(regions, frame, size_px)
-        place, likely_there = (
-            query.encoded.reduced[0, -2:].numpy(),
-            enlarged(likely[None], size_px)[0].numpy(),
-        )
-        values = fits(squared, deep.numpy(), place, likely_there, known)
-        fitting = np.unique(squared[squared > 0])[values.argmax()] if len(values) else 0
+        place = query.encoded.place[0].numpy()
+        found_there = fits(squared, deep.numpy(), place, enlarged(likely[None], size_px)[0].numpy(), known)
+        fitting = found_there.ids[found_there.fit.argmax()] if len(found_there.ids) else 0
         nearest = nearest_region(deep.numpy(), squared, mean.numpy())
         found[f"bam{suffix}"] = (regions == fitting) & (fitting > 0)
         found[f"region{suffix}"] = (regions == nearest) & (nearest > 0)

@@ -17,6 +17,7 @@ from fewct.labelmap import Cleanup, clean
 from fewct.methods.mosaic import Mosaic
 from fewct.types import CTSlice, Delineation, Image, Labels
 
+FITS = (-7.0, 1.5)  # a region fits no worse and no better, see `fewct.methods.bam.regions`
 OVERLAP = 0.5  # an unnamed structure with a larger share of its pixels under named ones goes
 
 
@@ -57,13 +58,14 @@ class BAM:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UsageError(
-                "threshold",
-                expected="a number in [0, 1]",
-                found=f"{self.threshold}",
-                fix="Leave it out for the default.",
-            )
+        for setting, low, high in (("threshold", 0, 1), ("least_fit", *FITS)):
+            if not low <= getattr(self, setting) <= high:
+                raise UsageError(
+                    setting,
+                    expected=f"a number in [{low:g}, {high:g}]",
+                    found=f"{getattr(self, setting)}",
+                    fix="Leave it out for the default.",
+                )
 
     @property
     def weights_sha256(self) -> str:
@@ -92,11 +94,11 @@ class BAM:
         known = support_ids(supports)
         ids = support_ids(supports, self.structures)
         unnamed = Mosaic().segment(image) if self._asks_mosaic else None
-        if self.outlines == "mosaic" and unnamed is not None:
+        if unnamed is None or self.outlines == "pixels":
+            claims = claims_of_pixels(likely_structures(image, self.support, ids, weights), self.threshold)
+        else:
             found = fitting_regions(image, self.support, ids, weights, unnamed.labels, self.least_fit)
             claims = claims_of_regions(unnamed.labels, found)
-        else:
-            claims = claims_of_pixels(likely_structures(image, self.support, ids, weights), self.threshold)
         labels, scores = named_labels(claims, ids, image, self.cleanup)
         named = Delineation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
         return named if unnamed is None or self.over == "none" else lay_over(named, unnamed)

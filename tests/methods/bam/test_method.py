@@ -1,5 +1,6 @@
 """BAM as a method, and named structures over unnamed ones."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ class TestMethod:
     def test_outlines_are_those_of_mosaic(self, weights: Path, support: Path) -> None:
         image, _ = body_slice(7, (128, 160))
         unnamed = Mosaic().segment(image).labels
-        named = BAM(f"{support}", f"{weights}", least_fit=-9.0, cleanup=KEEP_ALL)
+        named = BAM(f"{support}", f"{weights}", least_fit=-7.0, cleanup=KEEP_ALL)
         found = named.segment(image)
         regions = [np.unique(unnamed[found.labels == structure]) for structure in (3, 300)]
         assert [len(region) for region in regions] == [1, 1]
@@ -121,7 +122,7 @@ class TestMethod:
 
     def test_a_slice_without_regions(self, weights: Path, support: Path) -> None:
         nothing = CTSlice(np.full((20, 20), -1000.0, np.float32), "hu")
-        assert not BAM(f"{support}", f"{weights}", least_fit=-9.0).segment(nothing).labels.any()
+        assert not BAM(f"{support}", f"{weights}", least_fit=-7.0).segment(nothing).labels.any()
 
     def test_ids_stay_on_a_scan(self, method: BAM) -> None:
         pixels = np.stack([body_slice(7)[0].pixels, body_slice(8)[0].pixels])
@@ -170,9 +171,11 @@ class TestBadInput:
         with pytest.raises(InputError, match="a slice that shows structure 7 on the patient"):
             method.segment(body_slice(0)[0])
 
-    def test_threshold(self) -> None:
-        with pytest.raises(UsageError, match=r"threshold: expected a number in \[0, 1\], found 2"):
-            BAM(threshold=2)
+    @pytest.mark.parametrize("setting", ["threshold", "least_fit"])
+    @pytest.mark.parametrize("value", [2, -8, math.nan])
+    def test_out_of_range(self, setting: str, value: float) -> None:
+        with pytest.raises(UsageError, match=rf"{setting}: expected a number in \[.*\], found {value}"):
+            BAM(**{setting: value})  # type: ignore[arg-type]
 
 
 class TestLayOver:

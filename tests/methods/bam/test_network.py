@@ -72,13 +72,12 @@ class TestEnsemble:
 
 def test_the_meta_learner_begins_as_a_prototype_with_a_threshold() -> None:
     meta = tiny_network().meta
-    reduced, mean = random(1, REDUCED + 2, 4, 4) - 0.5, random(1, REDUCED + 2) - 0.5
+    reduced, mean = random(1, REDUCED, 4, 4) - 0.5, random(1, REDUCED) - 0.5
     prior = torch.full((1, 2, 2), 0.9)
     with torch.no_grad():
-        logits = meta(reduced, mean, prior)[0]
+        logits = meta(reduced, random(1, 2, 4, 4), mean, prior)[0]
     for place in np.ndindex(4, 4):
         q, p = reduced[0, :, *place].numpy(), mean[0].numpy()
-        q, p = q[:REDUCED], p[:REDUCED]
         alike = q @ p / np.linalg.norm(q) / np.linalg.norm(p)
         evidence = SHARPNESS * (alike - ALIKE) + TRUST * (0.9 - LIKELY)
         expected = [-evidence, evidence]

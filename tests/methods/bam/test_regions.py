@@ -37,7 +37,7 @@ def test_no_region_no_answer() -> None:
     assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0
     structure = shown(*maps(2), np.ones((2, SIDE, SIDE), np.float32))
     (deep,), (place,) = maps(1)
-    assert fits(np.zeros((SIDE, SIDE), np.int32), deep, place, likely(), structure).shape == (0,)
+    assert fits(np.zeros((SIDE, SIDE), np.int32), deep, place, likely(), structure).fit.shape == (0,)
 
 
 def maps(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,11 @@ def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does() ->
     regions = (np.arange(SIDE * SIDE).reshape(SIDE, SIDE) // (SIDE * SIDE // 4) + 1).astype(np.int32)
     structure = shown(deep, place, (regions == 3)[None].astype(np.float32))
     sure = (regions == 3).astype(np.float32)
-    values = fits(regions, deep[0], place[0], sure, structure)
-    assert values.argmax() == 2
-    assert values[2] == pytest.approx(1.5)
+    found = fits(regions, deep[0], place[0], sure, structure)
+    assert found.ids.tolist() == [1, 2, 3, 4]
+    assert found.fit.argmax() == 2
+    assert found.fit[2] == pytest.approx(1.5)
+    assert found.likely.tolist() == [0, 0, 1, 0]
 
 
 def test_each_difference_costs_what_it_says() -> None:
@@ -68,7 +70,7 @@ def test_each_difference_costs_what_it_says() -> None:
     structure = shown(deep, place, mask)
     regions = np.zeros((SIDE, SIDE), np.int32)
     regions[:4, :4], regions[8:, 8:], regions[:1, 8:] = 1, 2, 3
-    values = fits(regions, deep[0], place[0], np.full((SIDE, SIDE), 0.4, np.float32), structure)
+    values = fits(regions, deep[0], place[0], np.full((SIDE, SIDE), 0.4, np.float32), structure).fit
     step = 2 / (SIDE - 1)
     assert values[0] == pytest.approx(1 + 0.5 * 0.4)
     assert values[1] == pytest.approx(values[0] - 0.5 * 2 * (8 * step) ** 2)

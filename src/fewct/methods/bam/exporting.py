@@ -54,10 +54,12 @@ class Decoder(nn.Module):
         self,
         query_gram: Tensor,
         query_reduced: Tensor,
+        query_place: Tensor,
         query_deep: Tensor,
         query_base: Tensor,
         support_gram: Tensor,
         support_reduced: Tensor,
+        support_place: Tensor,
         support_deep: Tensor,
         masks: Tensor,
     ) -> Tensor:
@@ -66,15 +68,17 @@ class Decoder(nn.Module):
         Args:
             query_gram: See `Encoded`, of one slice, and so on.
             query_reduced: The same.
+            query_place: The same.
             query_deep: The same.
             query_base: The same.
             support_gram: See `Encoded`, of (shots) slices, and so on.
             support_reduced: The same.
+            support_place: The same.
             support_deep: The same.
             masks: float (shots, size, size).
         """
-        query = Encoded(query_gram, query_reduced, query_deep, query_base)
-        supports = Encoded(support_gram, support_reduced, support_deep, query_base)
+        query = Encoded(query_gram, query_reduced, query_place, query_deep, query_base)
+        supports = Encoded(support_gram, support_reduced, support_place, support_deep, query_base)
         final = self.network.decode(query, supports, masks[None]).final
         full = functional.interpolate(final, size=masks.shape[-2:], mode="bilinear")
         return full.softmax(dim=1)[0, 1]

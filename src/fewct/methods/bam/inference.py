@@ -22,12 +22,12 @@ from fewct.methods.bam.inputs import (
     seen_labels,
     seen_mask,
 )
-from fewct.methods.bam.regions import assign, fits, region_means, shown
+from fewct.methods.bam.regions import assign, fits, shown
 from fewct.methods.bam.supports import Support, read_supports, supports_sha256
 from fewct.runtime.session import checked_sha256, load_session
 from fewct.types import CTSlice, Image, Labels
 
-ENCODED = ("gram", "reduced", "deep", "base")
+ENCODED = ("gram", "reduced", "place", "deep", "base")
 """What the encoder gives of a slice; the decoder takes it of the query, and of all supports but `base`."""
 DECODED = ("likely",)
 ENCODER, DECODER = "model.onnx", "decoder.onnx"
@@ -54,7 +54,10 @@ class SeenSlice:
     @property
     def deep_and_place(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Deep features (channels, rows, columns), and x and y in the patient's box on a finer grid."""
-        return self.encoded[ENCODED.index("deep")][0], self.encoded[ENCODED.index("reduced")][0, -2:]
+        return self.encoded[ENCODED.index("deep")][0], self.encoded[ENCODED.index("place")][0]
+
+
+Supports = tuple[tuple[Support, SeenSlice], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +120,7 @@ def likely_structures(image: CTSlice, folder: str, structures: Sequence[int], we
     Raises:
         InputError: If weights are absent, damaged or of another network, or a grey slice holds infinities.
     """
-    networks = load_networks(weights)
-    query = encode(image, networks)
-    kept = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
+    networks, query, kept = _encoded(image, folder, weights)
     maps = (decode(query, showing(kept, structure, networks), networks) for structure in structures)
     return [np.clip(place_back(likely, query.frame, image.shape), 0, 1) for likely in maps]
 
@@ -140,24 +141,20 @@ def fitting_regions(
     Raises:
         InputError: As for `likely_structures`.
     """
-    networks = load_networks(weights)
-    query = encode(image, networks)
-    kept = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
+    networks, query, kept = _encoded(image, folder, weights)
     squared = seen_labels(regions, query.frame, networks.size_px)
     deep, place = query.deep_and_place
-    values, probabilities = [], []
+    answers = []
     for structure in structures:
         seen_in = showing(kept, structure, networks)
         likely = np.clip(decode(query, seen_in, networks), 0, 1)
         deeps, places = zip(*(support.deep_and_place for support in seen_in.supports), strict=True)
         known = shown(np.stack(deeps), np.stack(places), seen_in.masks)
-        values.append(fits(squared, deep, place, likely, known))
-        probabilities.append(region_means(likely[None], squared)[1][:, 0])
-    ids = np.unique(squared[squared > 0])
-    chosen = assign(np.reshape(values, (len(structures), len(ids))), least_fit)
+        answers.append(fits(squared, deep, place, likely, known))
+    chosen = assign(np.stack([answer.fit for answer in answers]), least_fit)
     return [
-        Found(int(ids[k]), float(likely[k])) if k >= 0 else NOT_FOUND
-        for k, likely in zip(chosen.tolist(), probabilities, strict=True)
+        Found(int(answer.ids[k]), float(answer.likely[k])) if k >= 0 else NOT_FOUND
+        for k, answer in zip(chosen.tolist(), answers, strict=True)
     ]
 
 
@@ -169,7 +166,7 @@ def encode(image: CTSlice, networks: Networks) -> SeenSlice:
     return SeenSlice(frame_of(body, networks.size_px), tuple(encoded))
 
 
-def showing(supports: Sequence[tuple[Support, SeenSlice]], structure: int, networks: Networks) -> Showing:
+def showing(supports: Supports, structure: int, networks: Networks) -> Showing:
     """Return the supports that show a structure, with its masks; the others play no part.
 
     Raises:
@@ -206,13 +203,20 @@ def decode(query: SeenSlice, shows: Showing, networks: Networks) -> Image:
     return np.asarray(likely, dtype=np.float32)
 
 
+def _encoded(image: CTSlice, folder: str, weights: Path) -> tuple[Networks, SeenSlice, Supports]:
+    """Return the networks, and what they keep of a slice and of the supports."""
+    networks = load_networks(weights)
+    supports = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
+    return networks, encode(image, networks), supports
+
+
 @lru_cache(maxsize=2)
 def _encoded_supports(
     folder: str,
     supports_hash: str,  # noqa: ARG001 (it keys the cache, as the next one does)
     weights: Path,
     weights_hash: str,  # noqa: ARG001
-) -> tuple[tuple[Support, SeenSlice], ...]:
+) -> Supports:
     """Encode supports once for all slices of a scan."""
     networks = load_networks(weights)
     return tuple((one, encode(one.image, networks)) for one in read_supports(folder))

@@ -37,13 +37,15 @@ class Encoded(NamedTuple):
 
     Args:
         gram: float (n, channels, channels): their style.
-        reduced: float (n, REDUCED + 2, rows / 4, columns / 4): middle features, then x and y in the body.
+        reduced: float (n, REDUCED, rows / 4, columns / 4): middle features, fewer of them.
+        place: float (n, 2, rows / 4, columns / 4): x and y in the patient's box, from -1 to 1.
         deep: float (n, channels, rows / 8, columns / 8): what the prior compares.
         base: float (n, 1 + n_base, rows / 8, columns / 8): the base learner's logits.
     """
 
     gram: Tensor
     reduced: Tensor
+    place: Tensor
     deep: Tensor
     base: Tensor
 
@@ -125,18 +127,18 @@ class MetaLearner(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         self.trust = nn.Parameter(torch.tensor(TRUST))
 
-    def forward(self, reduced: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
+    def forward(self, reduced: Tensor, away: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
         """Return the logits (batch, 2, rows, columns) of background and structure.
 
         Args:
-            reduced: float (batch, REDUCED + 2, rows, columns): of the query, see `Encoded`.
-            mean: float (batch, REDUCED + 2): the prototype, and where in the body it is.
+            reduced: float (batch, REDUCED, rows, columns): of the query, see `Encoded`.
+            away: float (batch, 2, rows, columns): x and y from where the prototype is in the body.
+            mean: float (batch, REDUCED): the prototype.
             prior: float (batch, rows / 2, columns / 2).
         """
-        tiled = mean[:, :REDUCED, None, None]
-        alike = functional.cosine_similarity(reduced[:, :REDUCED], tiled, dim=1)[:, None]
-        away = reduced[:, REDUCED:] - mean[:, REDUCED:, None, None]
-        fine = torch.cat([reduced[:, :REDUCED], alike, away], dim=1)
+        tiled = mean[:, :, None, None]
+        alike = functional.cosine_similarity(reduced, tiled, dim=1)[:, None]
+        fine = torch.cat([reduced, alike, away], dim=1)
         coarse = functional.avg_pool2d(fine, 2)
         tiled = tiled.expand(-1, -1, *coarse.shape[-2:])
         x = self.merge(torch.cat([coarse, tiled, prior[:, None]], dim=1))
@@ -227,7 +229,8 @@ class BAMNet(nn.Module):
         found = self.features(x)
         return Encoded(
             gram_matrix(found.low.float()),
-            torch.cat([self.meta.reduce(found.middle), found.place], dim=1),
+            self.meta.reduce(found.middle),
+            found.place,
             found.deep,
             self.base(found.deep),
         )
@@ -264,13 +267,14 @@ class BAMNet(nn.Module):
         gram, deep = (part.repeat_interleave(shots, dim=0) for part in (query.gram, query.deep))
         distances = style_distance(gram, supports.gram).reshape(batch, shots)
         weights = support_weights(distances, self.support_scale)
-        means = prototype(supports.reduced.float(), flat)
-        here, there = (functional.avg_pool2d(part.reduced[:, REDUCED:], 2) for part in (query, supports))
+        means = prototype(torch.cat([supports.reduced.float(), supports.place], dim=1), flat)
+        here, there = (functional.avg_pool2d(part.place, 2) for part in (query, supports))
         here = here.repeat_interleave(shots, dim=0)
         priors = prior_mask(deep.float(), supports.deep.float(), flat, here, there)
         mean = (weights[..., None] * means.reshape(batch, shots, -1)).sum(dim=1)
         prior = (weights[..., None, None] * priors.reshape(batch, shots, *priors.shape[1:])).sum(dim=1)
-        meta = self.meta(query.reduced, mean, prior)
+        away = query.place - mean[:, REDUCED:, None, None]
+        meta = self.meta(query.reduced, away, mean[:, :REDUCED], prior)
         if not self.with_base:
             return Answer(meta, meta)
         base = _resized(base_foreground(query.base, excluded)[:, None], meta)[:, 0]

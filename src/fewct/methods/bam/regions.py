@@ -33,6 +33,20 @@ class Shown(NamedTuple):
     log_area: float
 
 
+class Fits(NamedTuple):
+    """How well each region of a slice fits a structure.
+
+    Args:
+        ids: int64 (regions,): ascending.
+        fit: float64 (regions,): 1.5 if nothing could fit better.
+        likely: float64 (regions,): mean probability in each.
+    """
+
+    ids: Int64[NDArray[np.int64], " regions"]
+    fit: Float64[NDArray[np.float64], " regions"]
+    likely: Float64[NDArray[np.float64], " regions"]
+
+
 def shown(
     deep: Float32[NDArray[np.float32], "supports channels rows columns"],
     place: Float32[NDArray[np.float32], "supports 2 rows2 columns2"],
@@ -58,8 +72,8 @@ def fits(
     place: Float32[NDArray[np.float32], "2 rows2 columns2"],
     likely: Image,
     structure: Shown,
-) -> Float64[NDArray[np.float64], " regions"]:
-    """Return how well each region fits a structure: 1.5 if nothing could fit better.
+) -> Fits:
+    """Return how well each region fits a structure.
 
     Args:
         regions: int32 (side, side): on the network's square, 0 for the rest.
@@ -67,20 +81,15 @@ def fits(
         place: As for `shown`.
         likely: float32 (side, side): how likely BAM finds the structure at each place.
         structure: What to look for.
-
-    Returns:
-        By ascending id of the region.
     """
     ids, means = region_means(deep, regions)
-    if len(ids) == 0:
-        return np.zeros(0)
     places, probabilities = region_means(place, regions)[1], region_means(likely[None], regions)[1][:, 0]
     away = ((places - structure.place) ** 2).sum(axis=1)
     areas = np.bincount(regions.ravel())[ids]
     other_size = np.abs(np.log(areas) - structure.log_area)
     similar = cosines(means, structure.deep)
-    fit: NDArray[np.float64] = similar + LIKELY * probabilities - AWAY * away - OTHER_SIZE * other_size
-    return fit
+    fit = similar + LIKELY * probabilities - AWAY * away - OTHER_SIZE * other_size
+    return Fits(ids, fit, probabilities)
 
 
 def assign(
