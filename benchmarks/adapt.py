@@ -1,9 +1,12 @@
-"""What adapting to a few slices of one patient gains on others: python benchmarks/adapt.py.
+"""What adapting to a few slices gains on others: python benchmarks/adapt.py.
 
-Each val patient with slices of weak contrast is the source in turn. `fewct adapt` gets 5 of these slices, or
-all there are, and the other patients' slices tell what that was worth. Next to what is kept stand what it had
-to choose from: tuned settings, the same without the price of a step (see `STEP_PRICE`), and the fine-tuned
-network, whether or not cross-validation believed in it.
+- btcv/val:dense, slices of weak contrast with partial truth: each patient is the source in turn, of 5 slices
+  or all there are, and the other patients' slices tell what that was worth.
+- abdomen_series, another scanner with complete truth: 5 of the 20 slices are drawn, 3 times, and the other 15
+  tell. They are of the same patient.
+
+Next to what `fewct adapt` keeps stand what it had to choose from: tuned settings, the same without the price
+of a step (see `STEP_PRICE`), and the fine-tuned network, whether or not cross-validation believed in it.
 """
 
 import tempfile
@@ -23,6 +26,7 @@ from fewct.adapt.slices import few_of
 from fewct.benchmark.data import Case, parse_data, read_cases
 from fewct.benchmark.summary import cluster_means, draw_groups
 from fewct.errors import FewctWarning
+from fewct.meaning import TruthKind
 from fewct.methods import Mosaic
 from fewct.threads import thread_count
 from organs import DATA
@@ -30,16 +34,15 @@ from results_io import RESULTS, machine, save_results
 
 COMMAND = "python benchmarks/adapt.py"
 RUNS = 4  # of fine-tuning in a budget: three folds and all
+DRAWS = 3  # of slices from the series
 
 
 @dataclass(frozen=True)
 class Options:
-    """Adapt to a few slices of one patient, and measure on others."""
+    """Adapt to a few slices, and measure on others."""
 
     shots: int = 5
     """Labelled slices of the source; all it has if these are fewer."""
-    draws: int = 1
-    """Draws of slices from each source, each with another seed."""
     budget_minutes: float = 5.0
     """Time for fine-tuning; 0 for settings only."""
     out: Path = RESULTS / "adapt.csv"
@@ -48,91 +51,114 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Foreground ARI and mean best IoU on one slice, before and after adapting to another patient."""
+    """Figures on one slice before and after adapting to others; structures' IoU as a whole is the third."""
 
+    data: str
     arm: str
     source: str
-    draw: int
     target: Case
-    before: tuple[float, float]
-    after: tuple[float, float]
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Slices to adapt to, and others to judge on."""
+
+    data: str
+    source: str
+    truth: TruthKind
+    few: list[Case]
+    others: list[Case]
+
+
+def tasks(shots: int) -> Iterator[Task]:
+    """Yield what is measured."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewctWarning)  # two patients have no slices of weak contrast
+        cases = list(read_cases(parse_data(f"{DATA}/btcv/val:dense", "partial", 1)))
+    for source in sorted({f"{case.patient}" for case in cases}):
+        own = [case for case in cases if case.patient == source]
+        chosen = np.random.default_rng(0).permutation(len(own))[:shots].tolist()
+        others = [case for case in cases if case.patient != source]
+        yield Task("btcv/val:dense", source, "partial", [own[k] for k in chosen], others)
+    cases = list(read_cases(parse_data(f"{DATA}/abdomen_series", "complete", 1)))
+    for draw in range(DRAWS):
+        chosen = np.random.default_rng(draw).permutation(len(cases))[:shots].tolist()
+        others = [case for k, case in enumerate(cases) if k not in chosen]
+        yield Task("abdomen_series", f"draw {draw}", "complete", [cases[k] for k in chosen], others)
 
 
 def main() -> None:
     options = tyro.cli(Options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FewctWarning)  # two patients have no slices of weak contrast
-        cases = list(read_cases(parse_data(f"{DATA}/btcv/val:dense", "partial", 1)))
     print(machine(), f"{thread_count()} threads", sep="\n")
     outcomes: list[Outcome] = []
     seconds: list[dict[str, float]] = []
-    for source in sorted({f"{case.patient}" for case in cases}):
-        own = [case for case in cases if case.patient == source]
-        others = [case for case in cases if case.patient != source]
-        for draw in range(options.draws):
-            chosen = np.random.default_rng(draw).permutation(len(own))[: options.shots]
-            start = time.monotonic()
-            for arm, method, took in arms([own[k] for k in chosen], options, draw):
-                seconds.append(took)
-                outcomes += judge(arm, method, source, draw, others)
-            print(f"{source}, draw {draw}: {time.monotonic() - start:.0f} s", flush=True)
-            rows = table(outcomes, seconds)
-            save_results(options.out, rows, f"{COMMAND} {words(options)}")
+    for task in tasks(options.shots):
+        start = time.monotonic()
+        for arm, method, took in arms(task, options.budget_minutes):
+            seconds.append(took)
+            outcomes += judge(arm, method, task)
+        print(f"{task.data}, {task.source}: {time.monotonic() - start:.0f} s", flush=True)
+        rows = table(outcomes, seconds)
+        save_results(options.out, rows, f"{COMMAND} {words(options)}")
     for row in rows:
         print(*row.values(), sep="\t")
 
 
-def arms(few: Sequence[Case], options: Options, seed: int) -> Iterator[tuple[str, Mosaic, dict[str, float]]]:
+def arms(task: Task, budget_minutes: float) -> Iterator[tuple[str, Mosaic, dict[str, float]]]:
     """Yield what adapting keeps, and what it chose from: name, method, seconds by step."""
-    base, slices = Mosaic(), few_of(few, "partial")
+    base, slices = Mosaic(), few_of(task.few, task.truth)
     tried = settings_to_try(base)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        found = adapt(slices, base, scratch, budget_minutes=options.budget_minutes, seed=seed)
+        found = adapt(slices, base, scratch, budget_minutes=budget_minutes)
         print(found.verdict)
         yield "kept", found.method, found.seconds
         yield "tuned settings", found.tuned, {}
-        scores = objective(all_figures(few, tried), slices.truth)
+        scores = objective(all_figures(task.few, tried), task.truth)
         yield "tuned settings, steps cost nothing", tried.settings[int(scores.mean(axis=0).argmax())], {}
-        if options.budget_minutes > 0:
+        if budget_minutes > 0:
             method = found.method
             if found.winner.name != FINE_TUNED:
-                budget = Budget(options.budget_minutes / RUNS, 1)
-                network = fine_tuned(few, slices.truth, base, budget, scratch / "anyway", seed)
+                budget = Budget(budget_minutes / RUNS, 1)
+                network = fine_tuned(task.few, task.truth, base, budget, scratch / "anyway", seed=0)
                 method = Mosaic(weights=f"{network}")
             yield "fine-tuned network", method, {}
 
 
-def judge(arm: str, method: Mosaic, source: str, draw: int, others: Sequence[Case]) -> list[Outcome]:
-    """Return what a method is worth on slices of other patients, next to the shipped one."""
+def judge(arm: str, method: Mosaic, task: Task) -> list[Outcome]:
+    """Return what a method is worth on the other slices, next to the shipped one."""
     base = settings_to_try(Mosaic())._replace(settings=(Mosaic(),))
-    before = all_figures(others, base)[:, 0]
-    after = all_figures(others, base._replace(settings=(method,)))[:, 0]
-    pairs = zip(others, before.tolist(), after.tolist(), strict=True)
-    return [Outcome(arm, source, draw, case, (b[0], b[1]), (a[0], a[1])) for case, b, a in pairs]
+    before = all_figures(task.others, base)[:, 0]
+    after = all_figures(task.others, base._replace(settings=(method,)))[:, 0]
+    pairs = zip(task.others, before.tolist(), after.tolist(), strict=True)
+    return [Outcome(task.data, arm, task.source, case, tuple(b), tuple(a)) for case, b, a in pairs]
 
 
 def table(outcomes: Sequence[Outcome], seconds: Sequence[dict[str, float]]) -> list[dict[str, object]]:
-    """Return one row for each arm, source and draw, and one for each arm over all."""
+    """Return one row for each data set, arm and source, and one for each arm over all sources."""
     rows = []
-    for arm in dict.fromkeys(one.arm for one in outcomes):
-        of_arm = [one for one in outcomes if one.arm == arm]
-        for source, draw in dict.fromkeys((one.source, one.draw) for one in of_arm):
-            of_run = [one for one in of_arm if (one.source, one.draw) == (source, draw)]
-            rows.append(row_of(arm, source, f"{draw}", of_run))
-        rows.append(row_of(arm, "all", "all", of_arm))
+    for data, arm in dict.fromkeys((one.data, one.arm) for one in outcomes):
+        of_arm = [one for one in outcomes if (one.data, one.arm) == (data, arm)]
+        sources = dict.fromkeys(one.source for one in of_arm)
+        rows += [row_of(data, arm, name, [one for one in of_arm if one.source == name]) for name in sources]
+        rows.append(row_of(data, arm, "all", of_arm))
     longest = {step: max(took.get(step, 0.0) for took in seconds) for step in ("settings", "fine-tuning")}
     times = {f"longest_{step}_s": f"{value:.1f}" for step, value in longest.items()}
     return [row | times for row in rows]
 
 
-def row_of(arm: str, source: str, draw: str, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Return means, and the gain's interval over resampled patients that were judged on."""
+def row_of(data: str, arm: str, source: str, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return means, and the gain's interval over resampled patients, or slices of the one patient."""
     before, after = (np.array([getattr(one, side) for one in outcomes]) for side in ("before", "after"))
-    names, groups = np.unique([f"{one.target.patient}" for one in outcomes], return_inverse=True)
+    patients = [f"{one.target.patient}" for one in outcomes]
+    names, groups = np.unique(
+        patients if len(set(patients)) > 1 else [one.target.name for one in outcomes], return_inverse=True
+    )
     gains, (lows, highs), _ = cluster_means((after - before)[None], groups, draw_groups(len(names), seed=0))
-    row: dict[str, object] = {"arm": arm, "source": source, "draw": draw, "judged": len(outcomes)}
-    for k, name in enumerate(FIGURES[:2]):
+    row: dict[str, object] = {"data": data, "arm": arm, "source": source, "judged": len(outcomes)}
+    for k, name in enumerate(FIGURES):
         figures = (before[:, k].mean(), after[:, k].mean(), gains[0, k], lows[0, k], highs[0, k])
         labels = ("before", "after", "gain", "low", "high")
         row |= {f"{name}_{label}": f"{x:.4f}" for label, x in zip(labels, figures, strict=True)}
@@ -140,7 +166,7 @@ def row_of(arm: str, source: str, draw: str, outcomes: Sequence[Outcome]) -> dic
 
 
 def words(options: Options) -> str:
-    return f"--shots {options.shots} --draws {options.draws} --budget-minutes {options.budget_minutes:g}"
+    return f"--shots {options.shots} --budget-minutes {options.budget_minutes:g}"
 
 
 if __name__ == "__main__":

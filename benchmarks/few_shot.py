@@ -66,7 +66,7 @@ def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options
         sources.append(labelled_source(0.5, dense, weak=True))
     if arm == "from weights that never saw them":
         path = options.weights if options.weights.suffix == ".onnx" else options.weights / "model.onnx"
-        further = FineTuning(steps=options.steps, budget_minutes=60, size_px=SIZE_PX, seed=seed)
+        further = FineTuning(options.steps, 60, SIZE_PX, new_share=1.0, seed=seed)
         return fine_tune(path, sources, further, folder)
     loop = LoopConfig(
         steps=options.steps,

@@ -1,9 +1,12 @@
 """Fine-tuning: what a slice teaches, and a network that goes on from the shipped one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from adapt.conftest import make_case
 from fewct.adapt.finetune import FineTuning, few_slices, fine_tune, known_example
@@ -55,6 +58,26 @@ class TestFineTune:
         assert difference.max() > 0
         assert difference.mean() < 0.1
         assert (tmp_path / "curves.csv").exists()
+
+    def test_a_part_of_the_old_weights_stays(self, tmp_path: Path) -> None:
+        source = few_slices([make_case(0)], Mosaic(), complete=True)
+        networks = {}
+        for share in (0.0, 0.75, 1.0):
+            folder = tmp_path / f"{share}"
+            folder.mkdir()
+            path = fine_tune(WEIGHTS, [source], replace(TINY, new_share=share), folder)
+            networks[share] = {
+                tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer
+            }
+        heads = [name for name in networks[1.0] if name.startswith(("network.head", "network.affinity"))]
+        assert heads  # no batch normalisation follows them, so that they are exported as they are
+        for name in heads:
+            expected = 0.25 * networks[0.0][name] + 0.75 * networks[1.0][name]
+            np.testing.assert_allclose(networks[0.75][name], expected, atol=1e-6)
+        shipped = {t.name: numpy_helper.to_array(t) for t in onnx.load(WEIGHTS).graph.initializer}
+        for name in heads:
+            np.testing.assert_allclose(networks[0.0][name], shipped[name], atol=1e-6)
+            assert not np.array_equal(networks[1.0][name], shipped[name])
 
     def test_weights_of_another_network(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(b"no network")

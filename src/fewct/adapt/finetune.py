@@ -1,5 +1,6 @@
 """The network of `mosaic`, trained a little further on a few labelled slices. Needs the extra `torch`."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from fewct.benchmark.data import Case
 from fewct.methods import Mosaic
@@ -41,8 +43,11 @@ class FineTuning:
     """Crops a step."""
     learning_rate: float = 5e-4
     """Highest learning rate."""
+    new_share: float = 0.75
+    """What the new weights count in the end, in [0, 1]; the rest are those it started from. The mean of both
+    forgets less (https://doi.org/10.1109/CVPR52688.2022.00780)."""
     seed: int = 0
-    """Of the crops and of new weights."""
+    """Of the crops."""
     workers: int = 1
     """Processes that prepare crops; 0 to prepare them in between steps."""
 
@@ -80,10 +85,18 @@ def fine_tune(start: Path, sources: Sequence[Source], settings: FineTuning, fold
     training = Crops(sources, network_input, settings.size_px, length, settings.seed)
     network = MosaicNet()
     start_from(network, start, torch.stack([training[i].channels for i in range(SAMPLE_CROPS)]))
+    before = copy.deepcopy(network).state_dict()
     trained = fit(network, losses, training, [], loop, folder)
+    after = trained.state_dict()
+    trained.load_state_dict({name: _between(before[name], after[name], settings.new_share) for name in after})
     path = folder / "model.onnx"
     export_into(trained, start, path)
     return path
+
+
+def _between(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """Return a mean of weights; what counts batches is taken as it is."""
+    return torch.lerp(before, after, share) if after.is_floating_point() else after
 
 
 def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Source:
