@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from fewct.cli import main
-from fewct.errors import InputError
+from fewct.errors import InputError, UsageError
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.recipe import BAMRecipe, load_trained
+from fewct.train.named import TrainBAM, labelled_first
 from fewct.training.checkpoints import save_weights
+from fewct.types import Delineation
 from methods.bam.tiny import body_slice, tiny_network
 
 SMALL = [
@@ -53,6 +55,24 @@ def test_hidden_structures_are_no_base_structures(patients: Path, tmp_path: Path
     words = ["train", "bam", "--data", f"{patients}", "--regions", "none", "--hidden", "2", *SMALL]
     assert main([*words, "-o", f"{out}"]) == 0
     assert load_trained(BAMRecipe(), out).n_base == 1
+
+
+def test_ids_that_mean_nothing(patients: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["train", "bam", "--data", f"{patients}", "--regions", "gradients", "--no-named", *SMALL]
+    assert main([*words, "-o", f"{out}"]) == 0
+    assert load_trained(BAMRecipe(), out).n_base == 0
+
+
+def test_labelled_structures_come_before_found_ones() -> None:
+    truth = np.array([[4, 4, 0, 0, 0, 0]], np.int32)
+    found = Delineation(np.array([[1, 1, 1, 2, 2, 0]], np.int32), np.ones(2, np.float32))
+    assert labelled_first(truth, found).tolist() == [[4, 4, 0, 5, 5, 0]]
+
+
+def test_hiding_what_has_no_name() -> None:
+    with pytest.raises(UsageError, match="hidden: expected ids that mean the same on all slices"):
+        TrainBAM(("patients",), named=False, hidden=(2,))
 
 
 def test_a_damaged_training(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from fewct.errors import InputError, UsageError
 from fewct.methods.bam import recipe as recipes
-from fewct.methods.bam.episodes import NamedSlice
-from fewct.methods.bam.recipe import BAMRecipe, cross_entropy, dice, train
+from fewct.methods.bam.episodes import NamedSlice, hide
+from fewct.methods.bam.recipe import BAMRecipe, cross_entropy, dice, load_trained, train
 from fewct.training.loop import LoopConfig
 from methods.bam.tiny import tiny_network
 
@@ -66,6 +66,33 @@ class TestTraining:
         again = train(TINY, slices, [1, 2], parts)
         for name, value in network.state_dict().items():
             assert torch.equal(value, again.state_dict()[name])
+
+    def test_without_names_the_backbone_learns_from_regions(
+        self, slices: list[NamedSlice], tmp_path: Path
+    ) -> None:
+        nameless = hide(slices, [1, 2])
+        network = train(TINY, nameless, [], tmp_path)
+        assert not (tmp_path / "base").exists()
+        assert network.n_base == 0
+        assert not network.frozen
+        again = load_trained(TINY, tmp_path)
+        before = tiny_network(0)
+        for part, learns in (("backbone", True), ("meta", True), ("base", False)):
+            weights = dict(getattr(network, part).named_parameters())
+            assert (
+                any(
+                    not torch.equal(value, dict(getattr(before, part).named_parameters())[name])
+                    for name, value in weights.items()
+                )
+                is learns
+            )
+            for name, value in getattr(again, part).named_parameters():
+                assert torch.equal(value, weights[name])
+
+    def test_neither_names_nor_regions(self, slices: list[NamedSlice], tmp_path: Path) -> None:
+        nothing = [replace(one, regions=None) for one in slices]
+        with pytest.raises(InputError, match="regions to draw episodes from"):
+            train(TINY, nothing, [], tmp_path)
 
     def test_structures_that_no_slice_shows(self, slices: list[NamedSlice], tmp_path: Path) -> None:
         with pytest.raises(InputError, match="slices that show one of the structures 8, 9"):

@@ -69,21 +69,24 @@ class BAMRecipe:
 def train(recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[int], folder: Path) -> BAMNet:
     """Train both stages, or go on with a training that was stopped.
 
+    Without base structures there is one stage: the backbone learns with the meta learner.
+
     Args:
         recipe: How to train.
         slices: What to learn from.
-        structures: Ids of the base structures.
+        structures: Ids of the base structures; none if ids mean nothing beyond their slice.
         folder: Where checkpoints and curves go, in `base` and `meta`; it must exist.
 
     Returns:
-        The trained network, its backbone and base learner frozen.
+        The trained network.
 
     Raises:
         InputError: If no slice shows a base structure, there is nothing to draw episodes from, the encoder
             cannot be loaded, or a checkpoint is of another network.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
-    return train_meta(recipe, train_base(recipe, slices, structures, folder), slices, structures, folder)
+    base = train_base(recipe, slices, structures, folder) if structures else None
+    return train_meta(recipe, base, slices, structures, folder)
 
 
 def train_base(
@@ -112,18 +115,25 @@ def train_base(
 
 def train_meta(
     recipe: BAMRecipe,
-    network: BAMNet,
+    base: BAMNet | None,
     slices: Sequence[NamedSlice],
     structures: Sequence[int],
     folder: Path,
 ) -> BAMNet:
-    """Train the meta learner and the ensemble behind a frozen backbone and base learner. See `train`."""
-    loop = _part_of(recipe.loop, 1 - recipe.base_share)
+    """Train meta learner and ensemble behind a frozen backbone and base learner. See `train`.
+
+    Without a trained `base`, the backbone learns, too.
+    """
+    loop = recipe.loop if base is None else _part_of(recipe.loop, 1 - recipe.base_share)
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
-    fresh = BAMNet(len(structures), _backbone(recipe, folder), recipe.with_base)
-    fresh.backbone.load_state_dict(network.backbone.state_dict())
-    fresh.base.load_state_dict(network.base.state_dict())
+    if base is None:
+        network = BAMNet(len(structures), _initial_backbone(recipe, folder), recipe.with_base)
+        network.base.requires_grad_(False)
+    else:
+        network = BAMNet(len(structures), _backbone(recipe, folder), recipe.with_base).freeze()
+        network.backbone.load_state_dict(base.backbone.state_dict())
+        network.base.load_state_dict(base.base.state_dict())
     data = Episodes(
         slices,
         structures,
@@ -134,9 +144,9 @@ def train_meta(
         recipe.pseudo_share,
         recipe.scanner,
     )
-    trained = fit(fresh.freeze(), episode_losses, data, [], loop, _made(folder / META))
-    fresh.load_state_dict(trained.state_dict())
-    return fresh.eval()
+    trained = fit(network, episode_losses, data, [], loop, _made(folder / META))
+    network.load_state_dict(trained.state_dict())
+    return network.eval()
 
 
 def load_trained(recipe: BAMRecipe, folder: Path) -> BAMNet:
