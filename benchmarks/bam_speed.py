@@ -1,22 +1,20 @@
 """How long BAM takes on one slice for 8 support structures: python benchmarks/bam_speed.py.
 
-The network has random weights, which does not change its speed; the slices are a val patient's, and five
-slices are the supports. Timed are whole slices, from pixels to label map, with outlines of mosaic and of
+The slices are a val patient's of 256 x 256, and the same enlarged to 512 x 512; five slices of val patients
+are the supports. Timed are whole slices, from pixels to label map, with outlines of mosaic and of
 pixels; the first slice of a process, for which the supports are encoded, is told apart.
 """
 
 import statistics
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fewct.methods import BAM, Mosaic
-from fewct.methods.bam.exporting import export
-from fewct.methods.bam.network import BAMNet
-from fewct.methods.bam.recipe import BAMRecipe
 from fewct.training.btcv import load_patients
 from fewct.types import CTSlice
 from organs import DATA
@@ -48,21 +46,21 @@ def main() -> None:
     slices = [CTSlice(image.astype(np.float32), "grey") for image in images]
     Mosaic().segment(slices[0])  # loads the libraries and its network
     with tempfile.TemporaryDirectory() as name:
-        weights, support = Path(name, "weights"), Path(name, "support")
-        weights.mkdir()
-        support.mkdir()
-        export(BAMNet(6), BAMRecipe().size_px, weights)
-        write_supports(support)
-        for outlines in ("pixels", "mosaic"):
-            method = BAM(f"{support}", f"{weights}", ORGANS, outlines=outlines)
+        for side_px, outlines in product((256, 512), ("pixels", "mosaic")):
+            support = Path(name, f"{side_px}_{outlines}")  # a new folder, so that supports are encoded again
+            support.mkdir()
+            write_supports(support)
+            method = BAM(f"{support}", structures=ORGANS, outlines=outlines)
             seconds = []
             for image in slices:
+                larger = CTSlice(image.pixels.repeat(side_px // 256, 0).repeat(side_px // 256, 1), "grey")
                 start = time.perf_counter()
-                method.segment(image)
+                method.segment(larger)
                 seconds.append(time.perf_counter() - start)
             figures = {"first slice": seconds[0], "later slices, median": statistics.median(seconds[1:])}
             for figure, value in figures.items():
-                rows.append({"outlines": outlines, "figure": figure, "seconds": f"{value:.2f}"})
+                row = {"side_px": side_px, "outlines": outlines, "figure": figure}
+                rows.append(row | {"seconds": f"{value:.2f}"})
                 print(*rows[-1].values(), flush=True)
     save_results(RESULTS / f"{Path(__file__).stem}.csv", rows, "python benchmarks/bam_speed.py")
 

@@ -40,7 +40,7 @@ from fewct.methods.bam.matching import prototype
 from fewct.methods.bam.network import BAMNet, Encoded
 from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
 from fewct.methods.bam.recipe import BAMRecipe, train
-from fewct.methods.bam.regions import fits, nearest_region, shown
+from fewct.methods.bam.regions import candidates, fits, likely_in, nearest_region, shown
 from fewct.threads import thread_count
 from fewct.training.btcv import HIGH_HU, LOW_HU, ORGANS
 from fewct.training.loop import LoopConfig
@@ -200,9 +200,9 @@ def answers(
     known = shown(theirs.deep.numpy(), theirs.place.numpy(), masks.numpy())
     for suffix, regions in kinds.items():
         squared = seen_labels(regions, frame, size_px)
-        place = query.encoded.place[0].numpy()
-        found_there = fits(squared, deep.numpy(), place, enlarged(likely[None], size_px)[0].numpy(), known)
-        fitting = found_there.ids[found_there.fit.argmax()] if len(found_there.ids) else 0
+        there = candidates(squared, deep.numpy(), query.encoded.place[0].numpy())
+        values = fits(there, likely_in(squared, enlarged(likely[None], size_px)[0].numpy()), known)
+        fitting = there.ids[values.argmax()] if len(values) else 0
         nearest = nearest_region(deep.numpy(), squared, mean.numpy())
         found[f"bam{suffix}"] = (regions == fitting) & (fitting > 0)
         found[f"region{suffix}"] = (regions == nearest) & (nearest > 0)

@@ -30,8 +30,7 @@ class BAM:
     knows better where a structure is than where it ends, so that mosaic's regions lend their outlines: each
     structure is the region that fits it best, if one does. Ids are those of the supports, on every slice;
     scores are the mean probability in a structure. With `over`, structures that another method finds fill the
-    rest; their ids follow the largest id of the supports. No weights come with fewct: train with
-    `fewct train bam`.
+    rest; their ids follow the largest id of the supports.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -43,7 +42,8 @@ class BAM:
     support: str = ""
     """Folder of support slices: images/ and labels/, or NAME.png with NAME_labels.png, of any size."""
     weights: str = ""
-    """Folder that `fewct train bam` or `fewct models export` wrote."""
+    """Folder that `fewct train bam` or `fewct models export` wrote; the network that comes with fewct if left
+    out."""
     structures: tuple[int, ...] = ()
     """Ids to find; none: all that the supports show."""
     over: Literal["none", "mosaic"] = "none"
@@ -82,7 +82,7 @@ class BAM:
         """Find the supports' structures on one slice.
 
         Raises:
-            UsageError: If no weights or no supports are named.
+            UsageError: If no supports are named.
             InputError: If weights are absent, damaged or of another network; supports are absent, have no
                 labels or labels of another shape; or no support shows a structure that is wanted.
         """
@@ -108,14 +108,9 @@ class BAM:
         return "mosaic" in (self.outlines, self.over)
 
     def _weights_folder(self) -> Path:
-        if not self.weights:
-            raise UsageError(
-                "weights",
-                expected="the folder of a trained BAM",
-                found="none",
-                fix="Train one: fewct train bam --data DATA -o DIR; then pass --weights DIR.",
-            )
-        return Path(self.weights)
+        from fewct.methods.bam.inference import WEIGHTS
+
+        return Path(self.weights) if self.weights else WEIGHTS
 
 
 class Claims(NamedTuple):

@@ -133,10 +133,6 @@ class TestMethod:
 
 
 class TestBadInput:
-    def test_no_weights(self, support: Path) -> None:
-        with pytest.raises(UsageError, match="weights: expected the folder of a trained BAM, found none"):
-            BAM(support=f"{support}").segment(body_slice(0)[0])
-
     def test_absent_weights(self, support: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="found no such file"):
             BAM(f"{support}", f"{tmp_path / 'none'}").segment(body_slice(0)[0])

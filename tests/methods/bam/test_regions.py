@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fewct.methods.bam.regions import assign, fits, nearest_region, region_means, shown
+from fewct.methods.bam.regions import assign, candidates, fits, likely_in, nearest_region, region_means, shown
 
 RNG = np.random.default_rng(0)
 SIDE, COARSE = 12, 4
@@ -25,6 +25,12 @@ def test_region_means_are_a_loop() -> None:
         np.testing.assert_allclose(mean, expected, rtol=1e-5)
 
 
+def test_means_of_a_map_in_regions() -> None:
+    regions = np.array([[7, 7, 0], [2, 0, 7]], np.int32)
+    values = np.array([[0.5, 0.25, 9], [0.125, 9, 0]], np.float32)
+    assert likely_in(regions, values).tolist() == [0.125, 0.25]
+
+
 def test_nearest_region_by_direction_not_by_length() -> None:
     features = np.array([[[9.0, 1, 0]], [[9.0, 0, 1]]], dtype=np.float32)
     regions = np.array([[4, 2, 7]], dtype=np.int32)
@@ -37,7 +43,8 @@ def test_no_region_no_answer() -> None:
     assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0
     structure = shown(*maps(2), np.ones((2, SIDE, SIDE), np.float32))
     (deep,), (place,) = maps(1)
-    assert fits(np.zeros((SIDE, SIDE), np.int32), deep, place, likely(), structure).fit.shape == (0,)
+    none = np.zeros((SIDE, SIDE), np.int32)
+    assert fits(candidates(none, deep, place), likely_in(none, likely()), structure).shape == (0,)
 
 
 def maps(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,11 +63,12 @@ def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does() ->
     regions = (np.arange(SIDE * SIDE).reshape(SIDE, SIDE) // (SIDE * SIDE // 4) + 1).astype(np.int32)
     structure = shown(deep, place, (regions == 3)[None].astype(np.float32))
     sure = (regions == 3).astype(np.float32)
-    found = fits(regions, deep[0], place[0], sure, structure)
-    assert found.ids.tolist() == [1, 2, 3, 4]
-    assert found.fit.argmax() == 2
-    assert found.fit[2] == pytest.approx(1.5)
-    assert found.likely.tolist() == [0, 0, 1, 0]
+    known, probabilities = candidates(regions, deep[0], place[0]), likely_in(regions, sure)
+    assert known.ids.tolist() == [1, 2, 3, 4]
+    assert probabilities.tolist() == [0, 0, 1, 0]
+    values = fits(known, probabilities, structure)
+    assert values.argmax() == 2
+    assert values[2] == pytest.approx(1.5)
 
 
 def test_each_difference_costs_what_it_says() -> None:
@@ -70,7 +78,7 @@ def test_each_difference_costs_what_it_says() -> None:
     structure = shown(deep, place, mask)
     regions = np.zeros((SIDE, SIDE), np.int32)
     regions[:4, :4], regions[8:, 8:], regions[:1, 8:] = 1, 2, 3
-    values = fits(regions, deep[0], place[0], np.full((SIDE, SIDE), 0.4, np.float32), structure).fit
+    values = fits(candidates(regions, deep[0], place[0]), np.full(3, 0.4), structure)
     step = 2 / (SIDE - 1)
     assert values[0] == pytest.approx(1 + 0.5 * 0.4)
     assert values[1] == pytest.approx(values[0] - 0.5 * 2 * (8 * step) ** 2)

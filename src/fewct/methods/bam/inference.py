@@ -22,7 +22,7 @@ from fewct.methods.bam.inputs import (
     seen_labels,
     seen_mask,
 )
-from fewct.methods.bam.regions import assign, fits, shown
+from fewct.methods.bam.regions import assign, candidates, fits, likely_in, shown
 from fewct.methods.bam.supports import Support, read_supports, supports_sha256
 from fewct.runtime.session import checked_sha256, load_session
 from fewct.types import CTSlice, Image, Labels
@@ -31,6 +31,8 @@ ENCODED = ("gram", "reduced", "place", "deep", "base")
 """What the encoder gives of a slice; the decoder takes it of the query, and of all supports but `base`."""
 DECODED = ("likely",)
 ENCODER, DECODER = "model.onnx", "decoder.onnx"
+WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the networks that come with fewct."""
 SIZE_KEY = "fewct_bam_size_px"
 """Metadata of the encoder: side of the square that the network sees."""
 DECODER_KEY = "fewct_bam_decoder_sha256"
@@ -143,18 +145,17 @@ def fitting_regions(
     """
     networks, query, kept = _encoded(image, folder, weights)
     squared = seen_labels(regions, query.frame, networks.size_px)
-    deep, place = query.deep_and_place
-    answers = []
+    known = candidates(squared, *query.deep_and_place)
+    probabilities, values = [], []
     for structure in structures:
         seen_in = showing(kept, structure, networks)
         likely = np.clip(decode(query, seen_in, networks), 0, 1)
         deeps, places = zip(*(support.deep_and_place for support in seen_in.supports), strict=True)
-        known = shown(np.stack(deeps), np.stack(places), seen_in.masks)
-        answers.append(fits(squared, deep, place, likely, known))
-    chosen = assign(np.stack([answer.fit for answer in answers]), least_fit)
+        probabilities.append(likely_in(squared, likely))
+        values.append(fits(known, probabilities[-1], shown(np.stack(deeps), np.stack(places), seen_in.masks)))
     return [
-        Found(int(answer.ids[k]), float(answer.likely[k])) if k >= 0 else NOT_FOUND
-        for k, answer in zip(chosen.tolist(), answers, strict=True)
+        Found(int(known.ids[k]), float(probability[k])) if k >= 0 else NOT_FOUND
+        for k, probability in zip(assign(np.stack(values), least_fit).tolist(), probabilities, strict=True)
     ]
 
 

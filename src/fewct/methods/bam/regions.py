@@ -33,18 +33,20 @@ class Shown(NamedTuple):
     log_area: float
 
 
-class Fits(NamedTuple):
-    """How well each region of a slice fits a structure.
+class Candidates(NamedTuple):
+    """What tells regions of a slice apart.
 
     Args:
         ids: int64 (regions,): ascending.
-        fit: float64 (regions,): 1.5 if nothing could fit better.
-        likely: float64 (regions,): mean probability in each.
+        deep: float64 (regions, channels): their mean deep features.
+        places: float64 (regions, 2): their mean x and y in the patient's box, from -1 to 1.
+        log_areas: float64 (regions,): logarithms of their areas on the network's square, in px.
     """
 
     ids: Int64[NDArray[np.int64], " regions"]
-    fit: Float64[NDArray[np.float64], " regions"]
-    likely: Float64[NDArray[np.float64], " regions"]
+    deep: Float64[NDArray[np.float64], "regions channels"]
+    places: Float64[NDArray[np.float64], "regions 2"]
+    log_areas: Float64[NDArray[np.float64], " regions"]
 
 
 def shown(
@@ -66,30 +68,51 @@ def shown(
     return Shown(np.mean(means, axis=0), np.mean(places, axis=0), float(np.log(areas).mean()))
 
 
-def fits(
+def candidates(
     regions: Labels,
     deep: Float32[NDArray[np.float32], "channels rows columns"],
     place: Float32[NDArray[np.float32], "2 rows2 columns2"],
-    likely: Image,
-    structure: Shown,
-) -> Fits:
-    """Return how well each region fits a structure.
+) -> Candidates:
+    """Return what tells regions apart.
 
     Args:
         regions: int32 (side, side): on the network's square, 0 for the rest.
         deep: Deep features of the slice.
         place: As for `shown`.
-        likely: float32 (side, side): how likely BAM finds the structure at each place.
-        structure: What to look for.
     """
     ids, means = region_means(deep, regions)
-    places, probabilities = region_means(place, regions)[1], region_means(likely[None], regions)[1][:, 0]
-    away = ((places - structure.place) ** 2).sum(axis=1)
-    areas = np.bincount(regions.ravel())[ids]
-    other_size = np.abs(np.log(areas) - structure.log_area)
-    similar = cosines(means, structure.deep)
-    fit = similar + LIKELY * probabilities - AWAY * away - OTHER_SIZE * other_size
-    return Fits(ids, fit, probabilities)
+    return Candidates(ids, means, region_means(place, regions)[1], np.log(np.bincount(regions.ravel())[ids]))
+
+
+def likely_in(regions: Labels, likely: Image) -> Float64[NDArray[np.float64], " regions"]:
+    """Return the mean of a map in each region, by ascending id.
+
+    Args:
+        regions: int32 (side, side), 0 for the rest.
+        likely: float32 (side, side).
+    """
+    counts = np.bincount(regions.ravel())
+    sums = np.bincount(regions.ravel(), likely.ravel())
+    present = np.flatnonzero(counts[1:]) + 1
+    means: NDArray[np.float64] = sums[present] / counts[present]
+    return means
+
+
+def fits(
+    regions: Candidates, likely: Float64[NDArray[np.float64], " regions"], structure: Shown
+) -> Float64[NDArray[np.float64], " regions"]:
+    """Return how well each region fits a structure: 1.5 if nothing could fit better.
+
+    Args:
+        regions: Of the slice.
+        likely: How likely BAM finds the structure in each.
+        structure: What to look for.
+    """
+    away = ((regions.places - structure.place) ** 2).sum(axis=1)
+    other_size = np.abs(regions.log_areas - structure.log_area)
+    similar = cosines(regions.deep, structure.deep)
+    fit: NDArray[np.float64] = similar + LIKELY * likely - AWAY * away - OTHER_SIZE * other_size
+    return fit
 
 
 def assign(
@@ -127,8 +150,9 @@ def region_means(
     )
     cell = rows[:, None] * features.shape[2] + columns
     n_cells = features.shape[1] * features.shape[2]
-    ids, rank = np.unique(regions, return_inverse=True)
-    counts = np.bincount(rank.ravel() * n_cells + cell.ravel(), minlength=len(ids) * n_cells)
+    present = np.bincount(regions.ravel()) > 0
+    ids, rank = np.flatnonzero(present), np.cumsum(present) - 1
+    counts = np.bincount((rank[regions] * n_cells + cell).ravel(), minlength=len(ids) * n_cells)
     counts = counts.reshape(len(ids), n_cells)
     sums = counts.astype(np.float64) @ features.reshape(len(features), n_cells).T.astype(np.float64)
     means: NDArray[np.float64] = sums / counts.sum(axis=1, keepdims=True)
