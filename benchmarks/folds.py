@@ -9,7 +9,8 @@ plays a part.
 In a test episode, query and supports are slices of different val patients that show the structure. Compared,
 all on features of one backbone a fold and seed:
 
-- bam: as `fewct segment --method bam` works: the region of mosaic that fits best;
+- bam: as `fewct segment --method bam` works: the region of mosaic that fits best, and those that BAM is all
+  but sure of; the structure is there, so that no fit is too small;
 - network: BAM as in the paper, which draws each pixel; base-less: its meta learner without the base learner;
 - prototype: the mean of the support's deep features, with a threshold on the cosine similarity;
 - region: the region of mosaic whose deep features are nearest to the prototype.
@@ -40,7 +41,8 @@ from fewct.methods.bam.matching import prototype
 from fewct.methods.bam.network import BAMNet, Encoded
 from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
 from fewct.methods.bam.recipe import BAMRecipe, train
-from fewct.methods.bam.regions import candidates, fits, likely_in, nearest_region, shown
+from fewct.methods.bam.regions import assign, candidates, fits, join, likely_in, nearest_region, shown
+from fewct.methods.named_over_unnamed import FITS
 from fewct.threads import thread_count
 from fewct.training.btcv import HIGH_HU, LOW_HU, ORGANS
 from fewct.training.loop import LoopConfig
@@ -201,10 +203,10 @@ def answers(
     for suffix, regions in kinds.items():
         squared = seen_labels(regions, frame, size_px)
         there = candidates(squared, deep.numpy(), query.encoded.place[0].numpy())
-        values = fits(there, likely_in(squared, enlarged(likely[None], size_px)[0].numpy()), known)
-        fitting = there.ids[values.argmax()] if len(values) else 0
+        likely_there = likely_in(squared, enlarged(likely[None], size_px)[0].numpy())[None]
+        owners = join(assign(fits(there, likely_there[0], known)[None], FITS[0]), likely_there)
         nearest = nearest_region(deep.numpy(), squared, mean.numpy())
-        found[f"bam{suffix}"] = (regions == fitting) & (fitting > 0)
+        found[f"bam{suffix}"] = np.isin(regions, there.ids[owners == 0])
         found[f"region{suffix}"] = (regions == nearest) & (nearest > 0)
     return found
 

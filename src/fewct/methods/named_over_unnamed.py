@@ -3,7 +3,7 @@
 Stands above the rooms of the methods, which know nothing of each other: their results meet here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -27,10 +27,10 @@ class BAM:
 
     BAM (https://doi.org/10.1109/CVPR52688.2022.00789) looks for one structure at a time: what the supports
     show, weighted by how alike their style is, less what its base learner knows to be something else. It
-    knows better where a structure is than where it ends, so that mosaic's regions lend their outlines: each
-    structure is the region that fits it best, if one does. Ids are those of the supports, on every slice;
-    scores are the mean probability in a structure. With `over`, structures that another method finds fill the
-    rest; their ids follow the largest id of the supports.
+    knows better where a structure is than where it ends, so that mosaic's regions lend their outlines: a
+    structure is the region that fits it best, if one does, and those that BAM is all but sure of. Ids are
+    those of the supports, on every slice; scores are the mean probability in a structure. With `over`,
+    structures that another method finds fill the rest; their ids follow the largest id of the supports.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -49,7 +49,7 @@ class BAM:
     over: Literal["none", "mosaic"] = "none"
     """Method whose structures, without names, fill what is not named."""
     outlines: Literal["mosaic", "pixels"] = "mosaic"
-    """mosaic: each structure is one of the regions that mosaic finds; pixels: BAM alone draws it, as in the
+    """mosaic: structures consist of regions that mosaic finds; pixels: BAM alone draws it, as in the
     paper, and a pixel that several structures claim goes to the most likely one."""
     least_fit: float = 0.85
     """With outlines of mosaic: how well a region must fit, 1.5 at most; what fits less is not there."""
@@ -137,17 +137,17 @@ def claims_of_pixels(maps: Sequence[Image], threshold: float) -> Claims:
     return Claims(np.where(best >= threshold, stack.argmax(axis=0) + 1, 0).astype(np.int32), best)
 
 
-def claims_of_regions(regions: Labels, found: Sequence[tuple[int, float]]) -> Claims:
+def claims_of_regions(regions: Labels, found: Sequence[Mapping[int, float]]) -> Claims:
     """Return each pixel's structure, which is its region's.
 
     Args:
         regions: int32 (rows, columns), 0 for the rest.
-        found: For each structure its region, 0 for none, and how likely it is there; no two have the same.
+        found: For each structure how likely it is in each of its regions; no two have the same region.
     """
     ranks = np.zeros(int(regions.max(initial=0)) + 1, dtype=np.int32)
     likely = np.zeros(len(ranks), dtype=np.float32)
-    for rank, (region, probability) in enumerate(found, start=1):
-        if region:
+    for rank, its_regions in enumerate(found, start=1):
+        for region, probability in its_regions.items():
             ranks[region], likely[region] = rank, probability
     return Claims(ranks[regions], likely[regions])
 

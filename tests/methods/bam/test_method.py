@@ -16,6 +16,7 @@ from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
 from fewct.methods.bam.exporting import sign
 from fewct.methods.bam.inputs import frame_of, place_back, seen_labels, seen_mask
+from fewct.methods.bam.prototypes import dice
 from fewct.methods.named_over_unnamed import (
     Claims,
     claims_of_pixels,
@@ -23,6 +24,7 @@ from fewct.methods.named_over_unnamed import (
     lay_over,
     named_labels,
 )
+from fewct.phantom import STRUCTURES, phantom_slice
 from fewct.scan import segment
 from fewct.types import CTSlice, CTVolume, Delineation, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
@@ -132,6 +134,19 @@ class TestMethod:
             np.testing.assert_array_equal(found.labels[index], alone)
 
 
+def test_the_network_that_comes_with_fewct_finds_organs_of_made_patients(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        image, truth = phantom_slice(seed, size=256)
+        np.save(tmp_path / f"{seed}.npy", image.pixels)
+        np.save(tmp_path / f"{seed}_labels.npy", truth.labels.astype(np.uint16))
+    image, truth = phantom_slice(7, size=256)
+    found = BAM(f"{tmp_path}").segment(image).labels
+    organs = [i for i, name in STRUCTURES.items() if name in ("liver", "spleen", "kidney_left")]
+    assert len(organs) == 3
+    for organ in organs:
+        assert dice(found == organ, truth.labels == organ) > 0.85
+
+
 class TestBadInput:
     def test_absent_weights(self, support: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="found no such file"):
@@ -205,9 +220,9 @@ class TestNamedLabels:
 
     def test_a_region_is_the_structure_that_has_it(self) -> None:
         regions = np.array([[1, 2, 2, 5, 0]], dtype=np.int32)
-        claims = claims_of_regions(regions, [(2, 0.7), (0, 0.0), (5, 0.25)])
-        assert claims.ranks.tolist() == [[0, 1, 1, 3, 0]]
-        np.testing.assert_allclose(claims.likely, [[0, 0.7, 0.7, 0.25, 0]], rtol=1e-6)
+        claims = claims_of_regions(regions, [{2: 0.7}, {}, {5: 0.25, 1: 0.5}])
+        assert claims.ranks.tolist() == [[3, 1, 1, 3, 0]]
+        np.testing.assert_allclose(claims.likely, [[0.5, 0.7, 0.7, 0.25, 0]], rtol=1e-6)
 
     def test_small_ones_go_and_the_others_keep_their_ids(self) -> None:
         claims = Claims(np.array([[1, 2, 2]], "i4"), np.array([[0.9, 0.7, 0.9]], "f4"))

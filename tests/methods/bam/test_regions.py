@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fewct.methods.bam.regions import assign, candidates, fits, likely_in, nearest_region, region_means, shown
+from fewct.methods.bam.regions import (
+    assign,
+    candidates,
+    fits,
+    join,
+    likely_in,
+    nearest_region,
+    region_means,
+    shown,
+)
 
 RNG = np.random.default_rng(0)
 SIDE, COARSE = 12, 4
@@ -111,6 +120,24 @@ def test_no_assignment_sums_up_to_more(values: np.ndarray) -> None:
         for order in permutations(range(padded.shape[1]), len(values))
     )
     assert sum(values[i, k] - least for i, k in enumerate(chosen) if k >= 0) == pytest.approx(best)
+
+
+def test_what_is_all_but_sure_joins_what_is_found() -> None:
+    chosen = np.array([2, -1, 0])
+    likely = np.array(
+        [
+            [0.9, 0.9, 0.1, 0.0, 0.65, 0.8],
+            [0.0, 0.0, 0.0, 0.95, 0.0, 0.9],
+            [0.1, 0.75, 0.3, 0.9, 0.0, 0.0],
+        ]
+    )
+    # chosen ones stay; 1 joins the likeliest; at 3 and 5 that is not on the slice; 4 is not sure
+    assert join(chosen, likely).tolist() == [2, 0, 0, -1, -1, -1]
+
+
+def test_no_region_to_join() -> None:
+    assert join(np.array([-1]), np.zeros((1, 3))).tolist() == [-1, -1, -1]
+    assert join(np.array([-1, -1]), np.zeros((2, 0))).shape == (0,)
 
 
 def test_no_region_to_assign() -> None:

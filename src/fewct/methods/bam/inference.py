@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -22,7 +21,7 @@ from fewct.methods.bam.inputs import (
     seen_labels,
     seen_mask,
 )
-from fewct.methods.bam.regions import assign, candidates, fits, likely_in, shown
+from fewct.methods.bam.regions import assign, candidates, fits, join, likely_in, shown
 from fewct.methods.bam.supports import Support, read_supports, supports_sha256
 from fewct.runtime.session import checked_sha256, load_session
 from fewct.types import CTSlice, Image, Labels
@@ -75,21 +74,6 @@ class Showing:
     masks: Float32[NDArray[np.float32], "supports size size"]
 
 
-class Found(NamedTuple):
-    """Where a structure is.
-
-    Args:
-        region: Id of its region, 0 where none fits.
-        likely: Mean probability in it.
-    """
-
-    region: int
-    likely: float
-
-
-NOT_FOUND = Found(0, 0.0)
-
-
 @dataclass(frozen=True, eq=False)
 class Networks:
     """Both networks.
@@ -129,8 +113,8 @@ def likely_structures(image: CTSlice, folder: str, structures: Sequence[int], we
 
 def fitting_regions(
     image: CTSlice, folder: str, structures: Sequence[int], weights: Path, regions: Labels, least_fit: float
-) -> list[Found]:
-    """Return for each of some structures the region that fits it, no region being two structures'.
+) -> list[dict[int, float]]:
+    """Return for each of some structures the regions that it consists of, no region being two structures'.
 
     Args:
         image: The slice; of any size and spacing.
@@ -138,7 +122,10 @@ def fitting_regions(
         structures: Their ids.
         weights: Folder that `fewct train bam` wrote.
         regions: int32 (rows, columns): regions of the slice, 0 for the rest.
-        least_fit: See `fits`; what fits less is not found.
+        least_fit: See `fits`; a structure of which no region fits so well is not found.
+
+    Returns:
+        For each structure the mean probability in each of its regions, by the region's id.
 
     Raises:
         InputError: As for `likely_structures`.
@@ -146,16 +133,17 @@ def fitting_regions(
     networks, query, kept = _encoded(image, folder, weights)
     squared = seen_labels(regions, query.frame, networks.size_px)
     known = candidates(squared, *query.deep_and_place)
-    probabilities, values = [], []
+    likelies, values = [], []
     for structure in structures:
         seen_in = showing(kept, structure, networks)
         likely = np.clip(decode(query, seen_in, networks), 0, 1)
         deeps, places = zip(*(support.deep_and_place for support in seen_in.supports), strict=True)
-        probabilities.append(likely_in(squared, likely))
-        values.append(fits(known, probabilities[-1], shown(np.stack(deeps), np.stack(places), seen_in.masks)))
+        likelies.append(likely_in(squared, likely))
+        values.append(fits(known, likelies[-1], shown(np.stack(deeps), np.stack(places), seen_in.masks)))
+    owners = join(assign(np.stack(values), least_fit), np.stack(likelies))
     return [
-        Found(int(known.ids[k]), float(probability[k])) if k >= 0 else NOT_FOUND
-        for k, probability in zip(assign(np.stack(values), least_fit).tolist(), probabilities, strict=True)
+        dict(zip(known.ids[owners == k].tolist(), likely[owners == k].tolist(), strict=True))
+        for k, likely in enumerate(likelies)
     ]
 
 

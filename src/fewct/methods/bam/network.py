@@ -296,11 +296,6 @@ def base_foreground(logits: Tensor, excluded: Tensor | None = None) -> Tensor:
     return foreground - own * (excluded > 0).float()[:, None, None]
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of parameters."""
-    return sum(p.numel() for p in network.parameters())
-
-
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(maps, size=like.shape[-2:], mode="bilinear")
 

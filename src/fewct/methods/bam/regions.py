@@ -13,6 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from fewct.types import Image, Labels
 
+SURE = 0.7
+"""A further region joins a structure that is so likely there on the mean. Chosen on the patients of val."""
 LIKELY, AWAY, OTHER_SIZE = 0.5, 0.5, 0.1
 """What counts beside the cosine of deep features, in [-1, 1]: the mean probability in the region; what a
 squared unit of distance costs, where the body is 2 wide; what a factor e between the areas costs. Chosen on
@@ -133,6 +135,29 @@ def assign(
         if gains[structure, region] > 0:
             chosen[structure] = region
     return chosen
+
+
+def join(
+    chosen: Int64[NDArray[np.int64], " structures"],
+    likely: Float64[NDArray[np.float64], "structures regions"],
+) -> Int64[NDArray[np.int64], " regions"]:
+    """Return the structure of each region: what BAM is all but sure of joins a structure that has a region.
+
+    Mosaic cuts some structures into several regions, such as a stomach into what fills it and air.
+
+    Args:
+        chosen: As `assign` returns.
+        likely: How likely BAM finds each structure in each region.
+
+    Returns:
+        int64 (regions,): index of its structure, -1 for none.
+    """
+    best = likely.argmax(axis=0)
+    joins = (likely.max(axis=0) >= SURE) & (chosen[best] >= 0)
+    owners = np.where(joins, best, -1)
+    found = np.flatnonzero(chosen >= 0)
+    owners[chosen[found]] = found
+    return owners
 
 
 def region_means(

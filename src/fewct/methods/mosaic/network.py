@@ -51,8 +51,3 @@ class MosaicNet(Trunk):
         finest = self.features(x)[0]
         logits = functional.pixel_shuffle(self.head(finest), FOLD_PX)
         return MapLogits(logits[:, 0], logits[:, 1], self.affinity(finest))
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in network.parameters())
