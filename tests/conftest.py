@@ -1,5 +1,6 @@
 """Shared fixtures. Tests marked `shared` need the real CT data beside the repository."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """Folder of the real CT data; use it only in tests marked `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the test run in one thread, and forget the networks of SAM that it has loaded."""
+    from fewct.methods.sam import loading
+
+    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
+    yield
+    loading._loaded.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of an official checkpoint of a small SAM with random weights."""
+    from methods.sam.reference import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")

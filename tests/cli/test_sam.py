@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,14 @@ from PIL import Image
 from fewct.body import body_mask
 from fewct.cli import main
 from fewct.io import read
-from fewct.methods.sam import loading
 from fewct.phantom import phantom_slice
-from methods.sam.reference import write_checkpoint
 
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    loading._loaded.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")
+def weights(tiny_sam: str) -> str:
+    return tiny_sam
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import csv
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,18 @@ from PIL import Image
 
 from fewct.cli import main
 from fewct.io import read_labels
-from fewct.methods.sam import loading
 from fewct.phantom import phantom_slice
-from methods.sam.reference import write_checkpoint
 
 ANYTHING = ("--points-per-side", 2, "--pred-iou-thresh", 0, "--stability-score-thresh", 0)
 ANYWHERE = ("--no-body-only", "--min-area", "0px")
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    loading._loaded.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth"))
+def weights(tiny_sam: str) -> Path:
+    return Path(tiny_sam)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Boxes of one method, masks of another: sources, settings, one label map with scores."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,21 +22,16 @@ from fewct.phantom import phantom_slice, phantom_volume
 from fewct.resume import resume_key
 from fewct.scan import segment
 from fewct.types import CTSlice, CTVolume, LabelMap, Source
-from methods.sam.reference import write_checkpoint
 
 BOXES = [[20, 20, 60, 50], [50, 40, 90, 80], [10, 30, 40, 90.5]]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    loading._loaded.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")
+def weights(tiny_sam: str) -> str:
+    return tiny_sam
 
 
 @pytest.fixture(scope="module")

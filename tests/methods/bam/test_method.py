@@ -14,7 +14,6 @@ from fewct.errors import InputError, UsageError
 from fewct.labelmap import Cleanup
 from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
-from fewct.methods.bam.exporting import sign
 from fewct.methods.bam.inputs import frame_of, place_back, seen_labels, seen_mask
 from fewct.methods.bam.prototypes import dice
 from fewct.methods.named_over_unnamed import (
@@ -26,6 +25,7 @@ from fewct.methods.named_over_unnamed import (
 )
 from fewct.phantom import STRUCTURES, phantom_slice
 from fewct.scan import segment
+from fewct.training.export import write_hash
 from fewct.types import CTSlice, CTVolume, Delineation, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
 
@@ -158,7 +158,7 @@ class TestBadInput:
         decoder = (mixed / "decoder.onnx").read_bytes()
         model = (mixed / "model.onnx").read_bytes()
         (mixed / "decoder.onnx").write_bytes(model)
-        sign(mixed / "decoder.onnx")
+        write_hash(mixed / "decoder.onnx")
         with pytest.raises(
             InputError, match=r"the decoder that was trained with the backbone in model\.onnx"
         ):
@@ -166,7 +166,7 @@ class TestBadInput:
         other = tmp_path / "other"
         shutil.copytree(weights, other)
         (other / "model.onnx").write_bytes(decoder)
-        sign(other / "model.onnx")
+        write_hash(other / "model.onnx")
         with pytest.raises(InputError, match="the encoder of BAM, found a network that gives likely"):
             BAM(f"{support}", f"{other}").segment(body_slice(0)[0])
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +23,7 @@ from fewct.methods.sam.records import counts_as_text, records
 from fewct.methods.sam.settings import EverythingSettings
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice, LabelMap
-from methods.sam.reference import DropBackend, write_checkpoint
+from methods.sam.reference import DropBackend
 
 GENEROUS = Everything(
     points_per_side=8,
@@ -36,16 +35,12 @@ GENEROUS = Everything(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    loading._loaded.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")
+def weights(tiny_sam: str) -> str:
+    return tiny_sam
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A trained BAM written as two networks in ONNX: one for slices, one for what is found on them."""
 
-import hashlib
 from pathlib import Path
 
 import onnx
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.io.atomic import atomic_path, write_text
+from fewct.io.atomic import atomic_path
 from fewct.methods.bam.inference import (
     DECODED,
     DECODER,
@@ -19,8 +18,7 @@ from fewct.methods.bam.inference import (
 )
 from fewct.methods.bam.inputs import N_CHANNELS
 from fewct.methods.bam.network import BAMNet, Encoded
-from fewct.runtime.session import HASH_SUFFIX
-from fewct.training.export import write_graph
+from fewct.training.export import write_graph, write_hash
 
 
 class Encoder(nn.Module):
@@ -107,22 +105,11 @@ def export(network: BAMNet, size_px: int, folder: Path) -> Path:
     names = [f"query_{name}" for name in ENCODED] + [f"support_{name}" for name in ENCODED[:-1]] + ["masks"]
     dynamic = [None if name.startswith("query") else {0: shots} for name in names]
     write_graph(Decoder(network), inputs, tuple(dynamic), names, DECODED, folder / DECODER)
-    digest = sign(folder / DECODER)
+    digest = write_hash(folder / DECODER)
     write_graph(Encoder(network), (slices[:1],), (None,), ["x"], ENCODED, folder / ENCODER)
     model = onnx.load(folder / ENCODER)
     onnx.helper.set_model_props(model, {SIZE_KEY: f"{size_px}", DECODER_KEY: digest})
     with atomic_path(folder / ENCODER) as temporary:
         temporary.write_bytes(model.SerializeToString())
-    sign(folder / ENCODER)
+    write_hash(folder / ENCODER)
     return folder / ENCODER
-
-
-def sign(path: Path) -> str:
-    """Write the SHA-256 of a file beside it, as loading checks it, and return it.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
-    return digest

@@ -90,3 +90,42 @@ class Backend(Protocol):
             above: Only masks with a higher predicted IoU are drawn.
         """
         ...
+
+
+class OnBackend:
+    """A backend that asks another one; what differs is overridden.
+
+    Args:
+        backend: The networks.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.input_px = backend.input_px
+        self.mask_px = backend.mask_px
+        self.intensities: Intensities = backend.intensities
+
+    def embed(
+        self, pixels: Float32[NDArray[np.float32], "seen side side"]
+    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        """Return the embedding of an image; see `Backend`."""
+        return self.backend.embed(pixels)
+
+    def prepare(
+        self,
+        embedding: Float32[NDArray[np.float32], "channels rows columns"],
+        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+    ) -> Any:
+        """Return what all prompts on an image share; see `Backend`."""
+        return self.backend.prepare(embedding, first_guess)
+
+    def decode(
+        self,
+        prepared: Any,
+        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
+        labels: Int64[NDArray[np.int64], "prompts points"],
+        multimask: bool,
+        above: float = -np.inf,
+    ) -> Drawn:
+        """Return the masks of prompts; see `Backend`."""
+        return self.backend.decode(prepared, points_xy, labels, multimask, above)

@@ -4,22 +4,21 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import DAMAGED
-from fewct.methods.sam.backend import Backend, Drawn, Intensities
+from fewct.methods.sam.backend import Backend, OnBackend
 
 FORMAT_VERSION = 1
 LIMIT_BYTES = 4 * 2**30  # about 1000 slices at the official sizes, 4 MiB each
 
 
-class CachedBackend:
+class CachedBackend(OnBackend):
     """A backend that keeps embeddings in a folder and takes them from there.
 
     An embedding is found by a hash of what the image encoder sees, which holds the pixels, the window and the
@@ -37,13 +36,10 @@ class CachedBackend:
     def __init__(
         self, backend: Backend, folder: Path, made_by: Mapping[str, str], limit_bytes: int = LIMIT_BYTES
     ) -> None:
-        self.backend = backend
+        super().__init__(backend)
         self.folder = folder
         self.made_by = dict(made_by)
         self.limit_bytes = limit_bytes
-        self.input_px = backend.input_px
-        self.mask_px = backend.mask_px
-        self.intensities: Intensities = backend.intensities
 
     def embed(
         self, pixels: Float32[NDArray[np.float32], "seen side side"]
@@ -65,25 +61,6 @@ class CachedBackend:
             np.savez(temporary, embedding=embedding)
         _make_room(self.folder, self.limit_bytes)
         return embedding
-
-    def prepare(
-        self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
-    ) -> Any:
-        """Return what all prompts on an image share; see `Backend`."""
-        return self.backend.prepare(embedding, first_guess)
-
-    def decode(
-        self,
-        prepared: Any,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
-        multimask: bool,
-        above: float = -np.inf,
-    ) -> Drawn:
-        """Return the masks of prompts; see `Backend`."""
-        return self.backend.decode(prepared, points_xy, labels, multimask, above)
 
 
 def embedding_key(pixels: Float32[NDArray[np.float32], "seen side side"], made_by: Mapping[str, str]) -> str:

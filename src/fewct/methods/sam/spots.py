@@ -16,9 +16,8 @@ from fewct.methods.sam.backend import (
     INSIDE,
     OUTSIDE,
     TOP_LEFT,
-    Backend,
     Drawn,
-    Intensities,
+    OnBackend,
 )
 from fewct.threads import thread_count
 
@@ -65,24 +64,12 @@ def drawn_prompts(
     return guess
 
 
-class SpotsBackend:
+class SpotsBackend(OnBackend):
     """A backend whose prompts, where no first guess comes with them, are drawn as one.
 
     Args:
         backend: The networks.
     """
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.input_px = backend.input_px
-        self.mask_px = backend.mask_px
-        self.intensities: Intensities = backend.intensities
-
-    def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
-        """Return the embedding of an image; see `Backend`."""
-        return self.backend.embed(pixels)
 
     def prepare(
         self,
