@@ -21,10 +21,9 @@ from fewct.benchmark.summary import cluster_means, draw_groups
 from fewct.methods import BAM
 from fewct.methods.bam.prototypes import dice
 from fewct.types import Labels
-from organs import DATA
+from organs import ANNOTATED, DATA
 from results_io import RESULTS, machine, save_results
 
-ORGANS = (1, 2, 3, 4, 6, 7, 8, 11)
 SUPPORTS, STEP = 5, 12  # slices of the source; every n-th of the others
 MIN_PX = 24  # of a structure on a slice of 256 x 256; what is smaller is neither there nor not there
 FIGURES = ("dice", "found where there is one", "found where there is none")
@@ -75,7 +74,7 @@ def jobs() -> Iterator[Job]:
 
 def organs_alone(case: Case) -> Case:
     """Return a case with those organs that are annotated on every slice."""
-    return replace(case, truth=np.where(np.isin(case.truth, ORGANS), case.truth, 0).astype(np.int32))
+    return replace(case, truth=np.where(np.isin(case.truth, ANNOTATED), case.truth, 0).astype(np.int32))
 
 
 def spread(cases: Sequence[Case]) -> list[Case]:

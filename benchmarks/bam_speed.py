@@ -17,23 +17,22 @@ from PIL import Image
 from fewct.methods import BAM, Mosaic
 from fewct.training.btcv import load_patients
 from fewct.types import CTSlice
-from organs import DATA
+from organs import ANNOTATED, DATA
 from results_io import RESULTS, machine, save_results
 
-ORGANS = (1, 2, 3, 4, 6, 7, 8, 11)
 SUPPORTS, QUERIES = 5, 5
 
 
 def write_supports(folder: Path) -> None:
     """Write slices on which all 8 structures are labelled, each showing as many new ones as can be."""
     slices = [item for item in load_patients(DATA / "btcv" / "val") if item.weak is None]
-    missing = set(ORGANS)
+    missing = set(ANNOTATED)
     for number in range(SUPPORTS):
-        wanted = missing or set(ORGANS)
+        wanted = missing or set(ANNOTATED)
         best = max(slices, key=lambda item: len(wanted & set(np.unique(item.labels).tolist())))
         slices.remove(best)
         missing -= set(np.unique(best.labels).tolist())
-        labels = np.where(np.isin(best.labels, ORGANS), best.labels, 0).astype(np.uint8)
+        labels = np.where(np.isin(best.labels, ANNOTATED), best.labels, 0).astype(np.uint8)
         Image.fromarray(best.image).save(folder / f"{number}.png")
         Image.fromarray(labels).save(folder / f"{number}_labels.png")
 
@@ -50,7 +49,7 @@ def main() -> None:
             support = Path(name, f"{side_px}_{outlines}")  # a new folder, so that supports are encoded again
             support.mkdir()
             write_supports(support)
-            method = BAM(f"{support}", structures=ORGANS, outlines=outlines)
+            method = BAM(f"{support}", structures=ANNOTATED, outlines=outlines)
             seconds = []
             for image in slices:
                 larger = CTSlice(image.pixels.repeat(side_px // 256, 0).repeat(side_px // 256, 1), "grey")

@@ -44,7 +44,7 @@ from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.methods.bam.regions import assign, candidates, fits, join, likely_in, nearest_region, shown
 from fewct.methods.named_over_unnamed import FITS
 from fewct.threads import thread_count
-from fewct.training.btcv import HIGH_HU, LOW_HU, ORGANS
+from fewct.training.btcv import ORGANS, as_hu
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice, Image, Labels, Mask
 from organs import DATA
@@ -107,7 +107,7 @@ def load(side: str, step: int, with_regions: bool) -> list[NamedSlice]:
         with np.load(path) as file:
             images, labels = file["image"][::step], file["label"][::step]
         for pixels, label in zip(images, labels, strict=True):
-            image = CTSlice(pixels.astype(np.float32) * ((HIGH_HU - LOW_HU) / 255) + LOW_HU, "hu")
+            image = CTSlice(as_hu(pixels), "hu")
             regions = method.segment(image).labels if with_regions else None
             slices.append(named_slice(image, label.astype(np.int32), path.stem, regions))
     return slices

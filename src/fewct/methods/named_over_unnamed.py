@@ -17,7 +17,8 @@ from fewct.labelmap import Cleanup, clean
 from fewct.methods.mosaic import Mosaic
 from fewct.types import CTSlice, Delineation, Image, Labels
 
-FITS = (-7.0, 1.5)  # a region fits no worse and no better, see `fewct.methods.bam.regions`
+FITS = (-7.0, 1.5)
+"""A region fits at worst and at best so well. Not in bam's `regions`: settings must load nothing heavy."""
 OVERLAP = 0.5  # an unnamed structure with a larger share of its pixels under named ones goes
 
 

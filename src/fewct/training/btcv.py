@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from fewct.body import body_mask
 from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
-from fewct.types import CTSlice, Mask
+from fewct.types import CTSlice, Image, Mask
 
 LOW_HU, HIGH_HU = -125.0, 275.0  # the window of `image`
 FAT_HU = (-119.0, -55.0)
@@ -84,6 +84,11 @@ def load_patients(folder: Path, without: Sequence[str] = ()) -> list[LabelledSli
     return slices
 
 
+def as_hu(image: NDArray[np.uint8]) -> Image:
+    """Return the Hounsfield units of a packed `image`, as far as its window tells them."""
+    return (image.astype(np.float32) * ((HIGH_HU - LOW_HU) / 255) + LOW_HU).astype(np.float32)
+
+
 def _hide(labels: NDArray[np.uint8], hidden: Sequence[int]) -> NDArray[np.uint8]:
     return np.where(np.isin(labels, hidden), np.uint8(0), labels) if hidden else labels
 
@@ -126,7 +131,7 @@ def make_example(item: LabelledSlice, weak: bool) -> Example:
         item: Slice and labels.
         weak: Whether to show it with the weak contrast of `item.weak`, which must then exist.
     """
-    hu = (item.image.astype(np.float32) * ((HIGH_HU - LOW_HU) / 255) + LOW_HU).astype(np.float32)
+    hu = as_hu(item.image)
     labels = item.labels.astype(np.int32)
     body = body_mask(CTSlice(hu, "grey"))
     smooth = ndimage.gaussian_filter(hu, 1.0)
