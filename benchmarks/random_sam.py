@@ -5,9 +5,10 @@ they take say anything. So two things are not left to chance: pixels look for to
 which makes pixels near a point differ from the others; and the last layers are scaled to the image.
 """
 
+from typing import Annotated
+
 import numpy as np
 import torch
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ DIRECTIONS = 10
 
 
 @torch.inference_mode()
-def random_vit_b(pixels: Float32[NDArray[np.float32], "3 1024 1024"], seed: int = 0) -> Sam:
+def random_vit_b(pixels: Annotated[NDArray[np.float32], "3 1024 1024"], seed: int = 0) -> Sam:
     """Return SAM with the image encoder ViT-B and random weights, with masks of some size on an image.
 
     Args:

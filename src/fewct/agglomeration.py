@@ -2,17 +2,16 @@
 
 import heapq
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import check_same_shape
 from fewct.types import Image, Labels, MergeTree
 
-Edges: TypeAlias = Int64[NDArray[np.int64], "edges 2"]
-EdgeValues: TypeAlias = Float64[NDArray[np.float64], " edges"]
+Edges: TypeAlias = Annotated[NDArray[np.int64], "edges 2"]
+EdgeValues: TypeAlias = Annotated[NDArray[np.float64], "edges"]
 _Graph: TypeAlias = list[dict[int, tuple[float, float, float, float]]]
 
 _BELOW_ONE = float(np.nextafter(1.0, 0.0))

@@ -5,10 +5,9 @@ time (`fewct.agglomeration`). The order of merges is a tree; a cut through it is
 cut needs no new computation on the image.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import local_minima, reconstruction
@@ -17,7 +16,7 @@ from skimage.segmentation import watershed
 from fewct.errors import UsageError, check_same_shape
 from fewct.types import Image, Labels, Mask, MergeTree
 
-LeafNodes: TypeAlias = Int64[NDArray[np.int64], " leaves"]
+LeafNodes: TypeAlias = Annotated[NDArray[np.int64], "leaves"]
 
 _WALL = np.float32(2.0)  # above every boundary value
 _CROSS = ndimage.generate_binary_structure(2, 1)
@@ -180,7 +179,7 @@ def cut_area(tree: MergeTree, max_px: int) -> Labels:
     return paint(tree, _top_nodes(tree, (areas <= max_px) & (tree.levels < 1)))
 
 
-def node_areas(tree: MergeTree) -> Int64[NDArray[np.int64], " nodes"]:
+def node_areas(tree: MergeTree) -> Annotated[NDArray[np.int64], "nodes"]:
     """Return the number of pixels of each node."""
     areas = np.zeros(len(tree.parents), dtype=np.int64)
     areas[: tree.n_leaves] = np.bincount(tree.leaves.ravel(), minlength=tree.n_leaves + 1)[1:]
@@ -190,14 +189,14 @@ def node_areas(tree: MergeTree) -> Int64[NDArray[np.int64], " nodes"]:
     return np.array(totals, dtype=np.int64)
 
 
-def persistence(tree: MergeTree) -> Float64[NDArray[np.float64], " nodes"]:
+def persistence(tree: MergeTree) -> Annotated[NDArray[np.float64], "nodes"]:
     """Return for each node how far the level may move until it merges: its parent's level minus its own.
 
     The root, which nothing swallows, lasts up to level 1.
     """
     until = tree.levels[tree.parents]
     until[-1:] = 1.0
-    lasting: Float64[NDArray[np.float64], " nodes"] = until - tree.levels
+    lasting: Annotated[NDArray[np.float64], "nodes"] = until - tree.levels
     return lasting
 
 
@@ -215,7 +214,7 @@ def paint(tree: MergeTree, nodes: LeafNodes) -> Labels:
     return np.concatenate([[0], region])[tree.leaves].astype(np.int32)
 
 
-def _top_nodes(tree: MergeTree, done: Bool[NDArray[np.bool_], " nodes"]) -> LeafNodes:
+def _top_nodes(tree: MergeTree, done: Annotated[NDArray[np.bool_], "nodes"]) -> LeafNodes:
     """Return for each leaf the highest node above it that is done; what is below a done node is done."""
     up = np.where(done[tree.parents], tree.parents, np.arange(len(tree.parents)))
     while True:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.body import body_mask
@@ -57,7 +56,7 @@ WINDOWS: Mapping[str, Window] = MappingProxyType(
 )
 
 
-def apply_window(pixels_hu: NDArray[Any], window: Window) -> UInt8[NDArray[np.uint8], "rows columns"]:
+def apply_window(pixels_hu: NDArray[Any], window: Window) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Map Hounsfield units to 8-bit grey through a window.
 
     The linear function of DICOM PS3.3 C.11.2.1.2.1, with `c` the level and `w` the width:
@@ -84,7 +83,7 @@ def apply_window(pixels_hu: NDArray[Any], window: Window) -> UInt8[NDArray[np.ui
 
 def robust_uint8(
     pixels: NDArray[Any], region: Mask | None = None
-) -> UInt8[NDArray[np.uint8], "rows columns"]:
+) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Map grey values of unknown range to 8-bit grey, from the 0.5th to the 99.5th percentile.
 
     A value at either end of the range that fills more than 2 % of the pixels (padding, or what a window
@@ -110,7 +109,7 @@ def robust_uint8(
     return _to_uint8(_rescale(pixels, *_robust_range(pixels, region)))
 
 
-def to_display(image: CTSlice, window: str | None = None) -> UInt8[NDArray[np.uint8], "rows columns"]:
+def to_display(image: CTSlice, window: str | None = None) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Return a slice as 8-bit grey for people to look at.
 
     Args:
@@ -234,5 +233,5 @@ def _rescale(pixels: NDArray[Any], low: float, high: float) -> Image:
     return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
 
 
-def _to_uint8(unit_range: Image) -> UInt8[NDArray[np.uint8], "rows columns"]:
+def _to_uint8(unit_range: Image) -> Annotated[NDArray[np.uint8], "rows columns"]:
     return np.rint(unit_range * 255).astype(np.uint8)

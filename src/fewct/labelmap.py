@@ -1,10 +1,9 @@
 """Label maps: numbering, cleaning and placing on another grid."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError, as_labels, check_same_shape
@@ -65,7 +64,7 @@ class Cleanup:
         )
 
 
-def relabel_sequential(labels: NDArray[Any]) -> tuple[AnyLabels, Int64[NDArray[np.int64], " n"]]:
+def relabel_sequential(labels: NDArray[Any]) -> tuple[AnyLabels, Annotated[NDArray[np.int64], "n"]]:
     """Number the structures 1 .. n without gaps, in the order of their ids.
 
     Args:
@@ -113,7 +112,7 @@ def filter_by_area(labels: NDArray[Any], min_px: float = 0, max_px: float = np.i
 
 def clean(
     labels: NDArray[Any], image: CTSlice, cleanup: Cleanup, scores: ArrayLike | None = None
-) -> tuple[Labels, Float32[NDArray[np.float32], " n"]]:
+) -> tuple[Labels, Annotated[NDArray[np.float32], "n"]]:
     """Remove what lies outside the body and outside the area limits, and number the rest 1 .. n.
 
     With `body_only`, structures mostly outside the body go, the others are clipped to it, and the limits

@@ -1,9 +1,9 @@
 """Link the structures of neighbouring slices into structures of a scan."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError, as_labels, check_same_shape
@@ -56,18 +56,18 @@ class LinkedSlice:
     """
 
     labels: Labels
-    ids: Int64[NDArray[np.int64], " n"]
+    ids: Annotated[NDArray[np.int64], "n"]
     links: tuple[Link, ...]
     next_id: int
 
     @property
-    def qualities(self) -> Float32[NDArray[np.float32], " largest_id"]:
+    def qualities(self) -> Annotated[NDArray[np.float32], "largest_id"]:
         """Quality of each link by final id, so that structure k has `[k - 1]`; NaN where there is none."""
         by_id = np.full(self.next_id - 1, np.nan, dtype=np.float32)
         by_id[[link.id - 1 for link in self.links]] = [link.quality for link in self.links]
         return by_id
 
-    def scores(self, scores: ArrayLike) -> Float32[NDArray[np.float32], " largest_id"]:
+    def scores(self, scores: ArrayLike) -> Annotated[NDArray[np.float32], "largest_id"]:
         """Return the slice's scores by final id: structure k has `[k - 1]`; NaN for ids of other slices.
 
         Args:

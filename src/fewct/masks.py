@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError, as_slice_labels
@@ -82,7 +81,7 @@ def parse_area(text: str) -> Area:
     )
 
 
-def boxes_from_masks(masks: Bool[NDArray[np.bool_], "n rows columns"]) -> Boxes:
+def boxes_from_masks(masks: Annotated[NDArray[np.bool_], "n rows columns"]) -> Boxes:
     """Return the smallest box around each mask.
 
     Args:
@@ -123,7 +122,7 @@ def xyxy_to_xywh(boxes_xyxy: Boxes) -> Boxes:
 
 
 def proposals_from_masks(
-    masks: Bool[NDArray[np.bool_], "n rows columns"], scores: ArrayLike
+    masks: Annotated[NDArray[np.bool_], "n rows columns"], scores: ArrayLike
 ) -> MaskProposals:
     """Return a stack of full-size masks as proposals, each cropped to its box.
 
@@ -165,7 +164,7 @@ def proposals_from_labels(labels: NDArray[Any], scores: ArrayLike | None = None)
     )
 
 
-def boxes_from_labels(labels: Labels) -> tuple[Int64[NDArray[np.int64], " n"], Boxes]:
+def boxes_from_labels(labels: Labels) -> tuple[Annotated[NDArray[np.int64], "n"], Boxes]:
     """Return the ids that occur in a label map, ascending, and the box around each.
 
     Args:

@@ -1,10 +1,9 @@
 """Masks that overlap: how much they do, suppression of duplicates, and merging into one label map."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError, as_slice_labels, check_same_shape
@@ -17,7 +16,7 @@ TILE_PX = 64
 NESTED_SHARE = 0.9  # a mask with this share of its pixels inside a larger one is nested in it
 
 
-def intersection_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64], "n n"]:
+def intersection_matrix(proposals: MaskProposals) -> Annotated[NDArray[np.float64], "n n"]:
     """Count the pixels that each two masks share, tile by tile as matrix products.
 
     Returns:
@@ -38,7 +37,7 @@ def intersection_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64]
     return shared
 
 
-def iou_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64], "n n"]:
+def iou_matrix(proposals: MaskProposals) -> Annotated[NDArray[np.float64], "n n"]:
     """Return the intersection over union of each two masks.
 
     Returns:
@@ -49,7 +48,7 @@ def iou_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64], "n n"]:
     return _ratio(shared, areas[:, None] + areas[None, :] - shared)
 
 
-def containment_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64], "n n"]:
+def containment_matrix(proposals: MaskProposals) -> Annotated[NDArray[np.float64], "n n"]:
     """Return which share of mask i (row) lies inside mask j (column).
 
     Returns:
@@ -59,7 +58,7 @@ def containment_matrix(proposals: MaskProposals) -> Float64[NDArray[np.float64],
     return _ratio(shared, np.broadcast_to(proposals.areas[:, None], shared.shape))
 
 
-def box_iou_matrix(boxes_xyxy: Boxes) -> Float64[NDArray[np.float64], "n n"]:
+def box_iou_matrix(boxes_xyxy: Boxes) -> Annotated[NDArray[np.float64], "n n"]:
     """Return the intersection over union of each two boxes; 0 where both are empty."""
     first, second = boxes_xyxy[:, None], boxes_xyxy[None, :]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
@@ -123,7 +122,7 @@ def non_maximum_suppression(
 
 def merge_masks(
     proposals: MaskProposals, policy: MergePolicy, min_px: float = 0, max_px: float = np.inf
-) -> tuple[Labels, Int64[NDArray[np.int64], " n"]]:
+) -> tuple[Labels, Annotated[NDArray[np.int64], "n"]]:
     """Merge masks that may overlap into one label map.
 
     The policy puts the masks in an order. From the first to the last, each takes the pixels that are still
@@ -186,7 +185,7 @@ def join_label_maps(
     policy: MergePolicy = "small-on-top",
     scores: Sequence[ArrayLike] | None = None,
     min_px: float = 0,
-) -> tuple[Labels, Int64[NDArray[np.int64], "n 2"]]:
+) -> tuple[Labels, Annotated[NDArray[np.int64], "n 2"]]:
     """Join several label maps of one slice, such as predictions structure by structure, into one.
 
     Each structure of each map is a mask of its own; `merge_masks` tells which one takes the pixels that

@@ -5,9 +5,9 @@ Colours belong to ids and are the same in every picture.
 
 import colorsys
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
@@ -17,13 +17,13 @@ from fewct.intensity import to_display
 from fewct.labelmap import relabel_sequential
 from fewct.types import AnyLabels, CTSlice, CTVolume, Labels
 
-RGB = UInt8[NDArray[np.uint8], "rows columns 3"]
+RGB = Annotated[NDArray[np.uint8], "rows columns 3"]
 
 GOLDEN_RATIO = 0.618033988749895
 FILL = 0.35  # share of a structure's colour inside its contour
 
 
-def colours(ids: NDArray[np.integer]) -> UInt8[NDArray[np.uint8], "n 3"]:
+def colours(ids: NDArray[np.integer]) -> Annotated[NDArray[np.uint8], "n 3"]:
     """Return a bright colour for each id: hues step by the golden ratio, so that neighbours differ.
 
     Example:

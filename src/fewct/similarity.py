@@ -1,10 +1,9 @@
 """Which slices look alike: near-duplicates, neighbours in a scan, the same slice turned or windowed anew."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy.ndimage import gaussian_filter
@@ -13,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from fewct.errors import check_image
 
-Thumbnail: TypeAlias = Float32[NDArray[np.float32], "side side"]
+Thumbnail: TypeAlias = Annotated[NDArray[np.float32], "side side"]
 
 SIDE = 64
 DETAIL_PX = 2.0  # in pixels of the thumbnail
@@ -54,7 +53,7 @@ def thumbnail(pixels: NDArray[Any]) -> Thumbnail:
     return np.asarray(detail / np.linalg.norm(detail), dtype=np.float32)
 
 
-def similarity_groups(images: Iterable[NDArray[Any]]) -> Int64[NDArray[np.int64], " n"]:
+def similarity_groups(images: Iterable[NDArray[Any]]) -> Annotated[NDArray[np.int64], "n"]:
     """Put slices that look alike into one group, in any of the 8 orientations.
 
     Likeness is passed on: if a is like b and b like c, all three are one group, so a scan whose slices are
@@ -79,7 +78,7 @@ def similarity_groups(images: Iterable[NDArray[Any]]) -> Int64[NDArray[np.int64]
     return group_thumbnails([thumbnail(image) for image in images])
 
 
-def group_thumbnails(thumbnails: Iterable[Thumbnail]) -> Int64[NDArray[np.int64], " n"]:
+def group_thumbnails(thumbnails: Iterable[Thumbnail]) -> Annotated[NDArray[np.int64], "n"]:
     """Do what `similarity_groups` does, from thumbnails made before.
 
     Args:
@@ -93,7 +92,9 @@ def group_thumbnails(thumbnails: Iterable[Thumbnail]) -> Int64[NDArray[np.int64]
     return np.argsort(np.argsort(first))[rank].astype(np.int64)
 
 
-def _alike(stack: Float32[NDArray[np.float32], "n side side"]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _alike(
+    stack: Annotated[NDArray[np.float32], "n side side"],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs (row, column) of thumbnails that are alike in some orientation."""
     flat = stack.reshape(len(stack), -1)
     turned = [np.rot90(one, k, (1, 2)) for one in (stack, stack[:, :, ::-1]) for k in range(4)]

@@ -9,20 +9,19 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, check_image
 
-Image: TypeAlias = Float32[NDArray[np.float32], "rows columns"]
-Mask: TypeAlias = Bool[NDArray[np.bool_], "rows columns"]
-Labels: TypeAlias = Int32[NDArray[np.int32], "rows columns"]
-AnyLabels: TypeAlias = Int32[NDArray[np.int32], "*grid"]
-Boxes: TypeAlias = Int64[NDArray[np.int64], "n 4"]
-Affine: TypeAlias = Float64[NDArray[np.float64], "4 4"]
+Image: TypeAlias = Annotated[NDArray[np.float32], "rows columns"]
+Mask: TypeAlias = Annotated[NDArray[np.bool_], "rows columns"]
+Labels: TypeAlias = Annotated[NDArray[np.int32], "rows columns"]
+AnyLabels: TypeAlias = Annotated[NDArray[np.int32], "*grid"]
+Boxes: TypeAlias = Annotated[NDArray[np.int64], "n 4"]
+Affine: TypeAlias = Annotated[NDArray[np.float64], "4 4"]
 
 Unit: TypeAlias = Literal["hu", "grey"]
 UnitChoice: TypeAlias = Literal["auto", "hu", "grey"]
@@ -232,13 +231,13 @@ class MaskProposals:
     shape: tuple[int, int]
     boxes_xyxy: Boxes
     crops: tuple[NDArray[np.bool_], ...]
-    scores: Float32[NDArray[np.float32], " n"]
+    scores: Annotated[NDArray[np.float32], "n"]
 
     def __len__(self) -> int:
         return len(self.crops)
 
     @property
-    def areas(self) -> Int64[NDArray[np.int64], " n"]:
+    def areas(self) -> Annotated[NDArray[np.int64], "n"]:
         """Number of pixels of each mask."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], dtype=np.int64)
 
@@ -271,8 +270,8 @@ class MergeTree:
     """
 
     leaves: Labels
-    parents: Int64[NDArray[np.int64], " nodes"]
-    levels: Float64[NDArray[np.float64], " nodes"]
+    parents: Annotated[NDArray[np.int64], "nodes"]
+    levels: Annotated[NDArray[np.float64], "nodes"]
 
     @property
     def n_leaves(self) -> int:
@@ -293,7 +292,7 @@ class Delineation:
     """
 
     labels: Labels
-    scores: Float32[NDArray[np.float32], " n"]
+    scores: Annotated[NDArray[np.float32], "n"]
     tree: MergeTree | None = None
     named: int = 0
 
@@ -381,7 +380,7 @@ class Prompts:
         mask: bool (rows, columns), a first guess.
     """
 
-    points_xy: Float32[NDArray[np.float32], "n 2"]
-    point_labels: Int64[NDArray[np.int64], " n"]
-    boxes_xyxy: Float32[NDArray[np.float32], "m 4"]
+    points_xy: Annotated[NDArray[np.float32], "n 2"]
+    point_labels: Annotated[NDArray[np.int64], "n"]
+    boxes_xyxy: Annotated[NDArray[np.float32], "m 4"]
     mask: Mask | None = None

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.adapt.crossvalidation import (
@@ -28,7 +28,7 @@ from fewct.meaning import TruthKind
 from fewct.methods import Mosaic
 from fewct.threads import thread_count
 
-AllFigures = Float64[NDArray[np.float64], "slices settings figures"]
+AllFigures = Annotated[NDArray[np.float64], "slices settings figures"]
 Progress = Callable[[str, int, int], None]
 
 MOST_FOLDS = 3  # of fine-tuning, which costs minutes

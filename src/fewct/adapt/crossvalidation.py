@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from fewct.adapt.settings import FIGURES, objective
@@ -49,7 +49,7 @@ class Candidate:
 
 
 def choose(
-    scores: Float64[NDArray[np.float64], "slices settings"], steps: Int64[NDArray[np.int64], " settings"]
+    scores: Annotated[NDArray[np.float64], "slices settings"], steps: Annotated[NDArray[np.int64], "settings"]
 ) -> int:
     """Return the number of the setting with the best mean, less a price for each step from the first.
 
@@ -68,10 +68,10 @@ def choose(
 
 
 def held_out_choices(
-    scores: Float64[NDArray[np.float64], "slices settings"],
-    steps: Int64[NDArray[np.int64], " settings"],
-    groups: Int64[NDArray[np.int64], " slices"],
-) -> Int64[NDArray[np.int64], " slices"]:
+    scores: Annotated[NDArray[np.float64], "slices settings"],
+    steps: Annotated[NDArray[np.int64], "settings"],
+    groups: Annotated[NDArray[np.int64], "slices"],
+) -> Annotated[NDArray[np.int64], "slices"]:
     """Return for each slice the setting that is chosen without it and all others of its group.
 
     Args:
@@ -89,8 +89,8 @@ def held_out_choices(
 
 
 def compare(
-    held_out: Mapping[str, Float64[NDArray[np.float64], "slices figures"]],
-    groups: Int64[NDArray[np.int64], " slices"],
+    held_out: Mapping[str, Annotated[NDArray[np.float64], "slices figures"]],
+    groups: Annotated[NDArray[np.int64], "slices"],
     truth: TruthKind,
     seed: int,
 ) -> list[Candidate]:

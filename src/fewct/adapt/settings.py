@@ -8,10 +8,9 @@ structure, and that table is what all figures are made from.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from fewct.body import body_mask
@@ -39,7 +38,7 @@ MAX_AREAS = (None, "40%", "20%")
 NUMBERS = (LEVELS, STRUCTURES, CERTAINTIES)
 AREAS: tuple[tuple[str | None, ...], ...] = (MIN_AREAS, MAX_AREAS)
 
-Values: TypeAlias = Float64[NDArray[np.float64], "settings figures"]
+Values: TypeAlias = Annotated[NDArray[np.float64], "settings figures"]
 
 
 class Tried(NamedTuple):
@@ -51,7 +50,7 @@ class Tried(NamedTuple):
     """
 
     settings: tuple[Mosaic, ...]
-    steps: Int64[NDArray[np.int64], " settings"]
+    steps: Annotated[NDArray[np.int64], "settings"]
 
 
 def settings_to_try(base: Mosaic) -> Tried:
@@ -157,11 +156,11 @@ class _Regions:
         structure: float64 (regions,): sum of the structure map over them.
     """
 
-    true_ids: Int64[NDArray[np.int64], " ids"]
-    true_sizes: Int64[NDArray[np.int64], " ids"]
-    shared: Int64[NDArray[np.int64], "regions ids"]
-    areas: Int64[NDArray[np.int64], " regions"]
-    structure: Float64[NDArray[np.float64], " regions"]
+    true_ids: Annotated[NDArray[np.int64], "ids"]
+    true_sizes: Annotated[NDArray[np.int64], "ids"]
+    shared: Annotated[NDArray[np.int64], "regions ids"]
+    areas: Annotated[NDArray[np.int64], "regions"]
+    structure: Annotated[NDArray[np.float64], "regions"]
 
     @staticmethod
     def of_leaves(tree: MergeTree, structure: Image, truth: Labels, counted: Mask) -> "_Regions":
@@ -190,14 +189,16 @@ class _Regions:
             structure=np.bincount(region, self.structure, len(first)).astype(np.float64),
         )
 
-    def kept(self, certainty: float, smallest: float, largest: float) -> Bool[NDArray[np.bool_], " regions"]:
+    def kept(
+        self, certainty: float, smallest: float, largest: float
+    ) -> Annotated[NDArray[np.bool_], "regions"]:
         """Tell which regions `Mosaic.segment` would keep."""
         inside = self.shared.sum(axis=1)
         stays = (self.structure / self.areas >= certainty) & (inside >= MOSTLY * self.areas)
-        found: Bool[NDArray[np.bool_], " regions"] = stays & (inside >= smallest) & (inside <= largest)
+        found: Annotated[NDArray[np.bool_], "regions"] = stays & (inside >= smallest) & (inside <= largest)
         return found
 
-    def table(self, kept: Bool[NDArray[np.bool_], " regions"]) -> Contingency:
+    def table(self, kept: Annotated[NDArray[np.bool_], "regions"]) -> Contingency:
         """Return how truth meets the kept regions; all other pixels are background."""
         regions = self.shared[kept]
         background = self.true_sizes - regions.sum(axis=0)

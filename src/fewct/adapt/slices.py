@@ -4,10 +4,9 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from fewct.benchmark.data import Case, parse_data, read_cases
@@ -34,7 +33,7 @@ class FewSlices:
 
     cases: tuple[Case, ...]
     truth: TruthKind
-    groups: Int64[NDArray[np.int64], " slices"]
+    groups: Annotated[NDArray[np.int64], "slices"]
     grouped_by: GroupedBy
 
     @property
@@ -114,7 +113,7 @@ def few_of(cases: Sequence[Case], truth: TruthKind) -> FewSlices:
     return FewSlices(labelled, truth, *_groups(labelled))
 
 
-def _groups(cases: Sequence[Case]) -> tuple[Int64[NDArray[np.int64], " slices"], GroupedBy]:
+def _groups(cases: Sequence[Case]) -> tuple[Annotated[NDArray[np.int64], "slices"], GroupedBy]:
     """Return the number of each slice's group, and what a group is."""
     patients = [case.patient for case in cases]
     by: GroupedBy = "similarity" if None in patients else "patient"

@@ -8,17 +8,16 @@ https://doi.org/10.1111/j.1467-9868.2007.00593.x).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.benchmark.rows import Row
 from fewct.meaning import FIGURES
 
-Values: TypeAlias = Float64[NDArray[np.float64], "methods slices figures"]
-Draws: TypeAlias = Float64[NDArray[np.float64], "draws groups"]
+Values: TypeAlias = Annotated[NDArray[np.float64], "methods slices figures"]
+Draws: TypeAlias = Annotated[NDArray[np.float64], "draws groups"]
 
 RESAMPLES = 2000
 COVERED = (0.025, 0.975)

@@ -5,8 +5,9 @@ label are taken out of the text, every cell is two bytes, so that cells can be c
 array; the digits taken out, few in a label map, are then added to their cells.
 """
 
+from typing import Annotated
+
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.layout import row_number, split_cells
@@ -14,7 +15,9 @@ from fewct.challenge.layout import row_number, split_cells
 ZERO, COMMA, NEWLINE = b"0,\n"
 
 
-def parse_rows(text: bytes, n_columns: int) -> tuple[int, UInt8[NDArray[np.uint8], "pixels images"]] | None:
+def parse_rows(
+    text: bytes, n_columns: int
+) -> tuple[int, Annotated[NDArray[np.uint8], "pixels images"]] | None:
     r"""Parse consecutive rows.
 
     Args:
@@ -59,7 +62,7 @@ def parse_rows(text: bytes, n_columns: int) -> tuple[int, UInt8[NDArray[np.uint8
     return (first_row, labels) if fits else None
 
 
-def format_rows(labels: UInt8[NDArray[np.uint8], "pixels images"], first_row: int) -> bytes:
+def format_rows(labels: Annotated[NDArray[np.uint8], "pixels images"], first_row: int) -> bytes:
     r"""Return rows as text.
 
     Args:

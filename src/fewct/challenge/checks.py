@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
@@ -100,7 +100,7 @@ def check_row_count(n_rows: int, edition: Edition) -> Iterator[Problem]:
 
 
 def check_labels(
-    labels: UInt8[NDArray[np.uint8], "images pixels"],
+    labels: Annotated[NDArray[np.uint8], "images pixels"],
     names: Sequence[str],
     edition: Edition,
     *,
@@ -129,7 +129,7 @@ def check_labels(
 
 
 def check_orientation(
-    maps: UInt8[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
+    maps: Annotated[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
 ) -> Iterator[Problem]:
     """Yield a problem if pixels are scrambled, or if the maps would fit their images when turned.
 
@@ -163,8 +163,8 @@ def check_orientation(
 
 
 def _with_images(
-    maps: UInt8[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
-) -> Iterator[tuple[UInt8[NDArray[np.uint8], "n n"], UInt8[NDArray[np.uint8], "n n"]]]:
+    maps: Annotated[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
+) -> Iterator[tuple[Annotated[NDArray[np.uint8], "n n"], Annotated[NDArray[np.uint8], "n n"]]]:
     """Yield each label map that holds labels with its image, where there is one of its size."""
     for name, labels in zip(names, maps, strict=True):
         number = image_number(name)

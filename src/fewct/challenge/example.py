@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
@@ -21,7 +21,7 @@ LEVELS = (0.15, 0.9)
 WINDOW_LEVELS_HU, WINDOW_WIDTHS_HU = (0.0, 120.0), (250.0, 900.0)
 ANNOTATED_SHARE = 0.7
 
-Picture = UInt8[NDArray[np.uint8], "rows columns"]
+Picture = Annotated[NDArray[np.uint8], "rows columns"]
 
 
 def write_example(folder: Path, edition: Edition, seed: int = 0) -> None:

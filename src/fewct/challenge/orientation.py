@@ -1,10 +1,9 @@
 """Do label maps stand the way their images do? Two looks at the pixels, independent of any file's layout."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 TURNS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -17,7 +16,7 @@ SHARE_OF_IMAGES = 0.9
 FEWEST_IMAGES = 4
 
 
-def neighbour_agreement(maps: UInt8[NDArray[np.uint8], "images rows columns"]) -> float:
+def neighbour_agreement(maps: Annotated[NDArray[np.uint8], "images rows columns"]) -> float:
     """Return how often neighbouring pixels share their label, where at least one has one.
 
     The pixels of label maps that were flattened wrongly land beside strangers, in one direction at least.
@@ -42,7 +41,7 @@ def neighbour_agreement(maps: UInt8[NDArray[np.uint8], "images rows columns"]) -
 
 
 def better_orientation(
-    pairs: Iterable[tuple[UInt8[NDArray[np.uint8], "n n"], UInt8[NDArray[np.uint8], "n n"]]],
+    pairs: Iterable[tuple[Annotated[NDArray[np.uint8], "n n"], Annotated[NDArray[np.uint8], "n n"]]],
 ) -> str | None:
     """Return the turn after which nearly all label maps follow the edges of their images better.
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,7 +23,7 @@ def read_size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def read_grey(path: Path) -> UInt8[NDArray[np.uint8], "rows columns"]:
+def read_grey(path: Path) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Return the grey values of an image file as uint8.
 
     Raises:
@@ -33,7 +33,7 @@ def read_grey(path: Path) -> UInt8[NDArray[np.uint8], "rows columns"]:
         return np.asarray(picture.convert("L"))
 
 
-def write_grey(pixels: UInt8[NDArray[np.uint8], "rows columns"], path: Path) -> None:
+def write_grey(pixels: Annotated[NDArray[np.uint8], "rows columns"], path: Path) -> None:
     """Write a grey image, whole or not at all.
 
     Raises:

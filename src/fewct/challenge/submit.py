@@ -5,9 +5,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
@@ -26,7 +26,7 @@ from fewct.types import CTSlice
 
 MOST_LABELS = 255
 
-Prediction = UInt8[NDArray[np.uint8], "rows columns"]
+Prediction = Annotated[NDArray[np.uint8], "rows columns"]
 
 
 def submit(

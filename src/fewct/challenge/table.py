@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from math import isqrt
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.cells import format_rows, parse_rows
@@ -25,8 +24,8 @@ from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.threads import thread_count
 
-LabelStack: TypeAlias = UInt8[NDArray[np.uint8], "images rows columns"]
-Parsed: TypeAlias = tuple[int, UInt8[NDArray[np.uint8], "pixels images"]] | None
+LabelStack: TypeAlias = Annotated[NDArray[np.uint8], "images rows columns"]
+Parsed: TypeAlias = tuple[int, Annotated[NDArray[np.uint8], "pixels images"]] | None
 
 BLOCK_BYTES = 1 << 19
 MOST_FAULTS = 100
@@ -58,7 +57,7 @@ class Block:
     """
 
     first_row: int
-    labels: UInt8[NDArray[np.uint8], "pixels images"] | None
+    labels: Annotated[NDArray[np.uint8], "pixels images"] | None
     problems: tuple[Problem, ...]
     quoted: bool
     ended: bool

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.challenge.checks import (
@@ -100,7 +100,7 @@ def validate(
 
 def _read(
     path: Path, header: Header, n_rows: int
-) -> tuple[UInt8[NDArray[np.uint8], "images pixels"] | None, list[Problem], list[str]]:
+) -> tuple[Annotated[NDArray[np.uint8], "images pixels"] | None, list[Problem], list[str]]:
     """Return the labels, None where some cannot be read; the problems; and notes."""
     labels = np.empty((len(header.names), n_rows), dtype=np.uint8)
     problems: list[Problem] = []
@@ -124,7 +124,7 @@ def _read(
     return labels if readable else None, problems, notes
 
 
-def _contents(labels: UInt8[NDArray[np.uint8], "images pixels"] | None) -> str:
+def _contents(labels: Annotated[NDArray[np.uint8], "images pixels"] | None) -> str:
     """Say what labels a table holds, as the end of a sentence."""
     if labels is None or labels.size == 0:
         return ""

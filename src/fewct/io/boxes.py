@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
@@ -37,7 +36,7 @@ class BoxTable:
     images: frozenset[str]
     rows: tuple[Row, ...]
 
-    def boxes_of(self, image: CTSlice) -> Float64[NDArray[np.float64], "n 4"]:
+    def boxes_of(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
         """Return the boxes on a slice.
 
         Args:

@@ -1,10 +1,9 @@
 """PNG, JPEG, BMP and TIFF: grey pictures in, label maps and overlays out."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
@@ -86,7 +85,7 @@ def write_png(result: Segmentation | LabelMap, path: Path) -> None:
         Image.fromarray(labels).save(temporary, format="PNG")
 
 
-def write_picture(picture: UInt8[NDArray[np.uint8], "rows columns 3"], path: Path) -> None:
+def write_picture(picture: Annotated[NDArray[np.uint8], "rows columns 3"], path: Path) -> None:
     """Write a colour picture as PNG, whole or not at all.
 
     Args:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
@@ -30,8 +29,8 @@ ORIGIN = ("label_ids", "slice_numbers", "names", "original_shapes")
 
 FIX = "Make the file with `fewct prepare medsam`; docs/how-to/medsam.md tells its arrays."
 
-Picture: TypeAlias = UInt8[NDArray[np.uint8], "rows columns"]
-Embedding: TypeAlias = Float[NDArray[Any], "channels rows columns"]
+Picture: TypeAlias = Annotated[NDArray[np.uint8], "rows columns"]
+Embedding: TypeAlias = Annotated[NDArray[Any], "channels rows columns"]
 Embed: TypeAlias = Callable[[Picture], Embedding]
 
 
@@ -50,9 +49,9 @@ class MaskedSlice:
 
     name: str
     number: int
-    label_ids: Int64[NDArray[np.int64], " masks"]
-    image: UInt8[NDArray[np.uint8], "rows columns 3"]
-    masks: Bool[NDArray[np.bool_], "masks rows columns"]
+    label_ids: Annotated[NDArray[np.int64], "masks"]
+    image: Annotated[NDArray[np.uint8], "rows columns 3"]
+    masks: Annotated[NDArray[np.bool_], "masks rows columns"]
     embedding: Embedding | None = None
 
     @property
@@ -80,14 +79,14 @@ class MedSAMData:
         img_embeddings: float (n, 256, 64, 64); None where there are none, or they were not asked for.
     """
 
-    imgs: UInt8[NDArray[np.uint8], "n rows columns 3"]
-    gts: UInt8[NDArray[np.uint8], "n rows columns *structures"]
-    label_ids: Int64[NDArray[np.int64], " masks"]
-    slice_numbers: Int64[NDArray[np.int64], " n"]
+    imgs: Annotated[NDArray[np.uint8], "n rows columns 3"]
+    gts: Annotated[NDArray[np.uint8], "n rows columns *structures"]
+    label_ids: Annotated[NDArray[np.int64], "masks"]
+    slice_numbers: Annotated[NDArray[np.int64], "n"]
     names: NDArray[np.str_]
-    original_shapes: Int64[NDArray[np.int64], "n 2"] | None = None
+    original_shapes: Annotated[NDArray[np.int64], "n 2"] | None = None
     patient: str | None = None
-    img_embeddings: Float[NDArray[Any], "n channels rows columns"] | None = None
+    img_embeddings: Annotated[NDArray[Any], "n channels rows columns"] | None = None
 
     @property
     def multi(self) -> bool:

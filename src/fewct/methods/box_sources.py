@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, UsageError
@@ -60,7 +59,7 @@ def source_method(name: str, weights: str) -> Source:
     return method(weights=weights) if issubclass(method, (UNet, Everything)) else method()
 
 
-def boxes_of_structures(image: CTSlice, method: Source) -> Float64[NDArray[np.float64], "n 4"]:
+def boxes_of_structures(image: CTSlice, method: Source) -> Annotated[NDArray[np.float64], "n 4"]:
     """Return the box around each structure that a method finds.
 
     Returns:
@@ -69,7 +68,7 @@ def boxes_of_structures(image: CTSlice, method: Source) -> Float64[NDArray[np.fl
     return boxes_from_labels(method.segment(image).labels)[1].astype(np.float64)
 
 
-def boxes_in_file(image: CTSlice, path: Path) -> Float64[NDArray[np.float64], "n 4"]:
+def boxes_in_file(image: CTSlice, path: Path) -> Annotated[NDArray[np.float64], "n 4"]:
     """Return the boxes of a slice in a table, or around the structures of a label map.
 
     A label map that knows its place in the patient is placed on the slice's grid; another has the slice's

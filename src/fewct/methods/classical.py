@@ -4,10 +4,9 @@ Their label maps stay as published: every pixel belongs to a structure, air and 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from fewct.errors import UsageError
@@ -108,7 +107,7 @@ def _check_not_negative(setting: str, value: float) -> None:
         raise UsageError(setting, expected="0 or more", found=f"{value}", fix="Leave it out for the default.")
 
 
-def _eight_bit(image: CTSlice) -> UInt8[NDArray[np.uint8], "rows columns"]:
+def _eight_bit(image: CTSlice) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Return 8-bit grey values as they are, anything else as people see it."""
     from fewct.intensity import to_display
 

@@ -5,10 +5,9 @@ Stands above the rooms of the methods, which know nothing of each other: their r
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, UsageError
@@ -119,7 +118,7 @@ class MedSAMBoxes:
         """Return the method whose structures get boxes; None where a file holds them."""
         return None if self.boxes else source_method(self.boxes_from or DEFAULT_SOURCE, self.boxes_weights)
 
-    def _boxes_on(self, image: CTSlice) -> Float64[NDArray[np.float64], "n 4"]:
+    def _boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
         """Return the boxes on a slice, x0, y0, x1, y1 in pixels, as they are put to the network."""
         from fewct.methods.sam.boxes import moved_boxes
 

@@ -6,10 +6,9 @@ Stands above the rooms of the methods, which know nothing of each other: their r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.errors import UsageError
@@ -155,7 +154,7 @@ def claims_of_regions(regions: Labels, found: Sequence[Mapping[int, float]]) -> 
 
 def named_labels(
     claims: Claims, ids: Sequence[int], image: CTSlice, cleanup: Cleanup
-) -> tuple[Labels, Float32[NDArray[np.float32], " n"]]:
+) -> tuple[Labels, Annotated[NDArray[np.float32], "n"]]:
     """Return a label map of structures by their ids.
 
     Args:
@@ -195,8 +194,8 @@ def lay_over(named: Delineation, unnamed: Delineation) -> Delineation:
 
 
 def _by_id(
-    labels: Labels, scores: Float32[NDArray[np.float32], " n"], largest: int
-) -> Float32[NDArray[np.float32], " largest"]:
+    labels: Labels, scores: Annotated[NDArray[np.float32], "n"], largest: int
+) -> Annotated[NDArray[np.float32], "largest"]:
     """Return scores so that structure k has `[k - 1]`; NaN for ids that the slice lacks."""
     by_id = np.full(largest, np.nan, dtype=np.float32)
     by_id[np.unique(labels[labels > 0]) - 1] = scores

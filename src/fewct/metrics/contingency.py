@@ -7,15 +7,14 @@ pixels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from fewct.errors import UsageError, as_labels, check_same_shape
 
-Counts: TypeAlias = Int64[NDArray[np.int64], " n"]
+Counts: TypeAlias = Annotated[NDArray[np.int64], "n"]
 
 CHUNK_PIXELS = 2**20
 DENSE_CELLS = 2**20

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.metrics.contingency import Contingency, Counts, as_table
 
-Figures: TypeAlias = Float64[NDArray[np.float64], " n"]
-FigureMatrix: TypeAlias = Float64[NDArray[np.float64], "n m"]
+Figures: TypeAlias = Annotated[NDArray[np.float64], "n"]
+FigureMatrix: TypeAlias = Annotated[NDArray[np.float64], "n m"]
 
 
 @dataclass(frozen=True)

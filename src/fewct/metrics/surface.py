@@ -10,10 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
@@ -219,7 +218,7 @@ def _distances(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], grid: _G
     )
 
 
-def _codes(mask: NDArray[np.bool_]) -> UInt8[NDArray[np.uint8], "*corners"]:
+def _codes(mask: NDArray[np.bool_]) -> Annotated[NDArray[np.uint8], "*corners"]:
     """Return for each corner of the pixel grid which of the pixels around it are inside, one bit each.
 
     The first pixel (lowest row and column) has the highest bit. The result is one longer along each axis.

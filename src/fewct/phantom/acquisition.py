@@ -1,7 +1,8 @@
 """What the scanner adds: partial volume, blur, noise and streaks."""
 
+from typing import Annotated
+
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter, zoom
 
@@ -80,7 +81,7 @@ def _views(shape: tuple[int, int]) -> list[NDArray[np.int32]]:
     return [(np.add.outer(y * np.sin(a), x * np.cos(a)) + middle + 0.5).astype(np.int32) for a in angles]
 
 
-def _project(image: Image, views: list[NDArray[np.int32]]) -> Float32[NDArray[np.float32], "views cells"]:
+def _project(image: Image, views: list[NDArray[np.int32]]) -> Annotated[NDArray[np.float32], "views cells"]:
     """Return line integrals of an image."""
     cells = int(np.hypot(*image.shape)) + 4
     weights = image.ravel()
@@ -88,7 +89,9 @@ def _project(image: Image, views: list[NDArray[np.int32]]) -> Float32[NDArray[np
 
 
 def _back_project(
-    sums: Float32[NDArray[np.float32], "views cells"], views: list[NDArray[np.int32]], shape: tuple[int, int]
+    sums: Annotated[NDArray[np.float32], "views cells"],
+    views: list[NDArray[np.int32]],
+    shape: tuple[int, int],
 ) -> Image:
     """Return the filtered back projection (ramp filter, smoothed) of line integrals."""
     cells = sums.shape[1]

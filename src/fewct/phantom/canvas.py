@@ -2,17 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Int16
 from numpy.typing import NDArray
 
 from fewct.phantom.shapes import Box, RandomField, Section, Solid, Vector
 from fewct.phantom.structures import PARTS
 from fewct.types import Image, Mask
 
-Parts: TypeAlias = Int16[NDArray[np.int16], "rows columns"]
+Parts: TypeAlias = Annotated[NDArray[np.int16], "rows columns"]
 Window: TypeAlias = tuple[slice, slice]
 
 _WARP_MARGIN_MM = 14.0  # more than the warp ever moves a point

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -45,7 +44,7 @@ def render(
     rng: np.random.Generator,
     *,
     spacing_mm: tuple[float, float, float],
-) -> Float32[NDArray[np.float32], "*grid"]:
+) -> Annotated[NDArray[np.float32], "*grid"]:
     """Return the Hounsfield values of any label map, without blur and noise.
 
     Args:

@@ -1,7 +1,8 @@
 """Slices and short scans of a random patient, with truth."""
 
+from typing import Annotated
+
 import numpy as np
-from jaxtyping import Int32
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
@@ -128,7 +129,7 @@ def _drop_specks(labels: NDArray[np.int32], pixel_mm: float) -> None:
 
 def _scan_slice(
     patient: Patient, seed: int, level: float, size: int
-) -> tuple[Image, Int32[NDArray[np.int32], "rows columns"]]:
+) -> tuple[Image, Annotated[NDArray[np.int32], "rows columns"]]:
     """Return the pixels and the truth of one slice."""
     fine_size = size * _SUPERSAMPLING
     pixel_mm = patient.field_of_view_mm / size

@@ -7,17 +7,16 @@ A section's signed field is negative inside; near the boundary it is about the d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 from fewct.types import Image
 
-Vector: TypeAlias = Float64[NDArray[np.float64], " n"]
+Vector: TypeAlias = Annotated[NDArray[np.float64], "n"]
 Box: TypeAlias = tuple[float, float, float, float]
 
 _TURN = 720  # samples of a closed curve
@@ -91,8 +90,8 @@ class Loft:
     """
 
     z: Vector
-    centres: Float64[NDArray[np.float64], "n 2"]
-    radii: Float64[NDArray[np.float64], "n angles"]
+    centres: Annotated[NDArray[np.float64], "n 2"]
+    radii: Annotated[NDArray[np.float64], "n angles"]
     caps_mm: tuple[float, float] = (12.0, 12.0)
 
     def section(self, z: float) -> PolarSection | None:
@@ -121,9 +120,9 @@ class ChainSection:
         radii: Radius at start and end, (n, 2).
     """
 
-    starts: Float64[NDArray[np.float64], "n 3"]
-    ends: Float64[NDArray[np.float64], "n 3"]
-    radii: Float64[NDArray[np.float64], "n 2"]
+    starts: Annotated[NDArray[np.float64], "n 3"]
+    ends: Annotated[NDArray[np.float64], "n 3"]
+    radii: Annotated[NDArray[np.float64], "n 2"]
 
     @property
     def box(self) -> Box:
@@ -162,7 +161,7 @@ class Tube:
         tall: How much farther the tube reaches along z than sideways.
     """
 
-    points: Float64[NDArray[np.float64], "n 3"]
+    points: Annotated[NDArray[np.float64], "n 3"]
     radii: Vector
     tall: float = 1.0
 
@@ -191,8 +190,8 @@ class Band:
     """
 
     z: Vector
-    points: Float64[NDArray[np.float64], "n points 2"]
-    half_widths: Float64[NDArray[np.float64], "n points"]
+    points: Annotated[NDArray[np.float64], "n points 2"]
+    half_widths: Annotated[NDArray[np.float64], "n points"]
 
     def section(self, z: float) -> ChainSection | None:
         """Return the section at height z, None where the solid does not reach."""
@@ -274,7 +273,7 @@ class RandomField:
         phases: Phase of each wave, (n,).
     """
 
-    waves: Float64[NDArray[np.float64], "n 3"]
+    waves: Annotated[NDArray[np.float64], "n 3"]
     phases: Vector
 
     @classmethod

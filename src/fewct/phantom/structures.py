@@ -6,9 +6,9 @@ seen in the image and belong to a structure (a vessel in the liver) or to none (
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Int32
 from numpy.typing import NDArray
 
 SIDES = ("right", "left")
@@ -92,7 +92,7 @@ PARTS: Mapping[str, int] = MappingProxyType(
 """Number of every part; a structure has the number it has in `STRUCTURES`."""
 
 
-def _truth_table() -> Int32[NDArray[np.int32], " parts"]:
+def _truth_table() -> Annotated[NDArray[np.int32], "parts"]:
     table = np.arange(len(PARTS), dtype=np.int32)
     for name, owner in _OWNER_OF_DETAIL.items():
         table[PARTS[name]] = 0 if owner is None else PARTS[owner]

@@ -1,17 +1,16 @@
 """The trunk itself: skin, fat, the muscle wall, the body cavity, lungs and diaphragm."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from fewct.phantom.canvas import Canvas
 from fewct.phantom.shapes import Loft, RandomField, ellipses, polar
 from fewct.types import Image
 
-Profile: TypeAlias = Float64[NDArray[np.float64], "heights angles"]
+Profile: TypeAlias = Annotated[NDArray[np.float64], "heights angles"]
 
 CENTRE_Y = -55.0
 """y of the axis about which the trunk's curves are given; its x is 0."""

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -132,8 +132,8 @@ def _check_same(path: Path, expected: str, found: str) -> None:
 
 
 def run_image_network(
-    session: onnxruntime.InferenceSession, channels: Float32[NDArray[np.float32], "channels rows columns"]
-) -> tuple[Float32[NDArray[np.float32], "..."], ...]:
+    session: onnxruntime.InferenceSession, channels: Annotated[NDArray[np.float32], "channels rows columns"]
+) -> tuple[Annotated[NDArray[np.float32], "..."], ...]:
     """Run a network that maps the channels of one image to maps of the same size.
 
     Args:

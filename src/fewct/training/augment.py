@@ -1,10 +1,10 @@
 """What may differ between two CT slices of the same anatomy: place, size, noise, sharpness, window."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -20,8 +20,8 @@ class Warped:
 
     image: CTSlice
     labels: Labels
-    structure: UInt8[NDArray[np.uint8], "rows columns"]
-    border_weight: Float32[NDArray[np.float32], "rows columns"]
+    structure: Annotated[NDArray[np.uint8], "rows columns"]
+    border_weight: Annotated[NDArray[np.float32], "rows columns"]
     body: Mask
 
 
@@ -65,7 +65,7 @@ def _sampling_grid(example: Example, size_px: int, rng: np.random.Generator, upr
     return torch.from_numpy(normalised[None].astype(np.float32))
 
 
-def _bend(size_px: int, rng: np.random.Generator) -> Float32[NDArray[np.float32], "size size 2"]:
+def _bend(size_px: int, rng: np.random.Generator) -> Annotated[NDArray[np.float32], "size size 2"]:
     """Return a smooth displacement in pixels."""
     knots = torch.from_numpy(rng.standard_normal((1, 2, 7, 7), dtype=np.float32))
     field = functional.interpolate(knots, size=(size_px, size_px), mode="bicubic", align_corners=True)

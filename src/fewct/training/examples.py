@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from fewct.body import body_mask
@@ -34,8 +34,8 @@ class Example:
     pixels: Image
     unit: Unit
     labels: Labels
-    structure: UInt8[NDArray[np.uint8], "rows columns"]
-    border_weight: Float32[NDArray[np.float32], "rows columns"]
+    structure: Annotated[NDArray[np.uint8], "rows columns"]
+    border_weight: Annotated[NDArray[np.float32], "rows columns"]
     body: Mask
     zoom: float
     labels_ahead_px: float = 0.0

@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
@@ -37,7 +37,7 @@ class Anatomy:
         complete: Whether all structures are labelled; if not, what is unlabelled is unknown.
     """
 
-    labels: UInt8[NDArray[np.uint8], "slices rows columns"]
+    labels: Annotated[NDArray[np.uint8], "slices rows columns"]
     tissues: dict[int, Tissue]
     pixel_mm: float
     complete: bool
@@ -82,8 +82,8 @@ def load_anatomy(path: Path, complete: bool, without: Sequence[str] = ()) -> Ana
 
 
 def _with_skull(
-    labels: UInt8[NDArray[np.uint8], "slices rows columns"], brain: int, skull: int, pixel_mm: float
-) -> UInt8[NDArray[np.uint8], "slices rows columns"]:
+    labels: Annotated[NDArray[np.uint8], "slices rows columns"], brain: int, skull: int, pixel_mm: float
+) -> Annotated[NDArray[np.uint8], "slices rows columns"]:
     """Put a ring of bone around the brain of each slice, where nothing else is labelled."""
     ring = ndimage.binary_dilation(labels == brain, np.ones((1, 3, 3)), iterations=round(SKULL_MM / pixel_mm))
     return np.where(ring & (labels == 0), np.uint8(skull), labels)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.body import body_mask
@@ -37,7 +37,7 @@ SIZE_KEY = "fewct_bam_size_px"
 DECODER_KEY = "fewct_bam_decoder_sha256"
 """Metadata of the encoder: hash of the decoder that it was trained with."""
 
-Encoded = tuple[Float32[NDArray[np.float32], "1 ..."], ...]
+Encoded = tuple[Annotated[NDArray[np.float32], "1 ..."], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Showing:
     """
 
     supports: list[SeenSlice]
-    masks: Float32[NDArray[np.float32], "supports size size"]
+    masks: Annotated[NDArray[np.float32], "supports size size"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """What BAM's network sees of a slice: the body, at a fixed size; one function for training and for use."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.intensity import normalise, robust_uint8
@@ -56,7 +56,7 @@ def longest_side(body: Mask) -> int:
     return 1 + max(int(row[-1]) - int(row[0]), int(column[-1]) - int(column[0]))
 
 
-def network_input(image: CTSlice, body: Mask) -> Float32[NDArray[np.float32], "3 rows columns"]:
+def network_input(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "3 rows columns"]:
     """Return the channels that the network sees: intensity, and where in the patient's box a pixel lies.
 
     Args:
@@ -86,7 +86,7 @@ def network_input(image: CTSlice, body: Mask) -> Float32[NDArray[np.float32], "3
     return np.stack([contrast * np.float32(2) - np.float32(1), x, y]).astype(np.float32)
 
 
-def seen(image: CTSlice, body: Mask, size_px: int) -> Float32[NDArray[np.float32], "3 size size"]:
+def seen(image: CTSlice, body: Mask, size_px: int) -> Annotated[NDArray[np.float32], "3 size size"]:
     """Return the network's square for a slice: the patient's frame, filled up at the lower and right ends.
 
     Args:

@@ -4,10 +4,9 @@ Where a structure is, BAM's features tell better than its outline. Regions have 
 structure by what their features, place and size have in common with it, and by how likely BAM finds it there.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -30,8 +29,8 @@ class Shown(NamedTuple):
         log_area: Mean logarithm of its area on the network's square, in px.
     """
 
-    deep: Float64[NDArray[np.float64], " channels"]
-    place: Float64[NDArray[np.float64], " 2"]
+    deep: Annotated[NDArray[np.float64], "channels"]
+    place: Annotated[NDArray[np.float64], "2"]
     log_area: float
 
 
@@ -45,16 +44,16 @@ class Candidates(NamedTuple):
         log_areas: float64 (regions,): logarithms of their areas on the network's square, in px.
     """
 
-    ids: Int64[NDArray[np.int64], " regions"]
-    deep: Float64[NDArray[np.float64], "regions channels"]
-    places: Float64[NDArray[np.float64], "regions 2"]
-    log_areas: Float64[NDArray[np.float64], " regions"]
+    ids: Annotated[NDArray[np.int64], "regions"]
+    deep: Annotated[NDArray[np.float64], "regions channels"]
+    places: Annotated[NDArray[np.float64], "regions 2"]
+    log_areas: Annotated[NDArray[np.float64], "regions"]
 
 
 def shown(
-    deep: Float32[NDArray[np.float32], "supports channels rows columns"],
-    place: Float32[NDArray[np.float32], "supports 2 rows2 columns2"],
-    masks: Float32[NDArray[np.float32], "supports side side"],
+    deep: Annotated[NDArray[np.float32], "supports channels rows columns"],
+    place: Annotated[NDArray[np.float32], "supports 2 rows2 columns2"],
+    masks: Annotated[NDArray[np.float32], "supports side side"],
 ) -> Shown:
     """Return what supports tell of a structure.
 
@@ -72,8 +71,8 @@ def shown(
 
 def candidates(
     regions: Labels,
-    deep: Float32[NDArray[np.float32], "channels rows columns"],
-    place: Float32[NDArray[np.float32], "2 rows2 columns2"],
+    deep: Annotated[NDArray[np.float32], "channels rows columns"],
+    place: Annotated[NDArray[np.float32], "2 rows2 columns2"],
 ) -> Candidates:
     """Return what tells regions apart.
 
@@ -86,7 +85,7 @@ def candidates(
     return Candidates(ids, means, region_means(place, regions)[1], np.log(np.bincount(regions.ravel())[ids]))
 
 
-def likely_in(regions: Labels, likely: Image) -> Float64[NDArray[np.float64], " regions"]:
+def likely_in(regions: Labels, likely: Image) -> Annotated[NDArray[np.float64], "regions"]:
     """Return the mean of a map in each region, by ascending id.
 
     Args:
@@ -101,8 +100,8 @@ def likely_in(regions: Labels, likely: Image) -> Float64[NDArray[np.float64], " 
 
 
 def fits(
-    regions: Candidates, likely: Float64[NDArray[np.float64], " regions"], structure: Shown
-) -> Float64[NDArray[np.float64], " regions"]:
+    regions: Candidates, likely: Annotated[NDArray[np.float64], "regions"], structure: Shown
+) -> Annotated[NDArray[np.float64], "regions"]:
     """Return how well each region fits a structure: 1.5 if nothing could fit better.
 
     Args:
@@ -118,8 +117,8 @@ def fits(
 
 
 def assign(
-    values: Float64[NDArray[np.float64], "structures regions"], least: float
-) -> Int64[NDArray[np.int64], " structures"]:
+    values: Annotated[NDArray[np.float64], "structures regions"], least: float
+) -> Annotated[NDArray[np.int64], "structures"]:
     """Return the region of each structure, so that the fits sum up to the most.
 
     Args:
@@ -138,9 +137,9 @@ def assign(
 
 
 def join(
-    chosen: Int64[NDArray[np.int64], " structures"],
-    likely: Float64[NDArray[np.float64], "structures regions"],
-) -> Int64[NDArray[np.int64], " regions"]:
+    chosen: Annotated[NDArray[np.int64], "structures"],
+    likely: Annotated[NDArray[np.float64], "structures regions"],
+) -> Annotated[NDArray[np.int64], "regions"]:
     """Return the structure of each region: what BAM is all but sure of joins a structure that has a region.
 
     Mosaic cuts some structures into several regions, such as a stomach into what fills it and air.
@@ -161,8 +160,8 @@ def join(
 
 
 def region_means(
-    features: Float32[NDArray[np.float32], "channels rows columns"], regions: Labels
-) -> tuple[Int64[NDArray[np.int64], " n"], Float64[NDArray[np.float64], "n channels"]]:
+    features: Annotated[NDArray[np.float32], "channels rows columns"], regions: Labels
+) -> tuple[Annotated[NDArray[np.int64], "n"], Annotated[NDArray[np.float64], "n channels"]]:
     """Return the ids of regions and their mean features.
 
     Args:
@@ -185,9 +184,9 @@ def region_means(
 
 
 def nearest_region(
-    features: Float32[NDArray[np.float32], "channels rows columns"],
+    features: Annotated[NDArray[np.float32], "channels rows columns"],
     regions: Labels,
-    prototype: Float32[NDArray[np.float32], " channels"],
+    prototype: Annotated[NDArray[np.float32], "channels"],
 ) -> int:
     """Return the id of the region whose mean features are most similar to a prototype; 0 where there is none.
 
@@ -201,8 +200,8 @@ def nearest_region(
 
 
 def cosines(
-    means: Float64[NDArray[np.float64], "n channels"], prototype: NDArray[np.floating]
-) -> Float64[NDArray[np.float64], " n"]:
+    means: Annotated[NDArray[np.float64], "n channels"], prototype: NDArray[np.floating]
+) -> Annotated[NDArray[np.float64], "n"]:
     """Return the cosine similarity of each mean with a prototype, 0 where one of them is 0."""
     lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(prototype)
     found: NDArray[np.float64] = means @ prototype / np.maximum(lengths, 1e-12)

@@ -5,9 +5,9 @@ structure ends; affinities tell that both sides of a vessel, a fold or a streak 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from fewct.agglomeration import RegionPairs
@@ -30,9 +30,9 @@ class Affinities:
         columns: int64 (columns,): the slice's column of each column of the grid.
     """
 
-    values: Float32[NDArray[np.float32], "steps rows columns"]
-    rows: Int64[NDArray[np.int64], " rows"]
-    columns: Int64[NDArray[np.int64], " columns"]
+    values: Annotated[NDArray[np.float32], "steps rows columns"]
+    rows: Annotated[NDArray[np.int64], "rows"]
+    columns: Annotated[NDArray[np.int64], "columns"]
 
 
 def region_pairs(leaves: Labels, affinities: Affinities) -> RegionPairs:

@@ -5,10 +5,9 @@ estimated, so that one set of limits fits all.
 """
 
 import math
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
@@ -17,7 +16,7 @@ from fewct.body import body_mask
 from fewct.methods.mosaic.maps import Maps
 from fewct.types import CTSlice, Image, Mask
 
-Distances: TypeAlias = Float64[NDArray[np.float64], "rows columns"]
+Distances: TypeAlias = Annotated[NDArray[np.float64], "rows columns"]
 
 FIELD_OF_VIEW_MM = 400.0  # of a slice that does not tell its spacing
 

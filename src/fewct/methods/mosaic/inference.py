@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -66,7 +66,7 @@ def network_maps(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
 
 def _answer(
     weights: Path, channels: NDArray[np.float32]
-) -> tuple[Image, Image, Float32[NDArray[np.float32], "steps rows columns"]]:
+) -> tuple[Image, Image, Annotated[NDArray[np.float32], "steps rows columns"]]:
     """Return the network's border map, structure map and affinities."""
     session = load_session(weights)
     outputs = tuple(output.name for output in session.get_outputs())
@@ -123,7 +123,7 @@ def _with_densities(maps: Maps, hu: Image, pixel_mm: float) -> Maps:
 
 
 def _place_affinities(
-    values: Float32[NDArray[np.float32], "steps rows columns"], factor: float, box: tuple[slice, slice]
+    values: Annotated[NDArray[np.float32], "steps rows columns"], factor: float, box: tuple[slice, slice]
 ) -> Affinities:
     """Tell where on the slice the network's pairs of pixels begin; what padding added is cut off."""
     grids = []

@@ -1,7 +1,8 @@
 """What the network sees of a slice: one function for training and for use."""
 
+from typing import Annotated
+
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.intensity import normalise, ranks, robust_uint8
@@ -10,7 +11,7 @@ from fewct.types import CTSlice, Image, Mask
 N_CHANNELS = 2
 
 
-def network_input(image: CTSlice, body: Mask) -> Float32[NDArray[np.float32], "2 rows columns"]:
+def network_input(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "2 rows columns"]:
     """Return the two channels that the network sees.
 
     The first is the soft tissue window for Hounsfield units, and robust percentiles of the body for grey

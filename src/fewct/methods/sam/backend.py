@@ -1,10 +1,9 @@
 """What runs the networks of SAM: a protocol that torch and ONNX Runtime can both fulfil, in NumPy arrays."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 Intensities: TypeAlias = Literal["sam", "medsam", "ranks"]
@@ -35,9 +34,9 @@ class Drawn:
         logits: float32 (n, mask_px, mask_px): these masks; above 0 inside the structure.
     """
 
-    predicted_iou: Float32[NDArray[np.float32], "prompts masks"]
-    chosen: Int64[NDArray[np.int64], "n 2"]
-    logits: Float32[NDArray[np.float32], "n side side"]
+    predicted_iou: Annotated[NDArray[np.float32], "prompts masks"]
+    chosen: Annotated[NDArray[np.int64], "n 2"]
+    logits: Annotated[NDArray[np.float32], "n side side"]
 
 
 class Backend(Protocol):
@@ -59,15 +58,15 @@ class Backend(Protocol):
         ...
 
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "channels side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        self, pixels: Annotated[NDArray[np.float32], "channels side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image of `input_px`, normalised."""
         ...
 
     def prepare(
         self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Any:
         """Return what all prompts on an image share, for `decode`; a first guess is logits of `mask_px`."""
         ...
@@ -75,8 +74,8 @@ class Backend(Protocol):
     def decode(
         self,
         prepared: Any,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
     ) -> Drawn:
@@ -106,15 +105,15 @@ class OnBackend:
         self.intensities: Intensities = backend.intensities
 
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         return self.backend.embed(pixels)
 
     def prepare(
         self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Any:
         """Return what all prompts on an image share; see `Backend`."""
         return self.backend.prepare(embedding, first_guess)
@@ -122,8 +121,8 @@ class OnBackend:
     def decode(
         self,
         prepared: Any,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
     ) -> Drawn:

@@ -1,7 +1,8 @@
 """Boxes as prompts: moved a little, put to the network many at a time, one mask for each."""
 
+from typing import Annotated
+
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.intensity import to_display
@@ -65,7 +66,7 @@ def masks_in_boxes(
 
 def moved_boxes(
     boxes: ArrayLike, shape: tuple[int, int], pad_px: float, jitter_px: float, rng: np.random.Generator
-) -> Float64[NDArray[np.float64], "n 4"]:
+) -> Annotated[NDArray[np.float64], "n 4"]:
     """Return boxes grown on all sides, then each side moved at random, as a hurried hand would draw them.
 
     Sides never cross the middle of their box, and stay on the slice.

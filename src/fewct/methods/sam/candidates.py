@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from fewct.masks import boxes_from_masks
@@ -35,9 +34,9 @@ class Found:
     shape: tuple[int, int]
     boxes_xyxy: Boxes
     packed: tuple[NDArray[np.uint8], ...]
-    predicted_iou: Float32[NDArray[np.float32], " n"]
-    stability: Float32[NDArray[np.float32], " n"]
-    points_xy: Float64[NDArray[np.float64], "n 2"]
+    predicted_iou: Annotated[NDArray[np.float32], "n"]
+    stability: Annotated[NDArray[np.float32], "n"]
+    points_xy: Annotated[NDArray[np.float64], "n 2"]
     crop_boxes_xyxy: Boxes
 
     def __len__(self) -> int:
@@ -101,7 +100,7 @@ class Drawing:
         left: Its first column.
     """
 
-    values: Float32[NDArray[np.float32], "rows columns"]
+    values: Annotated[NDArray[np.float32], "rows columns"]
     top: int
     left: int
 
@@ -129,7 +128,7 @@ class Easel:
         self.first = [t.argmax(axis=1) for t in touched]
         self.stop = [t.shape[1] - t[:, ::-1].argmax(axis=1) for t in touched]
 
-    def draw(self, logits: Float32[NDArray[np.float32], "side side"], threshold: float) -> Drawing | None:
+    def draw(self, logits: Annotated[NDArray[np.float32], "side side"], threshold: float) -> Drawing | None:
         """Return the part of a mask's logits where any may lie above a threshold; None if none does.
 
         Args:
@@ -181,7 +180,7 @@ def suppressed(
     iou_threshold: float,
     by: Suppression,
     containment: float = 1.0,
-) -> Int64[NDArray[np.int64], " n"]:
+) -> Annotated[NDArray[np.int64], "n"]:
     """Return which masks stay, best first: from the best down, all that overlap no better one too much.
 
     Args:

@@ -4,9 +4,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, OutputError
@@ -42,8 +42,8 @@ class CachedBackend(OnBackend):
         self.limit_bytes = limit_bytes
 
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`.
 
         Raises:
@@ -63,7 +63,9 @@ class CachedBackend(OnBackend):
         return embedding
 
 
-def embedding_key(pixels: Float32[NDArray[np.float32], "seen side side"], made_by: Mapping[str, str]) -> str:
+def embedding_key(
+    pixels: Annotated[NDArray[np.float32], "seen side side"], made_by: Mapping[str, str]
+) -> str:
     """Return the hash by which an embedding is found.
 
     Args:
@@ -80,7 +82,7 @@ def embedding_key(pixels: Float32[NDArray[np.float32], "seen side side"], made_b
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Float32[NDArray[np.float32], "channels rows columns"]:
+def _read(path: Path) -> Annotated[NDArray[np.float32], "channels rows columns"]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             embedding: NDArray[np.float32] = content["embedding"]

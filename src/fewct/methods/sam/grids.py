@@ -2,12 +2,12 @@
 
 import math
 from itertools import product
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
-Points = Float64[NDArray[np.float64], "n 2"]
+Points = Annotated[NDArray[np.float64], "n 2"]
 
 
 def point_grid(n_per_side: int) -> Points:
@@ -30,7 +30,7 @@ def layer_grids(n_per_side: int, n_layers: int, downscale: int) -> list[Points]:
     return [point_grid(n_per_side // downscale**layer) for layer in range(n_layers + 1)]
 
 
-def coarse_to_fine(n_points: int) -> list[Int64[NDArray[np.int64], " n"]]:
+def coarse_to_fine(n_points: int) -> list[Annotated[NDArray[np.int64], "n"]]:
     """Divide the points of a grid into levels: first a quarter of the rows and columns, then half, then all.
 
     Args:
@@ -56,7 +56,7 @@ def coarse_to_fine(n_points: int) -> list[Int64[NDArray[np.int64], " n"]]:
 
 def crop_boxes(
     shape: tuple[int, int], n_layers: int, overlap_ratio: float
-) -> tuple[Int64[NDArray[np.int64], "n 4"], Int64[NDArray[np.int64], " n"]]:
+) -> tuple[Annotated[NDArray[np.int64], "n 4"], Annotated[NDArray[np.int64], "n"]]:
     """Return the whole picture and, for each layer, a grid of crops that overlap, as the official code cuts.
 
     Args:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,14 +37,16 @@ class Frame:
         rows, columns = (max(1, int(side * self.input_px / max(self.shape) + 0.5)) for side in self.shape)
         return rows, columns
 
-    def to_input(self, points_xy: NDArray[np.floating]) -> Float32[NDArray[np.float32], "*points 2"]:
+    def to_input(self, points_xy: NDArray[np.floating]) -> Annotated[NDArray[np.float32], "*points 2"]:
         """Return points (..., 2), x, y in pixels of the picture, as pixels of the input."""
         scale = np.array(self.inner[::-1]) / np.array(self.shape[::-1])
         scaled: NDArray[np.float32] = (points_xy * scale).astype(np.float32)
         return scaled
 
     @cached_property
-    def upsampling(self) -> tuple[Float32[NDArray[np.float32], "..."], Float32[NDArray[np.float32], "..."]]:
+    def upsampling(
+        self,
+    ) -> tuple[Annotated[NDArray[np.float32], "..."], Annotated[NDArray[np.float32], "..."]]:
         """Matrices (rows, mask_px) and (columns, mask_px) that bring the network's masks to the picture.
 
         As in the official code: linearly to the size of the input, the padding cut off, linearly to the
@@ -58,7 +60,7 @@ class Frame:
         return first, second
 
 
-def linear_resampling(new: int, old: int) -> Float64[NDArray[np.float64], "new old"]:
+def linear_resampling(new: int, old: int) -> Annotated[NDArray[np.float64], "new old"]:
     """Return the matrix that resamples `old` places to `new` ones linearly, by the centres of pixels.
 
     Example:
@@ -74,8 +76,8 @@ def linear_resampling(new: int, old: int) -> Float64[NDArray[np.float64], "new o
 
 
 def network_input(
-    picture: UInt8[NDArray[np.uint8], "rows columns"], frame: Frame, intensities: Intensities
-) -> Float32[NDArray[np.float32], "channels side side"]:
+    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame, intensities: Intensities
+) -> Annotated[NDArray[np.float32], "channels side side"]:
     """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
 
     Args:
@@ -106,8 +108,8 @@ def network_input(
 
 
 def _grey_and_ranks(
-    picture: UInt8[NDArray[np.uint8], "rows columns"], frame: Frame
-) -> Float32[NDArray[np.float32], "2 side side"]:
+    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame
+) -> Annotated[NDArray[np.float32], "2 side side"]:
     grey = picture.astype(np.float32)
     body = body_mask(CTSlice(grey, "grey"))
     seen = np.full((2, frame.input_px, frame.input_px), -1, dtype=np.float32)

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
@@ -72,16 +71,16 @@ class OnnxBackend:
         return cls(record, sessions)
 
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         embedding: NDArray[np.float32] = self._sessions[EMBED].run(None, {PIXELS: pixels})[0]
         return embedding
 
     def prepare(
         self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Shared:
         """Return what all prompts on an image share; see `Backend`."""
         guess = np.zeros((self.mask_px, self.mask_px), np.float32) if first_guess is None else first_guess
@@ -91,8 +90,8 @@ class OnnxBackend:
     def decode(
         self,
         prepared: Shared,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
     ) -> Drawn:

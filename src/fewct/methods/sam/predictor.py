@@ -1,10 +1,9 @@
 """Masks of one slice for prompts: points, boxes, a first guess."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import UsageError
@@ -26,9 +25,9 @@ class Prediction:
             be the first guess of the next prediction.
     """
 
-    masks: Bool[NDArray[np.bool_], "prompts masks rows columns"]
-    predicted_iou: Float32[NDArray[np.float32], "prompts masks"]
-    logits: Float32[NDArray[np.float32], "prompts masks side side"]
+    masks: Annotated[NDArray[np.bool_], "prompts masks rows columns"]
+    predicted_iou: Annotated[NDArray[np.float32], "prompts masks"]
+    logits: Annotated[NDArray[np.float32], "prompts masks side side"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +40,10 @@ class EmbeddedImage:
     """
 
     frame: Frame
-    embedding: Float32[NDArray[np.float32], "channels rows columns"]
+    embedding: Annotated[NDArray[np.float32], "channels rows columns"]
 
 
-def embed(backend: Backend, picture: UInt8[NDArray[np.uint8], "rows columns"]) -> EmbeddedImage:
+def embed(backend: Backend, picture: Annotated[NDArray[np.uint8], "rows columns"]) -> EmbeddedImage:
     """Show a grey picture to the image encoder.
 
     Args:

@@ -1,10 +1,9 @@
 """Prompts of people, checked: points, boxes and a first guess on one slice."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError
@@ -23,8 +22,8 @@ class PointPrompts:
         labels: int64 (prompts, points), as in `backend`.
     """
 
-    points_xy: Float64[NDArray[np.float64], "prompts points 2"]
-    labels: Int64[NDArray[np.int64], "prompts points"]
+    points_xy: Annotated[NDArray[np.float64], "prompts points 2"]
+    labels: Annotated[NDArray[np.int64], "prompts points"]
 
 
 def point_prompts(
@@ -132,7 +131,7 @@ def _checked_labels(labels: ArrayLike | None, points: ArrayLike) -> NDArray[np.i
     return kinds.astype(np.int64)
 
 
-def checked_boxes(boxes: ArrayLike, shape: tuple[int, int]) -> Float64[NDArray[np.float64], "n 4"]:
+def checked_boxes(boxes: ArrayLike, shape: tuple[int, int]) -> Annotated[NDArray[np.float64], "n 4"]:
     """Return checked boxes.
 
     Args:

@@ -5,10 +5,9 @@ A box is drawn filled, points as spots: the network need not learn from sines an
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from fewct.methods.sam.backend import (
@@ -27,11 +26,11 @@ SPOT = 1 / 16
 
 
 def drawn_prompts(
-    points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-    labels: Int64[NDArray[np.int64], "prompts points"],
+    points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+    labels: Annotated[NDArray[np.int64], "prompts points"],
     input_px: int,
     mask_px: int,
-) -> Float32[NDArray[np.float32], "prompts side side"]:
+) -> Annotated[NDArray[np.float32], "prompts side side"]:
     """Return prompts as logits of masks: high in boxes and near points of the structure, low elsewhere.
 
     Args:
@@ -73,8 +72,8 @@ class SpotsBackend(OnBackend):
 
     def prepare(
         self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Any:
         """Return what all prompts share: without a first guess the embedding alone; see `Backend`."""
         return embedding if first_guess is None else (self.backend.prepare(embedding, first_guess),)
@@ -82,8 +81,8 @@ class SpotsBackend(OnBackend):
     def decode(
         self,
         prepared: Any,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
     ) -> Drawn:

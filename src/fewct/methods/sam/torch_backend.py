@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -76,8 +75,8 @@ class TorchBackend:
 
     @torch.inference_mode()
     def embed(
-        self, pixels: Float32[NDArray[np.float32], "seen side side"]
-    ) -> Float32[NDArray[np.float32], "channels rows columns"]:
+        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
             embedding: Tensor = self.network.image_encoder(torch.from_numpy(pixels)[None])[0]
@@ -86,8 +85,8 @@ class TorchBackend:
     @torch.inference_mode()
     def prepare(
         self,
-        embedding: Float32[NDArray[np.float32], "channels rows columns"],
-        first_guess: Float32[NDArray[np.float32], "side side"] | None,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> ImageSide:
         """Return what all prompts on an image share; see `Backend`."""
         guess = None if first_guess is None else torch.from_numpy(first_guess)[None, None]
@@ -100,8 +99,8 @@ class TorchBackend:
     def decode(
         self,
         prepared: ImageSide,
-        points_xy: Float32[NDArray[np.float32], "prompts points 2"],
-        labels: Int64[NDArray[np.int64], "prompts points"],
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
     ) -> Drawn:

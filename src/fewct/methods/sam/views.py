@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -35,7 +34,7 @@ class View:
         labels: int32 (rows, columns): structures, 0 for the rest.
     """
 
-    picture: UInt8[NDArray[np.uint8], "rows columns"]
+    picture: Annotated[NDArray[np.uint8], "rows columns"]
     labels: Labels
 
 
@@ -227,8 +226,8 @@ def make_lesson(
 
 
 def draw_prompt(
-    mask: UInt8[NDArray[np.uint8], "side side"], asking: Asking, rng: np.random.Generator
-) -> tuple[Float32[NDArray[np.float32], "2 2"], Int64[NDArray[np.int64], " 2"]]:
+    mask: Annotated[NDArray[np.uint8], "side side"], asking: Asking, rng: np.random.Generator
+) -> tuple[Annotated[NDArray[np.float32], "2 2"], Annotated[NDArray[np.int64], "2"]]:
     """Return a box around a structure, roughly drawn, or a point on it: two points and their labels."""
     rows, columns = np.nonzero(mask)
     if rng.random() < asking.box_share:
