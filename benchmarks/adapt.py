@@ -21,14 +21,14 @@ import tyro
 
 from fewct.adapt.adaptation import Budget, adapt, all_figures, fine_tuned
 from fewct.adapt.crossvalidation import FINE_TUNED
-from fewct.adapt.settings import FIGURES, objective, settings_to_try
-from fewct.adapt.slices import few_of
-from fewct.benchmark.data import Case, parse_data, read_cases
-from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.adapt.few_slices import few_of
+from fewct.adapt.settings_search import FIGURES, objective, settings_to_try
+from fewct.data.cases import Case, parse_data, read_cases
 from fewct.errors import FewctWarning
-from fewct.meaning import TruthKind
 from fewct.methods import Mosaic
-from fewct.threads import thread_count
+from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.catalog import TruthKind
+from fewct.runtime.threads import thread_count
 from organs import DATA
 from results_io import RESULTS, machine, save_results
 

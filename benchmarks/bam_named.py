@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fewct.benchmark.data import Case, parse_data, read_cases
-from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.data.cases import Case, parse_data, read_cases
 from fewct.methods import BAM
-from fewct.methods.bam.prototypes import dice
+from fewct.methods.bam.feature_matching import dice
+from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.types import Labels
 from organs import ANNOTATED, DATA
 from results_io import RESULTS, machine, save_results

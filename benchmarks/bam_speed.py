@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fewct.data.packed import load_patients
 from fewct.methods import BAM, Mosaic
-from fewct.training.btcv import load_patients
 from fewct.types import CTSlice
 from organs import ANNOTATED, DATA
 from results_io import RESULTS, machine, save_results

@@ -41,7 +41,7 @@ print(json.dumps({{"seconds": seconds, "cpu": cpu, "peak_mb": peak_kb / 1000, "v
 """
 READERS = {
     "fewct": MEASURE.format(
-        imports="import fewct\nfrom fewct.challenge.table import read_table",
+        imports="import fewct\nfrom fewct.io.label_table.table import read_table",
         call="read_table(path)",
         version="fewct.__version__",
     ),
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--pandas-python", required=True, help="Python of an environment that has pandas")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    from fewct.challenge.table import write_table
+    from fewct.io.label_table.table import write_table
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.csv"

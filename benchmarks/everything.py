@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.intensity import to_display
+from fewct.imaging.intensity import to_display
 from fewct.io import read
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice, CTVolume
@@ -51,12 +51,12 @@ def write_weights(folder: Path, image: CTSlice) -> None:
     """Write random weights, and thresholds that leave a realistic number of masks with them."""
     import torch
 
-    from fewct.methods.sam.candidates import stability_of
-    from fewct.methods.sam.everything import Crop
-    from fewct.methods.sam.grids import point_grid
-    from fewct.methods.sam.inputs import Frame, network_input
-    from fewct.methods.sam.settings import EverythingSettings
-    from fewct.methods.sam.torch_backend import TorchBackend
+    from fewct.methods.sam.backends.torch import TorchBackend
+    from fewct.methods.sam.mask_generator.candidates import stability_of
+    from fewct.methods.sam.mask_generator.generator import Crop
+    from fewct.methods.sam.mask_generator.point_grids import point_grid
+    from fewct.methods.sam.mask_generator.settings import EverythingSettings
+    from fewct.methods.sam.preprocessing import Frame, network_input
     from random_sam import random_vit_b
 
     picture = to_display(image)
@@ -86,9 +86,9 @@ def ours(mode: Any) -> Callable[[Path, CTSlice, dict[str, Any]], Callable[[], Ma
     """Return what makes ready our program in a mode."""
 
     def made_ready(checkpoint: Path, image: CTSlice, settings: dict[str, Any]) -> Callable[[], Masks]:
-        from fewct.methods.sam.everything import find_everything
-        from fewct.methods.sam.settings import EverythingSettings
-        from fewct.methods.sam.torch_backend import TorchBackend
+        from fewct.methods.sam.backends.torch import TorchBackend
+        from fewct.methods.sam.mask_generator.generator import find_everything
+        from fewct.methods.sam.mask_generator.settings import EverythingSettings
 
         backend, chosen = TorchBackend.load(checkpoint), EverythingSettings(mode=mode, **settings)
 

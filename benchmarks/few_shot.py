@@ -17,15 +17,15 @@ import torch
 import tyro
 
 from fewct.adapt.finetune import FineTuning, fine_tune
+from fewct.data.packed import ORGANS, LabelledSlice, load_patients
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.inputs import network_input
 from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.recipe import export, losses
-from fewct.threads import thread_count
-from fewct.training.btcv import ORGANS, LabelledSlice, load_patients
-from fewct.training.dataset import Crops, labelled_source, unlabelled_slices
+from fewct.runtime.threads import thread_count
+from fewct.training.crops import Crops, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
-from fewct.training.selftraining import Pairs
+from fewct.training.mean_teacher import Pairs
 from organs import DATA, OrganScore, mean_and_interval, organ_scores, val_cases
 from results_io import RESULTS, machine, save_results
 from unseen import HIDDEN, NEVER_SAW_FOUR

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fewct.benchmark.data import Case
-from fewct.benchmark.summary import cluster_means, draw_groups
-from fewct.methods.sam.backend import Backend
-from fewct.methods.sam.recipe import SamRecipe, finished, starting_network, train
-from fewct.methods.sam.spots import SpotsBackend
-from fewct.methods.sam.torch_backend import TorchBackend
-from fewct.training.btcv import ORGANS, LabelledSlice, load_patients
-from fewct.training.examples import Example, labelled_example
+from fewct.data.cases import Case
+from fewct.data.examples import Example, labelled_example
+from fewct.data.packed import ORGANS, LabelledSlice, load_patients
+from fewct.methods.sam.backends.base import Backend
+from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+from fewct.methods.sam.backends.torch import TorchBackend
+from fewct.methods.sam.finetuning.recipe import SamRecipe, finished, starting_network, train
+from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.types import CTSlice
 from organs import DATA
 from prompts import Value, cases_of_sets, prompted

@@ -33,18 +33,17 @@ import tyro
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from fewct.data.packed import ORGANS, as_hu
 from fewct.io.atomic import atomic_path
 from fewct.methods import Mosaic
 from fewct.methods.bam.episodes import Episodes, NamedSlice, draw_supports, hide, named_slice, places_of
-from fewct.methods.bam.inputs import frame_of, place_back, seen, seen_labels, seen_mask
-from fewct.methods.bam.matching import prototype
+from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice, prototype
+from fewct.methods.bam.method import FITS
 from fewct.methods.bam.network import BAMNet, Encoded
-from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
+from fewct.methods.bam.preprocessing import frame_of, place_back, seen, seen_labels, seen_mask
 from fewct.methods.bam.recipe import BAMRecipe, train
-from fewct.methods.bam.regions import assign, candidates, fits, join, likely_in, nearest_region, shown
-from fewct.methods.named_over_unnamed import FITS
-from fewct.threads import thread_count
-from fewct.training.btcv import ORGANS, as_hu
+from fewct.methods.bam.region_matching import assign, candidates, fits, join, likely_in, nearest_region, shown
+from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice, Image, Labels, Mask
 from organs import DATA

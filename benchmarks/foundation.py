@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct import metrics
+from fewct.imaging.labelmap import place_on_grid
 from fewct.io import read, read_labels
-from fewct.labelmap import place_on_grid
 from fewct.methods import Felzenszwalb, Method, Mosaic, Watershed
 from fewct.types import CTSlice, CTVolume
 from results_io import machine, save_results

@@ -14,13 +14,13 @@ import nibabel as nib
 import numpy as np
 
 from end_to_end import timed
-from fewct.agglomeration import merge_tree
-from fewct.hierarchy import oversegment
+from fewct.imaging.agglomeration import merge_tree
+from fewct.imaging.merge_tree import oversegment
 from fewct.io import read
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.affinities import region_pairs
-from fewct.methods.mosaic.gradients import pixel_size_mm
-from fewct.methods.mosaic.inference import network_maps
+from fewct.methods.mosaic.gradient_maps import pixel_size_mm
+from fewct.methods.mosaic.maps import region_pairs
+from fewct.methods.mosaic.network_maps import network_maps
 from fewct.types import CTSlice, CTVolume
 from organs import DATA
 from results_io import RESULTS, machine, save_results
@@ -31,11 +31,11 @@ import resource, statistics, sys, time
 from pathlib import Path
 import torch
 from torch.utils.data import default_collate
-from fewct.methods.mosaic.inputs import network_input
+from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.recipe import losses
-from fewct.threads import thread_count
-from fewct.training.dataset import Crops, default_sources
+from fewct.runtime.threads import thread_count
+from fewct.training.crops import Crops, default_sources
 torch.set_num_threads(thread_count())
 crops = Crops(default_sources(Path(sys.argv[1])), network_input, 320, 8, seed=0)
 batch, network, seconds = default_collate([crops[i] for i in range(8)]), MosaicNet(), []

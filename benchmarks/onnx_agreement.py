@@ -19,15 +19,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.intensity import to_display
+from fewct.imaging.intensity import to_display
 from fewct.methods import Everything
-from fewct.methods.sam.backend import INSIDE, NO_POINT, Backend, Drawn
-from fewct.methods.sam.inputs import Frame, network_input
-from fewct.methods.sam.onnx_backend import OnnxBackend
-from fewct.methods.sam.onnx_export import export_network
+from fewct.methods.sam.backends.base import Backend, Drawn
+from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+from fewct.methods.sam.backends.onnx import OnnxBackend
+from fewct.methods.sam.backends.torch import TorchBackend
+from fewct.methods.sam.checkpoints.onnx_export import export_network
+from fewct.methods.sam.conventions import INSIDE, NO_POINT
 from fewct.methods.sam.predictor import embed
-from fewct.methods.sam.spots import SpotsBackend
-from fewct.methods.sam.torch_backend import TorchBackend
+from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.types import CTSlice
 from foundation import abdomen_series, btcv_val
 from random_sam import random_vit_b

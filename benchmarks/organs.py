@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.benchmark.data import Case, parse_data, read_cases
-from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.data.cases import Case, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Method
+from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.metrics.contingency import contingency
 from fewct.metrics.overlap import best_iou
 

@@ -25,13 +25,13 @@ import tyro
 from numpy.typing import NDArray
 
 from fewct import metrics
-from fewct.benchmark.data import Case
-from fewct.benchmark.summary import cluster_means, draw_groups
+from fewct.data.cases import Case
 from fewct.methods import Everything
-from fewct.methods.sam.backend import Backend
-from fewct.methods.sam.boxes import masks_in_boxes, moved_boxes
-from fewct.methods.sam.loading import load_backend
+from fewct.methods.sam.backends.base import Backend
+from fewct.methods.sam.backends.load import load_backend
+from fewct.methods.sam.box_prompted import masks_in_boxes, moved_boxes
 from fewct.methods.sam.predictor import Predictor
+from fewct.metrics.bootstrap import cluster_means, draw_groups
 from foundation import abdomen_series
 from organs import DATA, val_cases
 from results_io import RESULTS, machine, save_results

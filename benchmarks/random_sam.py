@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fewct.methods.sam.backend import INSIDE, NO_POINT
-from fewct.methods.sam.image_encoder import VIT_B
-from fewct.methods.sam.network import Sam, SamShape
+from fewct.methods.sam.conventions import INSIDE, NO_POINT
+from fewct.methods.sam.modeling.image_encoder import VIT_B
+from fewct.methods.sam.modeling.sam import Sam, SamShape
 
 LOGITS_STD, LOGITS_MEAN = 6.0, -14.0  # as wide as those of trained networks, and mostly outside the structure
 IOU_STD, IOU_MEAN = 0.06, 0.85

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 import tyro
 
+from fewct.data.packed import as_hu
 from fewct.methods import Mosaic
 from fewct.methods.bam.episodes import NamedSlice, hide, named_slice
-from fewct.methods.bam.exporting import export
+from fewct.methods.bam.onnx_export import export
 from fewct.methods.bam.recipe import BAMRecipe, train
-from fewct.threads import thread_count
-from fewct.training.btcv import as_hu
+from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice
 from organs import ANNOTATED, DATA

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import tyro
 
+from fewct.data.packed import ORGANS
 from fewct.methods import Mosaic
-from fewct.training.btcv import ORGANS
 from organs import OrganScore, mean_and_interval, organ_scores, val_cases
 from results_io import RESULTS, machine, save_results
 

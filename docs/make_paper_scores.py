@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewct.masks import proposals_from_labels
+from fewct.imaging.masks import proposals_from_labels
 from fewct.methods import Mosaic
 from fewct.metrics import adjusted_rand_index, mean_best_iou
-from fewct.paper import paper_scores, union_as_coded, union_as_meant
+from fewct.benchmark.paper_scores import paper_scores, union_as_coded, union_as_meant
 from fewct.phantom import phantom_slice
 from fewct.plot import overlay
 from fewct.types import CTSlice, Labels

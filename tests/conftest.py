@@ -27,11 +27,11 @@ def shared_data() -> Path:
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the test run in one thread, and forget the networks of SAM that it has loaded."""
-    from fewct.methods.sam import loading
+    from fewct.methods.sam.backends import load
 
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
     yield
-    loading._loaded.cache_clear()
+    load._loaded.cache_clear()
 
 
 @pytest.fixture(scope="session")

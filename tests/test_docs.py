@@ -13,7 +13,7 @@ from PIL import Image
 from dicom_builder import write_ct
 from fewct.cli import COMMANDS, main
 from fewct.io import write
-from fewct.methods.mosaic.inference import WEIGHTS
+from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.types import LabelMap
 

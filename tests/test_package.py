@@ -11,7 +11,7 @@ import fewct
 def test_public_names_are_there() -> None:
     for name in dir(fewct):
         assert getattr(fewct, name) is not None
-    assert fewct.segment.__module__ == "fewct.scan"
+    assert fewct.segment.__module__ == "fewct.segmentation"
     assert fewct.metrics.__name__ == "fewct.metrics"
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from fewct.methods import UNet as UNet
     from fewct.methods import Watershed as Watershed
     from fewct.outputs import save as save
-    from fewct.scan import segment as segment
+    from fewct.segmentation import segment as segment
 
-__version__ = "0.1.0"
+from fewct._version import __version__ as __version__
 
 _HOMES = {
     "Everything": "fewct.methods",
@@ -42,7 +42,7 @@ _HOMES = {
     "read": "fewct.io",
     "read_labels": "fewct.io",
     "save": "fewct.outputs",
-    "segment": "fewct.scan",
+    "segment": "fewct.segmentation",
     "write": "fewct.io",
 }
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewct.errors import FewctError, UsageError
+from fewct.imaging.slice_linking import Linking
 from fewct.io import Found, discover
-from fewct.linking import Linking
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered, save
-from fewct.resume import RESUME_FOLDER, forget
-from fewct.scan import segment
+from fewct.segmentation import RESUME_FOLDER, forget, segment
 from fewct.types import Format, UnitChoice, WindowName
 
 Progress = Callable[[str, int, int], None]

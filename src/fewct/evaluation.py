@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import as_labels, check_same_shape
-from fewct.labelmap import place_on_grid
+from fewct.imaging.labelmap import labels_on_grid
 from fewct.metrics import (
     Contingency,
     Scores,
@@ -20,9 +20,7 @@ from fewct.metrics import (
     score,
     surface_scores,
 )
-from fewct.types import AnyLabels, Geometry, LabelMap, Segmentation
-
-SAME_PLACE_MM = 1e-4
+from fewct.types import AnyLabels, LabelMap, Segmentation
 
 
 @dataclass(frozen=True)
@@ -151,28 +149,6 @@ def _as_label_map(labels: LabelMap | Segmentation | NDArray[Any], name: str) -> 
     if isinstance(labels, LabelMap | Segmentation):
         return LabelMap(as_labels(labels.labels, name), labels.geometry)
     return LabelMap(as_labels(np.asarray(labels), name))
-
-
-def labels_on_grid(label_map: LabelMap, geometry: Geometry | None, shape: tuple[int, ...]) -> AnyLabels:
-    """Return labels on another pixel grid, by nearest neighbour where both places are known.
-
-    Args:
-        label_map: The labels.
-        geometry: Where the other grid stands; None if unknown.
-        shape: Its (rows, columns) or (slices, rows, columns).
-
-    Returns:
-        Labels of that shape; as they are, of whatever shape, if one of the two places is unknown.
-
-    Raises:
-        InputError: If the two cannot lie in one place.
-    """
-    if geometry is None or label_map.geometry is None:
-        return label_map.labels
-    same_place = np.allclose(geometry.affine, label_map.geometry.affine, rtol=0, atol=SAME_PLACE_MM)
-    if label_map.labels.shape == shape and same_place:
-        return label_map.labels
-    return place_on_grid(label_map, geometry, shape)
 
 
 def _structure_scores(

@@ -13,8 +13,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
-from fewct.intensity import to_display
-from fewct.labelmap import relabel_sequential
+from fewct.imaging.intensity import to_display
+from fewct.imaging.labelmap import relabel_sequential
 from fewct.types import AnyLabels, CTSlice, CTVolume, Labels
 
 RGB = Annotated[NDArray[np.uint8], "rows columns 3"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewct.benchmark.data import Case
+from fewct.data.cases import Case
 from fewct.phantom import phantom_slice
 
 SIZE = 96

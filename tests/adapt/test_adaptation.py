@@ -12,11 +12,11 @@ import pytest
 from fewct.adapt import adaptation
 from fewct.adapt.adaptation import Budget, adapt, cross_fitted
 from fewct.adapt.crossvalidation import FINE_TUNED, TUNED, UNCHANGED
-from fewct.adapt.settings import FIGURES, Tried, settings_to_try
-from fewct.adapt.slices import few_of
-from fewct.benchmark.data import Case
+from fewct.adapt.few_slices import few_of
+from fewct.adapt.settings_search import FIGURES, Tried, settings_to_try
+from fewct.data.cases import Case
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.inference import WEIGHTS
+from fewct.methods.mosaic.network_maps import WEIGHTS
 
 BASE = Mosaic(maps="gradients")
 

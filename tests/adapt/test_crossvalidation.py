@@ -15,7 +15,7 @@ from fewct.adapt.crossvalidation import (
     held_out_choices,
     winner,
 )
-from fewct.adapt.settings import FIGURES
+from fewct.adapt.settings_search import FIGURES
 
 STEPS = np.array([0, 1, 1, 4])
 

@@ -10,10 +10,10 @@ from onnx import numpy_helper
 
 from adapt.conftest import make_case
 from fewct.adapt.finetune import FineTuning, few_slices, fine_tune, known_example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
 from fewct.errors import InputError
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.inference import WEIGHTS, network_maps
-from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN
+from fewct.methods.mosaic.network_maps import WEIGHTS, network_maps
 
 TINY = FineTuning(steps=2, size_px=64, batch_size=2, workers=0)
 

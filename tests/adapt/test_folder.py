@@ -9,14 +9,14 @@ import pytest
 
 from fewct.adapt.adaptation import Adaptation
 from fewct.adapt.crossvalidation import UNCHANGED, Candidate
+from fewct.adapt.few_slices import few_of
 from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
-from fewct.adapt.slices import few_of
-from fewct.benchmark.data import Case
+from fewct.data.cases import Case
 from fewct.errors import InputError, OutputError, UsageError
-from fewct.labelmap import Cleanup
+from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Mosaic
 from fewct.methods.mosaic import load_adapted
-from fewct.methods.mosaic.inference import WEIGHTS
+from fewct.methods.mosaic.network_maps import WEIGHTS
 
 METHOD = Mosaic(level=0.35, cleanup=Cleanup("0.1%", "40%", body_only=True))
 MADE_FROM = {"data_sha256": "12ab", "seed": 0}

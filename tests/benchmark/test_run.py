@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewct.benchmark.data import DataSet, Source, parse_data
 from fewct.benchmark.prepare import PreparedCase, row_key
 from fewct.benchmark.rows import RowLog
 from fewct.benchmark.run import KEPT_FOLDER, run_benchmark
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.cli import main
 from fewct.cli.benchmark import parse_method
+from fewct.data.cases import DataSet, Source, parse_data
 from fewct.errors import InputError, UsageError
 from fewct.evaluation import evaluate
-from fewct.labelmap import Cleanup
+from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Felzenszwalb, UNet, Watershed
 from fewct.types import CTSlice
 

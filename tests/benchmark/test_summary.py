@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from fewct.benchmark.rows import Row
-from fewct.benchmark.summary import RESAMPLES, SummaryRow, shared_rows, summarise
+from fewct.benchmark.summary import SummaryRow, shared_rows, summarise
 from fewct.benchmark.work import Measured
-from fewct.meaning import FIGURES, MAIN, meaningful
 from fewct.metrics import score
+from fewct.metrics.bootstrap import RESAMPLES
+from fewct.metrics.catalog import FIGURES, MAIN, meaningful
 
 GROUPS = ("A", "A", "A", "B", "C", "C")
 

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
-from fewct.challenge.table import read_table, write_table
 from fewct.challenge.validate import validate
 from fewct.errors import InputError
+from fewct.io.label_table.table import read_table, write_table
 from fewct.metrics.rand import adjusted_rand_index
 
 Labels = NDArray[np.uint8]

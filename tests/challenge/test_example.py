@@ -8,8 +8,8 @@ from PIL import Image
 from fewct.challenge.editions import Edition
 from fewct.challenge.example import write_example
 from fewct.challenge.score import read_annotated
-from fewct.challenge.table import read_table
 from fewct.challenge.validate import validate
+from fewct.io.label_table.table import read_table
 
 
 def test_it_has_the_layout_of_the_real_one(example: Path, small_edition: Edition) -> None:

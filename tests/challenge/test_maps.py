@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewct.challenge.maps import pack, unpack
-from fewct.challenge.table import write_table
 from fewct.errors import InputError
+from fewct.io.label_table.table import write_table
 
 Labels = NDArray[np.uint8]
 

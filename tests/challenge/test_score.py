@@ -7,8 +7,8 @@ from sklearn.metrics import adjusted_rand_score, rand_score
 
 from fewct.challenge.editions import Edition
 from fewct.challenge.score import read_annotated, score_tables
-from fewct.challenge.table import LabelTable
 from fewct.errors import InputError
+from fewct.io.label_table.table import LabelTable
 
 
 def edition(side: int, n_classes: int | None = None) -> Edition:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from fewct.challenge.editions import Edition, get_edition
 from fewct.challenge.submit import fit_to_table, submit
-from fewct.challenge.table import read_table
 from fewct.errors import FewctWarning, InputError, UsageError
+from fewct.io.label_table.table import read_table
 from fewct.methods import Watershed
-from fewct.resume import RESUME_FOLDER
+from fewct.segmentation import RESUME_FOLDER
 from fewct.types import CTSlice, Delineation
 
 SLOWLY = """

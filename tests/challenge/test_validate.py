@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewct.challenge import table as table_module
 from fewct.challenge.editions import EDITIONS, Edition, get_edition
-from fewct.challenge.layout import list_images
-from fewct.challenge.table import read_table, write_table
 from fewct.challenge.validate import validate
 from fewct.errors import InputError, UsageError
+from fewct.io.label_table import table as table_module
+from fewct.io.label_table.layout import list_images
+from fewct.io.label_table.table import read_table, write_table
 
 Labels = NDArray[np.uint8]
 Write = Callable[[str], Path]

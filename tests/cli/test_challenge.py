@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewct.challenge.table import read_table, write_table
 from fewct.cli import main
+from fewct.io.label_table.table import read_table, write_table
 
 
 @pytest.fixture(scope="module")

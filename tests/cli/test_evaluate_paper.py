@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewct.benchmark.paper_scores import paper_scores
 from fewct.cli import main
+from fewct.imaging.masks import proposals_from_labels
 from fewct.io import write
-from fewct.masks import proposals_from_labels
-from fewct.paper import paper_scores
 from fewct.types import LabelMap
 
 

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from fewct.cli import main
-from fewct.methods.mosaic.inference import WEIGHTS
+from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.phantom import phantom_slice
-from fewct.runtime import download, official
-from fewct.runtime.official import Download
+from fewct.runtime import download, official_weights
+from fewct.runtime.official_weights import Download
 from methods.sam.reference import write_checkpoint
 from runtime.weights import flip_a_bit, graphs_folder, torch_file
 
@@ -70,7 +70,7 @@ def test_import_list_verify_remove(
         str(checkpoint),
     )
     assert Path(row["path"]).read_bytes() == checkpoint.read_bytes()
-    monkeypatch.setattr(official, "OFFICIAL_SHA256", {"sam_vit_b_01ec64.pth": row["sha256"]})
+    monkeypatch.setattr(official_weights, "OFFICIAL_SHA256", {"sam_vit_b_01ec64.pth": row["sha256"]})
     assert run("models", "list") == 0
     printed = capsys.readouterr().out
     for text in ("mine", "torch", row["sha256"][:12], "official sam_vit_b_01ec64.pth", str(checkpoint)):
@@ -187,7 +187,7 @@ def test_export_of_a_checkpoint(
         return folder
 
     stand_in = SimpleNamespace(export_sam=export_sam)
-    monkeypatch.setitem(sys.modules, "fewct.methods.sam.onnx_export", stand_in)
+    monkeypatch.setitem(sys.modules, "fewct.methods.sam.checkpoints.onnx_export", stand_in)
     monkeypatch.chdir(checkpoint.parent)
     assert run("models", "import", checkpoint, "--as", "mine-1.5") == 0
     capsys.readouterr()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fewct.cli import main
-from fewct.io.medsam import read_medsam
+from fewct.io.medsam.reading import read_medsam
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewct.body import body_mask
 from fewct.cli import main
+from fewct.imaging.body import body_mask
 from fewct.io import read
 from fewct.phantom import phantom_slice
 
@@ -130,7 +130,7 @@ def test_they_are_compared(
 
 def test_fine_tuning(picture: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "fewct.train.slices.export_folder", lambda folder: folder / "model"
+        "fewct.recipes.labelled.export_folder", lambda folder: folder / "model"
     )  # test_recipe exports
     small = ("--steps", 2, "--batch-size", 1, "--workers", 0, "--prompts", 2, "--views", 1, "--no-bfloat16")
     words = ("train", "sam", "--data", picture.parent, "--weights", weights, "--validation-share", 0, *small)

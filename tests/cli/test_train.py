@@ -19,15 +19,15 @@ from PIL import Image
 
 from fewct.cli import main, parse
 from fewct.cli.train import Recipe
+from fewct.data.splits import load_split
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.methods import METHODS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.phantom import phantom_slice
-from fewct.runtime.session import load_session
-from fewct.splits import load_split
-from fewct.train import TRAININGS
-from fewct.trained import export_folder
+from fewct.recipes import TRAININGS
+from fewct.recipes.export import export_folder
+from fewct.runtime.onnx_session import load_session
 from fewct.training.checkpoints import load_weights, save_weights
 from fewct.training.curves import CURVES, EVENTS
 from fewct.training.loop import CHECKPOINT
@@ -49,7 +49,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the export, which takes seconds."""
     for trainings in ("slices", "packed"):
-        monkeypatch.setattr(f"fewct.train.{trainings}.export_folder", lambda folder: folder / "model.onnx")
+        monkeypatch.setattr(f"fewct.recipes.{trainings}.export_folder", lambda folder: folder / "model.onnx")
 
 
 def write_patients(folder: Path, seeds: range) -> Path:
@@ -232,7 +232,7 @@ class TestData:
             assert recipe.loop.steps == 7
             save_weights({"average": MosaicNet().state_dict()}, folder / CHECKPOINT)
 
-        monkeypatch.setattr("fewct.train.packed.train_mosaic", pretend)
+        monkeypatch.setattr("fewct.recipes.packed.train_mosaic", pretend)
         for part in ("btcv/train", "btcv/val", "anatomy"):
             (tmp_path / part).mkdir(parents=True)
             (tmp_path / part / "a.npz").touch()

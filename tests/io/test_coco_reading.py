@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewct.errors import InputError
+from fewct.imaging.masks import rle_encode
 from fewct.io import write
-from fewct.io.coco_reading import decompress, read_proposals
-from fewct.masks import rle_encode
+from fewct.io.coco import decompress, read_proposals
 from fewct.types import LabelMap
 
 

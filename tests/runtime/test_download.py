@@ -15,9 +15,9 @@ import pytest
 from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.runtime import download
 from fewct.runtime.download import download_model
-from fewct.runtime.importing import import_model
-from fewct.runtime.models import get_model, model_names
-from fewct.runtime.official import Download
+from fewct.runtime.model_import import import_model
+from fewct.runtime.model_store import get_model, model_names
+from fewct.runtime.official_weights import Download
 from runtime.weights import flip_a_bit, safetensors_file, torch_file, transformers_folder
 
 

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from fewct.methods.mosaic.inference import WEIGHTS
+from fewct.methods.mosaic.network_maps import WEIGHTS
 
 
 def torch_file(path: Path, text: str = "weights") -> Path:

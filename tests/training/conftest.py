@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewct.training.synthesis import Anatomy, load_anatomy
+from fewct.training.synthetic_ct import Anatomy, load_anatomy
 
 NAMES = {1: "liver", 2: "vertebrae_L1", 3: "colon", 4: "lung_upper_lobe_left", 5: "kidney_left"}
 

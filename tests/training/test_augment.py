@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.packed import LABELS_AHEAD_PX
 from fewct.training.augment import scan, warp
-from fewct.training.btcv import LABELS_AHEAD_PX
-from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
 from fewct.types import CTSlice
 
 

@@ -28,7 +28,7 @@ from fewct.training.distributed import (
     share_of,
 )
 from fewct.training.loop import BEST, CHECKPOINT, LoopConfig, fit
-from fewct.training.selftraining import Pair
+from fewct.training.mean_teacher import Pair
 
 CONFIG = LoopConfig(
     steps=12,

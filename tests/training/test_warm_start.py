@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fewct.errors import InputError
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
-from fewct.training.export import export_onnx
+from fewct.training.onnx_export import export_onnx
 from fewct.training.warm_start import export_into, start_from
 
 

@@ -21,12 +21,12 @@ from fewct.adapt.crossvalidation import (
     held_out_choices,
     winner,
 )
-from fewct.adapt.settings import FIGURES, Tried, objective, settings_to_try, slice_figures
-from fewct.adapt.slices import FewSlices
-from fewct.benchmark.data import Case
-from fewct.meaning import TruthKind
+from fewct.adapt.few_slices import FewSlices
+from fewct.adapt.settings_search import FIGURES, Tried, objective, settings_to_try, slice_figures
+from fewct.data.cases import Case
 from fewct.methods import Mosaic
-from fewct.threads import thread_count
+from fewct.metrics.catalog import TruthKind
+from fewct.runtime.threads import thread_count
 
 AllFigures = Annotated[NDArray[np.float64], "slices settings figures"]
 Progress = Callable[[str, int, int], None]

@@ -7,9 +7,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.adapt.settings import FIGURES, objective
-from fewct.benchmark.summary import cluster_means, draw_groups
-from fewct.meaning import TruthKind
+from fewct.adapt.settings_search import FIGURES, objective
+from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.catalog import TruthKind
 
 MEASURES = ("score", "low", "high", "gain", "gain_low", "gain_high")
 UNCHANGED, TUNED, FINE_TUNED = "unchanged", "tuned settings", "fine-tuned network"

@@ -11,15 +11,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fewct.benchmark.data import Case
+from fewct.data.cases import Case
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example, labelled_example
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.inference import working_factor
-from fewct.methods.mosaic.inputs import network_input
 from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.network_maps import working_factor
+from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
-from fewct.threads import thread_count
-from fewct.training.dataset import Crops, Source
-from fewct.training.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.runtime.threads import thread_count
+from fewct.training.crops import Crops, Source
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import export_into, start_from
 from fewct.types import Image

@@ -10,15 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fewct import __version__
+from fewct._version import __version__
 from fewct.adapt.adaptation import Adaptation
-from fewct.adapt.slices import FewSlices
+from fewct.adapt.few_slices import FewSlices
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.io.atomic import write_text
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.adapted import ADAPTED, settings_of
+from fewct.methods.mosaic.method import ADAPTED, settings_of
 from fewct.outputs import make_folder
-from fewct.runtime.session import HASH_SUFFIX
+from fewct.runtime.onnx_session import HASH_SUFFIX
 
 MODEL, CURVES = "model.onnx", "curves.csv"
 

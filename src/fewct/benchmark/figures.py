@@ -12,8 +12,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image as PillowImage
 
 from fewct.benchmark.rows import Row
-from fewct.benchmark.summary import SummaryRow, cluster_means, draw_groups, shared_rows
-from fewct.meaning import FIGURES, MAIN, TruthKind
+from fewct.benchmark.summary import SummaryRow, shared_rows
+from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.catalog import FIGURES, MAIN, TruthKind
 from fewct.plot import RGB, overlay, side_by_side
 from fewct.types import CTSlice, Labels
 

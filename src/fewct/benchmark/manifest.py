@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fewct.benchmark.data import DataSet
 from fewct.benchmark.prepare import PreparedCase, cases_sha256
 from fewct.benchmark.rows import Failure, RowLog
-from fewct.benchmark.summary import RESAMPLES
+from fewct.data.cases import DataSet
 from fewct.methods import Method
-from fewct.threads import thread_count
+from fewct.metrics.bootstrap import RESAMPLES
+from fewct.runtime.threads import thread_count
 
 
 def manifest(

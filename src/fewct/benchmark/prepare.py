@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 import fewct
-from fewct.benchmark.data import DataSet, read_cases
 from fewct.benchmark.work import save_case
-from fewct.intensity import WINDOWS, apply_window
-from fewct.meaning import TruthKind
+from fewct.data.cases import DataSet, read_cases
+from fewct.imaging.intensity import WINDOWS, apply_window
+from fewct.imaging.similarity import Thumbnail, group_thumbnails, thumbnail
 from fewct.methods import Method
-from fewct.similarity import Thumbnail, group_thumbnails, thumbnail
+from fewct.metrics.catalog import TruthKind
 from fewct.types import CTSlice, Labels
 
 EXAMPLES = 3

@@ -14,7 +14,7 @@ from fewct.benchmark.figures import Example, example_picture, png, score_against
 from fewct.benchmark.results import Benchmark
 from fewct.benchmark.summary import SummaryRow
 from fewct.io.atomic import atomic_path, write_text
-from fewct.meaning import FIGURES, MAIN, TruthKind, meaningful
+from fewct.metrics.catalog import FIGURES, MAIN, TruthKind, meaningful
 from fewct.outputs import make_folder
 
 TEMPLATE = "report.html.jinja"

@@ -13,7 +13,7 @@ from typing import Any, Self
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.errors import FewctError, OutputError
 from fewct.io.atomic import write_text
-from fewct.meaning import FIGURES, TruthKind
+from fewct.metrics.catalog import FIGURES, TruthKind
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Row:
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """By name, see `fewct.meaning.FIGURES`; NaN for what is undefined."""
+        """By name, see `fewct.metrics.catalog.FIGURES`; NaN for what is undefined."""
         return self.measured.figures
 
 

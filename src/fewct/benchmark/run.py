@@ -12,7 +12,6 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-from fewct.benchmark.data import DataSet
 from fewct.benchmark.figures import Example
 from fewct.benchmark.manifest import manifest, timing
 from fewct.benchmark.prepare import PreparedCase, prepare, program_versions, row_key
@@ -21,13 +20,20 @@ from fewct.benchmark.results import Benchmark, write_tables
 from fewct.benchmark.rows import Failure, Row, RowLog
 from fewct.benchmark.summary import summarise
 from fewct.benchmark.work import load_case, load_labels, measure, start_worker
+from fewct.data.cases import DataSet
 from fewct.errors import FewctError, InputError, UsageError
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered
-from fewct.threads import thread_count
+from fewct.runtime.threads import thread_count
 
 KEPT_FOLDER = ".fewct_resume"
-PRELOADED = [measure.__module__, "fewct.cli", "fewct.hierarchy", "skimage.filters.rank", "onnxruntime"]
+PRELOADED = [
+    measure.__module__,
+    "fewct.cli",
+    "fewct.imaging.merge_tree",
+    "skimage.filters.rank",
+    "onnxruntime",
+]
 """Modules that workers have from their start, loaded once while the data are read: their work, what the
 command line's main module imports, and the methods' libraries, so that memory has the same base for all."""
 
@@ -45,9 +51,9 @@ def run_benchmark(
 ) -> Benchmark:
     """Run every method on every slice and write tables, figures, a report and a manifest.
 
-    Slices are worked on by as many processes as `fewct.threads.thread_count` tells, each with one thread and
-    one method. What is done is kept at once: after a kill, the same call goes on from there. A row is used
-    again only if image, truth, method, configuration and program are the same.
+    Slices are worked on by as many processes as `runtime.threads.thread_count` tells, each with one
+    thread and one method. What is done is kept at once: after a kill, the same call goes on from there. A
+    row is used again only if image, truth, method, configuration and program are the same.
 
     Scripts must call it under `if __name__ == "__main__":`, as everything that starts processes.
 

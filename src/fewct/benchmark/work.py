@@ -43,7 +43,7 @@ class Measured:
     """What was measured on one slice; what is undefined is NaN.
 
     Args:
-        figures: By name, see `fewct.meaning.FIGURES`.
+        figures: By name, see `fewct.metrics.catalog.FIGURES`.
         structures: One row for each true structure.
     """
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
-from fewct.challenge.layout import Problem, image_number
 from fewct.challenge.orientation import better_orientation, neighbour_agreement
-from fewct.challenge.pictures import read_grey, read_size
+from fewct.io.label_table.layout import Problem, image_number
+from fewct.io.label_table.pictures import read_grey, read_size
 
 SCRAMBLED_BELOW = 0.5
 

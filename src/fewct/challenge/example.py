@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
-from fewct.challenge.pictures import write_grey
-from fewct.challenge.table import write_table
-from fewct.intensity import Window, apply_window
+from fewct.imaging.intensity import Window, apply_window
+from fewct.imaging.labelmap import relabel_sequential
 from fewct.io.atomic import write_text
-from fewct.labelmap import relabel_sequential
+from fewct.io.label_table.pictures import write_grey
+from fewct.io.label_table.table import write_table
 from fewct.outputs import make_folder
 from fewct.phantom import phantom_slice
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.challenge.layout import list_images
-from fewct.challenge.pictures import read_size, write_grey
-from fewct.challenge.table import LabelTable, as_label_stack, read_table, write_table
 from fewct.errors import InputError
 from fewct.io import read_labels
 from fewct.io.atomic import atomic_path
+from fewct.io.label_table.layout import list_images
+from fewct.io.label_table.pictures import read_size, write_grey
+from fewct.io.label_table.table import LabelTable, as_label_stack, read_table, write_table
 from fewct.outputs import make_folder
 
 

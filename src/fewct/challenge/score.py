@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fewct.challenge.editions import Edition
-from fewct.challenge.table import LabelTable
 from fewct.errors import InputError
+from fewct.io.label_table.table import LabelTable
 from fewct.metrics.contingency import contingency
 from fewct.metrics.overlap import FigureMatrix, Figures, class_dice, mean_class_dice, mean_defined
 from fewct.metrics.rand import adjusted_rand_index, rand_index

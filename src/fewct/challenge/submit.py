@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.challenge.editions import Edition
-from fewct.challenge.layout import list_images
-from fewct.challenge.pictures import read_grey, write_grey
-from fewct.challenge.table import read_table, write_table
 from fewct.challenge.validate import Report, validate
 from fewct.errors import FewctError, FewctWarning, InputError, OutputError, UsageError
+from fewct.imaging.labelmap import relabel_sequential
 from fewct.io import read
-from fewct.labelmap import relabel_sequential
+from fewct.io.label_table.layout import list_images
+from fewct.io.label_table.pictures import read_grey, write_grey
+from fewct.io.label_table.table import read_table, write_table
 from fewct.methods import Method
 from fewct.outputs import make_folder
-from fewct.resume import RESUME_FOLDER, forget, resume_key
-from fewct.threads import thread_count
+from fewct.runtime.threads import thread_count
+from fewct.segmentation import RESUME_FOLDER, forget, resume_key
 from fewct.types import CTSlice
 
 MOST_LABELS = 255

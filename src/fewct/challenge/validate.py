@@ -19,9 +19,9 @@ from fewct.challenge.checks import (
     name_images,
 )
 from fewct.challenge.editions import Edition
-from fewct.challenge.header import Header, read_header
-from fewct.challenge.layout import Problem, check_columns, image_number, list_images
-from fewct.challenge.table import MOST_FAULTS, count_rows, scan_table
+from fewct.io.label_table.header import Header, read_header
+from fewct.io.label_table.layout import Problem, check_columns, image_number, list_images
+from fewct.io.label_table.table import MOST_FAULTS, count_rows, scan_table
 
 MOST_OF_A_KIND = 10
 

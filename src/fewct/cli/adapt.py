@@ -13,8 +13,8 @@ from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
 from fewct.cli.train import check_torch
 from fewct.errors import UsageError
-from fewct.meaning import TruthKind
 from fewct.methods import Mosaic
+from fewct.metrics.catalog import TruthKind
 
 if TYPE_CHECKING:
     from fewct.adapt.adaptation import Adaptation
@@ -58,8 +58,8 @@ class Adapt:
     def run(self) -> int:
         """Adapt, write the folder, tell what was gained and return 0."""
         from fewct.adapt.adaptation import adapt
+        from fewct.adapt.few_slices import read_few
         from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
-        from fewct.adapt.slices import read_few
 
         console = Console(stderr=True, soft_wrap=True)
         minutes = self._minutes(console)
@@ -111,7 +111,7 @@ class Adapt:
 
 def _print(found: "Adaptation", folder: Path) -> None:
     """Print what was tried, what it scored, what is kept and how to use it."""
-    from fewct.adapt.settings import JUDGED_BY
+    from fewct.adapt.settings_search import JUDGED_BY
 
     few = found.few
     console = Console()

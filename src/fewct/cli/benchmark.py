@@ -14,9 +14,9 @@ from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
 from fewct.cli.segment import settings_as_words
 from fewct.errors import UsageError
-from fewct.meaning import FIGURES, TruthKind, meaningful
 from fewct.methods import Method, get_method
-from fewct.methods.mosaic.adapted import is_adapted, load_adapted
+from fewct.methods.mosaic.method import is_adapted, load_adapted
+from fewct.metrics.catalog import FIGURES, TruthKind, meaningful
 
 if TYPE_CHECKING:
     from fewct.benchmark.results import Benchmark as Result
@@ -51,8 +51,8 @@ class Benchmark:
 
     def run(self) -> int:
         """Run all and return 0, or 1 if a method failed on some slices."""
-        from fewct.benchmark.data import parse_data
         from fewct.benchmark.run import run_benchmark
+        from fewct.data.cases import parse_data
 
         methods = {text: parse_method(text) for text in self.methods}
         data = [parse_data(text, self.truth, self.step) for text in self.data]

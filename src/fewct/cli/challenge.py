@@ -144,7 +144,7 @@ class Score:
     def run(self) -> int:
         """Print the scores and return 0."""
         from fewct.challenge.score import read_annotated, score_tables
-        from fewct.challenge.table import read_table
+        from fewct.io.label_table.table import read_table
 
         annotated = None if self.annotated is None else read_annotated(self.annotated)
         truth, prediction = read_table(self.truth), read_table(self.prediction)

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from fewct.cli.options import Json
 from fewct.errors import UsageError
-from fewct.meaning import FIGURES
+from fewct.metrics.catalog import FIGURES
 
 if TYPE_CHECKING:
+    from fewct.benchmark.paper_scores import PaperScores
     from fewct.evaluation import Evaluation
-    from fewct.paper import PaperScores
 
 SHOWN = (
     "ari",
@@ -91,9 +91,9 @@ class Evaluate:
 
     def _run_as_paper(self) -> int:
         """Print the figures of the paper's definition and return 0."""
+        from fewct.benchmark.paper_scores import score_as_paper
         from fewct.io import read_labels
-        from fewct.io.coco_reading import read_proposals
-        from fewct.paper import score_as_paper
+        from fewct.io.coco import read_proposals
 
         if self.partial or self.structures:
             raise UsageError(

@@ -11,7 +11,7 @@ import tyro
 
 from fewct.cli.train import check_torch
 from fewct.errors import UsageError
-from fewct.methods.sam.loading import IntensityChoice
+from fewct.methods.sam.backends.load import IntensityChoice
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Export:
         return 0
 
     def _export_training(self) -> Path:
-        from fewct.trained import export_folder
+        from fewct.recipes.export import export_folder
 
         if self != Export(self.source):
             raise UsageError(
@@ -58,8 +58,8 @@ class Export:
         return export_folder(Path(self.source))
 
     def _export_sam(self) -> Path:
-        from fewct.runtime.contents import recognise
-        from fewct.runtime.models import weights_path
+        from fewct.runtime.model_kinds import recognise
+        from fewct.runtime.model_store import weights_path
 
         checkpoint = weights_path(self.source)
         if recognise(checkpoint).kind in ("onnx", "sam-onnx"):
@@ -69,7 +69,7 @@ class Export:
                 found="a network in ONNX already",
                 fix="Pass it to --weights as it is.",
             )
-        from fewct.methods.sam.onnx_export import export_sam
+        from fewct.methods.sam.checkpoints.onnx_export import export_sam
 
         named = checkpoint.stem if Path(self.source).exists() else self.source
         out = self.out or Path(f"{named}-onnx")

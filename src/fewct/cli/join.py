@@ -14,7 +14,7 @@ from fewct.errors import UsageError, as_slice_labels, check_same_shape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fewct.merging import MergePolicy
+    from fewct.imaging.mask_merging import MergePolicy
     from fewct.types import LabelMap, Labels
 
 
@@ -40,8 +40,8 @@ class Join:
         """Write the label map and return 0."""
         import numpy as np
 
+        from fewct.imaging.mask_merging import join_label_maps
         from fewct.io import read_labels, write
-        from fewct.merging import join_label_maps
         from fewct.types import LabelMap
 
         if not self.labels:
@@ -70,7 +70,7 @@ class Join:
 
     def _on_one_grid(self, label_maps: "Sequence[LabelMap]") -> "list[Labels]":
         """Return the labels of each file on the grid of the first."""
-        from fewct.evaluation import labels_on_grid
+        from fewct.imaging.labelmap import labels_on_grid
 
         first = label_maps[0]
         placed = []

@@ -26,7 +26,7 @@ from fewct.cli.options import Json
 from fewct.errors import InputError
 
 if TYPE_CHECKING:
-    from fewct.runtime.models import Model, State
+    from fewct.runtime.model_store import Model, State
 
 SHOWN_DIGITS = 12  # of a hash, for people
 Name: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
@@ -40,7 +40,7 @@ class List:
 
     def run(self) -> int:
         """Print the list; return 0, or 1 if the record of a model is damaged."""
-        from fewct.runtime.models import store_folder
+        from fewct.runtime.model_store import store_folder
 
         models, errors = _stored_models()
         if self.json:
@@ -71,7 +71,7 @@ class Import:
 
     def run(self) -> int:
         """Copy, tell what it is and return 0."""
-        from fewct.runtime.importing import import_model
+        from fewct.runtime.model_import import import_model
 
         _print_new(import_model(self.file, self.name))
         return 0
@@ -87,7 +87,7 @@ class Verify:
 
     def run(self) -> int:
         """Print what became of each file; return 0 if all are as they came in, else 1."""
-        from fewct.runtime.models import verify_model
+        from fewct.runtime.model_store import verify_model
 
         models, errors = _stored_models(self.names)
         states = {model.name: verify_model(model) for model in models}
@@ -136,7 +136,7 @@ class Remove:
 
     def run(self) -> int:
         """Delete it and return 0."""
-        from fewct.runtime.importing import remove_model
+        from fewct.runtime.model_import import remove_model
 
         remove_model(self.name)
         print(f"{self.name} is removed")
@@ -163,7 +163,7 @@ class Models:
 
 def _stored_models(names: Sequence[str] = ()) -> "tuple[list[Model], dict[str, InputError]]":
     """Return models of the store, all if none is named; and for damaged records the error by name."""
-    from fewct.runtime.models import get_model, model_names
+    from fewct.runtime.model_store import get_model, model_names
 
     models, errors = [], {}
     for name in names or model_names():

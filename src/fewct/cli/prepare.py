@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from fewct.cli.options import Json, Out
-from fewct.prepare.settings import MedSAMSettings
+from fewct.prepare import MedSAMSettings
 
 if TYPE_CHECKING:
-    from fewct.prepare.medsam import Prepared
+    from fewct.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Prepare:
 
     def run(self) -> int:
         """Write the files and return 0, or 1 if some data could not be read."""
-        from fewct.benchmark.data import parse_data
-        from fewct.prepare.medsam import prepare_medsam
+        from fewct.data.cases import parse_data
+        from fewct.prepare import prepare_medsam
 
         data = [parse_data(text, step=self.step) for text in self.data]
         outcomes = []

@@ -14,9 +14,9 @@ from rich.table import Table
 from fewct.cli.options import Json, Out, Series
 from fewct.cli.progress import progress_of_slices
 from fewct.errors import UsageError
-from fewct.linking import Linking
+from fewct.imaging.slice_linking import Linking
 from fewct.methods import Method, Mosaic, get_method
-from fewct.methods.mosaic.adapted import is_adapted, load_adapted, settings_of
+from fewct.methods.mosaic.method import is_adapted, load_adapted, settings_of
 from fewct.types import Format, UnitChoice, WindowName
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fewct.cli.options import Out
 from fewct.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from fewct.train import Training
+    from fewct.recipes import Training
 
 R = TypeVar("R")
 Recipe = Literal["unet", "mosaic", "sam", "prompt-small", "bam"]
@@ -66,7 +66,7 @@ def named_training(words: Sequence[str]) -> "type[Training] | type[NoRecipe]":
     for word in words[1:]:
         if word in get_args(Recipe):
             check_torch("fewct train")
-            training: type[Training] = import_module("fewct.train").TRAININGS[word]
+            training: type[Training] = import_module("fewct.recipes").TRAININGS[word]
             return training
     return NoRecipe
 

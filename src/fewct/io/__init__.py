@@ -1,6 +1,6 @@
 """Reading and writing: one file a format family, chosen by content first, suffix second."""
 
-from fewct.io.found import Found
+from fewct.io.discovered import Found
 from fewct.io.reading import discover, read, read_labels
 from fewct.io.writing import SUFFIXES, default_format, write
 

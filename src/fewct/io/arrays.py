@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
-from fewct.io.found import name_of
+from fewct.io.discovered import name_of
 from fewct.io.pixels import DAMAGED, Content, Stored, placed, unreadable
 from fewct.io.tables import manifest_json
 from fewct.types import Geometry, LabelMap, Segmentation, Source, Structure

@@ -10,7 +10,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
 
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
-from fewct.io.found import name_of
+from fewct.io.discovered import name_of
 from fewct.io.pixels import DAMAGED, Content, Stored, narrow, unreadable
 from fewct.types import LabelMap, Segmentation, Source
 

@@ -10,7 +10,7 @@ import numpy as np
 from fewct.errors import InputError, MissingExtraError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
-from fewct.io.found import name_of
+from fewct.io.discovered import name_of
 from fewct.io.pixels import Stored, narrow, placed, unreadable
 from fewct.types import Affine, LabelMap, Segmentation, Source
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
-from fewct.io.found import name_of
+from fewct.io.discovered import name_of
 from fewct.io.pixels import DAMAGED, Stored, narrow, placed, unreadable
 from fewct.types import Affine, LabelMap, Segmentation, Source
 

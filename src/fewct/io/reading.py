@@ -10,7 +10,7 @@ from typing import get_args
 from fewct.errors import InputError, UsageError
 from fewct.io.arrays import open_numpy
 from fewct.io.dicom import find_dicom, is_dicom, is_segmentation, read_dicom_seg
-from fewct.io.found import Found, name_of
+from fewct.io.discovered import Found, name_of
 from fewct.io.images import open_image
 from fewct.io.itk import open_itk
 from fewct.io.kinds import KNOWN_SUFFIXES, kind_by_content, kind_by_suffix

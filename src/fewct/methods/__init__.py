@@ -5,11 +5,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 from fewct.errors import UsageError
+from fewct.methods.bam.method import BAM
 from fewct.methods.classical import Felzenszwalb, Watershed
-from fewct.methods.medsam_boxes import MedSAMBoxes
 from fewct.methods.mosaic import Mosaic
-from fewct.methods.named_over_unnamed import BAM
 from fewct.methods.sam import Everything
+from fewct.methods.sam.box_prompted import MedSAMBoxes
 from fewct.methods.unet import UNet
 from fewct.types import CTSlice, Delineation
 

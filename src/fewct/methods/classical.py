@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import UsageError
-from fewct.labelmap import Cleanup, clean
+from fewct.imaging.labelmap import Cleanup, clean
 from fewct.types import CTSlice, Delineation
 
 
@@ -109,7 +109,7 @@ def _check_not_negative(setting: str, value: float) -> None:
 
 def _eight_bit(image: CTSlice) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """Return 8-bit grey values as they are, anything else as people see it."""
-    from fewct.intensity import to_display
+    from fewct.imaging.intensity import to_display
 
     grey = np.nan_to_num(image.pixels).clip(0, 255).astype(np.uint8)
     if image.unit == "grey" and np.array_equal(grey, image.pixels):

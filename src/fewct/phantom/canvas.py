@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fewct.phantom.anatomy.structures import PARTS
 from fewct.phantom.shapes import Box, RandomField, Section, Solid, Vector
-from fewct.phantom.structures import PARTS
 from fewct.types import Image, Mask
 
 Parts: TypeAlias = Annotated[NDArray[np.int16], "rows columns"]

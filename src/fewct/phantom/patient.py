@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewct.phantom.abdomen import draw_abdomen
-from fewct.phantom.arms import draw_arms
-from fewct.phantom.bowel import draw_colon, draw_loops, paint_loops
+from fewct.phantom.anatomy.abdomen import draw_abdomen
+from fewct.phantom.anatomy.arms import draw_arms
+from fewct.phantom.anatomy.bowel import draw_colon, draw_loops, paint_loops
+from fewct.phantom.anatomy.chest import draw_chest
+from fewct.phantom.anatomy.layers import Layer, paint_layers
+from fewct.phantom.anatomy.muscles import draw_muscles
+from fewct.phantom.anatomy.skeleton import skeleton
+from fewct.phantom.anatomy.structures import PARTS
+from fewct.phantom.anatomy.trunk import Table, Trunk, draw_trunk, paint_table, paint_trunk
+from fewct.phantom.anatomy.vessels import draw_vessels
 from fewct.phantom.canvas import Canvas
-from fewct.phantom.chest import draw_chest
-from fewct.phantom.layers import Layer, paint_layers
-from fewct.phantom.muscles import draw_muscles
 from fewct.phantom.render import Texture
 from fewct.phantom.shapes import RandomField, Tube, Vector
-from fewct.phantom.skeleton import skeleton
-from fewct.phantom.structures import PARTS
 from fewct.phantom.tissue import Tissue, draw_tissues
-from fewct.phantom.trunk import Table, Trunk, draw_trunk, paint_table, paint_trunk
-from fewct.phantom.vessels import draw_vessels
 from fewct.types import Image
 
 _SHIFT_MM = 2.4  # standard deviation of the smooth shift that makes a patient unsymmetrical

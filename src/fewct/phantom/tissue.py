@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fewct.phantom.structures import PARTS, RIBS, SIDES, SMALL_BOWEL_LOOPS, VERTEBRAE
+from fewct.phantom.anatomy.structures import PARTS, RIBS, SIDES, SMALL_BOWEL_LOOPS, VERTEBRAE
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fewct.errors import InputError, MissingExtraError, UsageError
-from fewct.runtime.contents import HUB_CONFIGURATION, HUB_WEIGHTS, recognise
-from fewct.runtime.importing import (
+from fewct.runtime.model_import import (
     CHUNK,
     check_name,
     chunks_of,
@@ -19,7 +18,8 @@ from fewct.runtime.importing import (
     new_model,
     write_file,
 )
-from fewct.runtime.models import (
+from fewct.runtime.model_kinds import HUB_CONFIGURATION, HUB_WEIGHTS, recognise
+from fewct.runtime.model_store import (
     FILES,
     Model,
     check_unaltered,
@@ -27,7 +27,7 @@ from fewct.runtime.models import (
     model_names,
     verify_model,
 )
-from fewct.runtime.official import DOWNLOADS, Download
+from fewct.runtime.official_weights import DOWNLOADS, Download
 
 TIMEOUT_S = 30.0
 HUB = "https://huggingface.co/"

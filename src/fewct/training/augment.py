@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from fewct.training.examples import Example
+from fewct.data.examples import Example
 from fewct.types import CTSlice, Image, Labels, Mask
 
 

@@ -27,7 +27,7 @@ from fewct.training.distributed import (
     own_items,
     share_threads,
 )
-from fewct.training.selftraining import Pair, disagreement
+from fewct.training.mean_teacher import Pair, disagreement
 
 Batch: TypeAlias = Any  # whatever the data set's items collate to; the loss function knows
 LossFunction: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]

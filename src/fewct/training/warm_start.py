@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
-from fewct.runtime.session import checked_sha256, load_session
-from fewct.training.export import write_hash
+from fewct.runtime.onnx_session import checked_sha256, load_session
+from fewct.training.onnx_export import write_hash
 
 EXPORTED = "network."  # what `export_onnx` puts before the names of weights
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewct.methods.bam.episodes import NamedSlice, named_slice
-from fewct.methods.bam.exporting import export
+from fewct.methods.bam.onnx_export import export
 from methods.bam.tiny import SIZE_PX, body_slice, tiny_network
 
 

@@ -9,23 +9,23 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from fewct.body import body_mask
 from fewct.errors import InputError, UsageError
-from fewct.labelmap import Cleanup
+from fewct.imaging.body import body_mask
+from fewct.imaging.labelmap import Cleanup
 from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
-from fewct.methods.bam.inputs import frame_of, place_back, seen_labels, seen_mask
-from fewct.methods.bam.prototypes import dice
-from fewct.methods.named_over_unnamed import (
+from fewct.methods.bam.feature_matching import dice
+from fewct.methods.bam.method import (
     Claims,
     claims_of_pixels,
     claims_of_regions,
     lay_over,
     named_labels,
 )
+from fewct.methods.bam.preprocessing import frame_of, place_back, seen_labels, seen_mask
 from fewct.phantom import STRUCTURES, phantom_slice
-from fewct.scan import segment
-from fewct.training.export import write_hash
+from fewct.segmentation import segment
+from fewct.training.onnx_export import write_hash
 from fewct.types import CTSlice, CTVolume, Delineation, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
 

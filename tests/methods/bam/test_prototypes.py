@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fewct.methods.bam.prototypes import best_threshold, cosine_map, dice
+from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice
 
 
 def test_cosines() -> None:

@@ -10,12 +10,12 @@ import torch
 from fewct.errors import InputError
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.episodes import NamedSlice
-from fewct.methods.bam.exporting import export
 from fewct.methods.bam.inference import decode, encode, load_networks, showing
+from fewct.methods.bam.onnx_export import export
 from fewct.methods.bam.recipe import load_trained, train
 from fewct.methods.bam.resnet import ResNetBackbone
 from fewct.methods.bam.supports import Support
-from fewct.training.pretrained import ENCODER, load_backbone
+from fewct.nn.pretrained_resnet import ENCODER, load_backbone
 from methods.bam.test_recipe import TINY
 from methods.bam.tiny import SIZE_PX, body_slice
 from tiny_resnet import save_tiny_resnet

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewct.methods.sam.backend import Drawn, Intensities
-from fewct.methods.sam.image_encoder import ViTShape
-from fewct.methods.sam.mask_decoder import DecoderShape
-from fewct.methods.sam.network import Sam, SamShape
+from fewct.methods.sam.backends.base import Drawn
+from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.modeling.image_encoder import ViTShape
+from fewct.methods.sam.modeling.mask_decoder import DecoderShape
+from fewct.methods.sam.modeling.sam import Sam, SamShape
 
 SHAPE = SamShape(
     ViTShape(width=32, heads=2, windows=(5, 0), hidden=128, outputs=32),

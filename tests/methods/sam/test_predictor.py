@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from fewct.errors import InputError, UsageError
-from fewct.intensity import to_display
-from fewct.methods.sam.inputs import Frame, linear_resampling, network_input
-from fewct.methods.sam.network import Sam, SamShape
+from fewct.imaging.intensity import to_display
+from fewct.methods.sam.backends.torch import TorchBackend
+from fewct.methods.sam.modeling.sam import Sam, SamShape
+from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM
 from fewct.methods.sam.predictor import Predictor
+from fewct.methods.sam.preprocessing import Frame, linear_resampling, network_input
 from fewct.methods.sam.prompts import SURE, first_guess
-from fewct.methods.sam.tiny_vit import LITE_MEDSAM
-from fewct.methods.sam.torch_backend import TorchBackend
 from fewct.types import CTSlice
 from methods.sam.reference import SHAPE, SamPredictor, blobs, official, ours
 

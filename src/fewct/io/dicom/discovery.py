@@ -13,7 +13,7 @@ from fewct.io.dicom.pixels import opener, read_plane
 from fewct.io.dicom.planes import check_holds_image, planes_of
 from fewct.io.dicom.series import Series, choose_series, group_series, listed_series, without_localizers
 from fewct.io.dicom.stack import listed, stack_planes
-from fewct.io.found import Found, safe_name
+from fewct.io.discovered import Found, safe_name
 from fewct.types import CTSlice, CTVolume, Image, Source
 
 

@@ -16,7 +16,7 @@ from fewct.io.dicom.header import FUNCTIONAL_GROUPS, UNREADABLE, AnyPath, Header
 from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.stack import SAME_PLACE_MM, STEP_TOLERANCE, check_alike, geometry_of
-from fewct.io.found import safe_name
+from fewct.io.discovered import safe_name
 from fewct.types import Geometry, LabelMap, Source
 
 _MOST_SEGMENTS = 65535

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.methods.bam.inputs import N_CHANNELS
+from fewct.methods.bam.preprocessing import N_CHANNELS
 
 WIDTHS = (32, 64, 96, 128)
 BLOCKS = (1, 2, 2, 2)

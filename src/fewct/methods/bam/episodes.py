@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.body import body_mask
+from fewct.data.examples import BACKGROUND, UNKNOWN, Example
 from fewct.errors import InputError
-from fewct.methods.bam.inputs import longest_side, network_input
+from fewct.imaging.body import body_mask
+from fewct.methods.bam.preprocessing import longest_side, network_input
 from fewct.training.augment import scan, warp
-from fewct.training.examples import BACKGROUND, UNKNOWN, Example
 from fewct.types import CTSlice, Labels
 
 MIN_PX = 24  # a structure of fewer pixels on a slice is no support and no query

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from fewct.body import body_mask
 from fewct.errors import InputError
-from fewct.methods.bam.inputs import (
+from fewct.imaging.body import body_mask
+from fewct.methods.bam.preprocessing import (
     N_CHANNELS,
     Frame,
     frame_of,
@@ -21,9 +21,9 @@ from fewct.methods.bam.inputs import (
     seen_labels,
     seen_mask,
 )
-from fewct.methods.bam.regions import assign, candidates, fits, join, likely_in, shown
+from fewct.methods.bam.region_matching import assign, candidates, fits, join, likely_in, shown
 from fewct.methods.bam.supports import Support, read_supports, supports_sha256
-from fewct.runtime.session import checked_sha256, load_session
+from fewct.runtime.onnx_session import checked_sha256, load_session
 from fewct.types import CTSlice, Image, Labels
 
 ENCODED = ("gram", "reduced", "place", "deep", "base")

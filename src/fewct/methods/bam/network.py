@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewct.methods.bam.backbone import Backbone, Features
-from fewct.methods.bam.matching import gram_matrix, prior_mask, prototype, style_distance, support_weights
+from fewct.methods.bam.feature_matching import (
+    gram_matrix,
+    prior_mask,
+    prototype,
+    style_distance,
+    support_weights,
+)
 from fewct.methods.bam.resnet import ResNetBackbone
 
 REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from fewct.errors import InputError, UsageError
 from fewct.methods.bam.episodes import BaseSlice, BaseSlices, Episode, Episodes, NamedSlice, places_of
-from fewct.methods.bam.inputs import STRIDE
 from fewct.methods.bam.network import BAMNet, BaseStage
+from fewct.methods.bam.preprocessing import STRIDE
 from fewct.methods.bam.resnet import ResNetBackbone
-from fewct.threads import thread_count
+from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
+from fewct.runtime.threads import thread_count
 from fewct.training.checkpoints import load_weights
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_dice
-from fewct.training.pretrained import ENCODER, empty_backbone, load_backbone, save_configuration
 
 UNKNOWN = -1
 BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts against one of a structure

@@ -13,7 +13,7 @@ class ResNetBackbone(nn.Module):
     """A ResNet (https://doi.org/10.1109/CVPR.2016.90) whose last two stages are dilated, not coarser.
 
     Args:
-        network: A `transformers.ResNetModel` of one channel, as `fewct.training.pretrained` gives, of four
+        network: A `transformers.ResNetModel` of one channel, as `fewct.nn.pretrained_resnet` gives, of four
             stages and no downsampling in the first; changed in place.
     """
 

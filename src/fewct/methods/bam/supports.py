@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fewct.data.pairs import PAIR_THEM, PAIRED, Pair, find_pairs
 from fewct.errors import InputError, UsageError
+from fewct.imaging.labelmap import place_on_grid
 from fewct.io import read, read_labels
-from fewct.io.pairs import PAIR_THEM, PAIRED, Pair, find_pairs
-from fewct.labelmap import place_on_grid
 from fewct.types import AnyLabels, CTSlice, CTVolume, LabelMap, Labels
 
 MAX_ID = 65_535

@@ -1,13 +1,14 @@
 """The default method: its settings and its steps."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from fewct.errors import UsageError
-from fewct.labelmap import Cleanup, clean
+from fewct.errors import FewctError, InputError, UsageError
+from fewct.imaging.labelmap import Cleanup, clean
 from fewct.types import CTSlice, Delineation, Image, Labels, MergeTree
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ class Mosaic:
         """Hash of the network's weights; None where gradients take its place."""
         if self.maps == "gradients":
             return None
-        from fewct.runtime.session import checked_sha256
+        from fewct.runtime.onnx_session import checked_sha256
 
         return checked_sha256(self.weights_file())
 
     def segment(self, image: CTSlice) -> Delineation:
         """Delineate one slice; the tree is that of the regions before the cut."""
-        from fewct.hierarchy import nodes_at_level, paint, persistence
+        from fewct.imaging.merge_tree import nodes_at_level, paint, persistence
 
         maps = self.maps_of(image)
         tree = self.tree_of(image, maps)
@@ -80,10 +81,10 @@ class Mosaic:
 
     def tree_of(self, image: CTSlice, maps: "Maps") -> MergeTree:
         """Return the order in which regions merge; neither `level`, `certainty` nor `cleanup` change it."""
-        from fewct.agglomeration import merge_tree
-        from fewct.hierarchy import oversegment
-        from fewct.methods.mosaic.affinities import region_pairs
-        from fewct.methods.mosaic.gradients import pixel_size_mm
+        from fewct.imaging.agglomeration import merge_tree
+        from fewct.imaging.merge_tree import oversegment
+        from fewct.methods.mosaic.gradient_maps import pixel_size_mm
+        from fewct.methods.mosaic.maps import region_pairs
 
         inside = (maps.structure >= self.structure) & (maps.structure > 0)
         min_leaf_px = max(1, round(self.min_region_mm2 / pixel_size_mm(image) ** 2))
@@ -94,10 +95,10 @@ class Mosaic:
     def maps_of(self, image: CTSlice) -> "Maps":
         """Return what the slice is cut up by; of the settings, only `maps` and `weights` change it."""
         if self.maps == "gradients":
-            from fewct.methods.mosaic.gradients import gradient_maps
+            from fewct.methods.mosaic.gradient_maps import gradient_maps
 
             return gradient_maps(image)
-        from fewct.methods.mosaic.inference import network_maps
+        from fewct.methods.mosaic.network_maps import network_maps
 
         return network_maps(image, self.weights_file())
 
@@ -108,10 +109,10 @@ class Mosaic:
             InputError: If the weights are absent.
         """
         if not self.weights:
-            from fewct.methods.mosaic.inference import WEIGHTS
+            from fewct.methods.mosaic.network_maps import WEIGHTS
 
             return WEIGHTS
-        from fewct.runtime.models import weights_path
+        from fewct.runtime.model_store import weights_path
 
         path = weights_path(self.weights)
         return path if path.suffix == ".onnx" else path / "model.onnx"
@@ -126,3 +127,39 @@ def _without_uncertain(labels: Labels, structure: Image, certainty: float) -> La
 
 def _out_of_range(setting: str, expected: str, found: float) -> UsageError:
     return UsageError(setting, expected=expected, found=f"{found}", fix="Leave it out for the default.")
+
+
+ADAPTED = "adapted.json"
+
+
+def load_adapted(folder: Path | str) -> Mosaic:
+    """Return `mosaic` as a folder of `fewct adapt` has it: with its network and with its settings.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: If it holds no adaptation, or a damaged one.
+    """
+    path = Path(folder) / ADAPTED
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        cleanup = Cleanup(**settings["cleanup"])
+        return Mosaic(**(settings | {"cleanup": cleanup, "weights": f"{folder}"}))
+    except (OSError, ValueError, TypeError, KeyError, FewctError) as error:
+        raise InputError(
+            path,
+            expected="the settings of an adapted mosaic",
+            found=f"{type(error).__name__}: {error}",
+            fix="Name a folder that `fewct adapt` of this version wrote.",
+        ) from error
+
+
+def is_adapted(weights: str) -> bool:
+    """Tell whether weights are named by a folder that `fewct adapt` wrote."""
+    return bool(weights) and (Path(weights) / ADAPTED).is_file()
+
+
+def settings_of(method: Mosaic) -> dict[str, Any]:
+    """Return what `load_adapted` reads: all settings but where the weights lie."""
+    return {name: value for name, value in asdict(method).items() if name != "weights"}

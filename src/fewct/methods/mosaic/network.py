@@ -6,9 +6,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.methods.mosaic.affinities import STEPS
-from fewct.methods.mosaic.inputs import N_CHANNELS
-from fewct.training.trunk import FOLD_PX, WIDTHS, Trunk
+from fewct.methods.mosaic.maps import STEPS
+from fewct.methods.mosaic.preprocessing import N_CHANNELS
+from fewct.nn.folded_unet import FOLD_PX, WIDTHS, Trunk
 
 
 class MapLogits(NamedTuple):

@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import default_collate
 
+from fewct.data.packed import ORGANS, load_patients
 from fewct.errors import UsageError
-from fewct.methods.mosaic.affinities import SPACING_PX, STEPS
-from fewct.methods.mosaic.inputs import N_CHANNELS, network_input
+from fewct.methods.mosaic.maps import SPACING_PX, STEPS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
-from fewct.threads import thread_count
-from fewct.training.btcv import ORGANS, load_patients
-from fewct.training.dataset import Crop, Crops, default_sources, labelled_source, unlabelled_slices
-from fewct.training.export import export_onnx
+from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
+from fewct.nn.folded_unet import check_side
+from fewct.runtime.threads import thread_count
+from fewct.training.crops import Crop, Crops, default_sources, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.selftraining import Pairs
-from fewct.training.trunk import check_side
+from fewct.training.mean_teacher import Pairs
+from fewct.training.onnx_export import export_onnx
 from fewct.training.warm_start import start_from
 
 BORDER_EMPHASIS = 3.0  # a border pixel counts for so many others

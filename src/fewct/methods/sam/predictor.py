@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import UsageError
-from fewct.intensity import to_display
-from fewct.methods.sam.backend import Backend
-from fewct.methods.sam.inputs import Frame, network_input
+from fewct.imaging.intensity import to_display
+from fewct.methods.sam.backends.base import Backend
+from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.methods.sam.prompts import first_guess, point_prompts
 from fewct.types import CTSlice
 
@@ -72,7 +72,7 @@ class Predictor:
 
         Args:
             image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
-            window: Name of a preset in `fewct.intensity.WINDOWS`, for Hounsfield units; soft tissue by
+            window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by
                 default.
 
         Raises:

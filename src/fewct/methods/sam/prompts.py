@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError
-from fewct.methods.sam.backend import BOTTOM_RIGHT, NO_POINT, TOP_LEFT
-from fewct.methods.sam.inputs import Frame, linear_resampling
+from fewct.methods.sam.conventions import BOTTOM_RIGHT, NO_POINT, TOP_LEFT
+from fewct.methods.sam.preprocessing import Frame, linear_resampling
 
 SURE = 6.9  # logit of a probability of 0.999
 

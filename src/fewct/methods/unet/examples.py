@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.methods.unet.inputs import network_input, pad, resize_nearest, working_shape
-from fewct.resampling import resize
+from fewct.data.examples import STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.imaging.resample import resize
+from fewct.methods.unet.preprocessing import network_input, pad, resize_nearest, working_shape
 from fewct.training.augment import scan, warp
-from fewct.training.dataset import ExampleSource
-from fewct.training.examples import STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.training.crops import ExampleSource
 from fewct.types import CTSlice, Image, Mask
 
 KEPT_EXAMPLES = 500  # of slices without labels, a process that prepares data

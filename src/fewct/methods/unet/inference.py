@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.body import body_mask
 from fewct.errors import InputError
-from fewct.methods.unet.inputs import STRIDE, network_input, pad, working_shape
-from fewct.resampling import resize
-from fewct.runtime.session import load_session, run_image_network
+from fewct.imaging.body import body_mask
+from fewct.imaging.resample import resize
+from fewct.methods.unet.preprocessing import STRIDE, network_input, pad, working_shape
+from fewct.runtime.onnx_session import load_session, run_image_network
 from fewct.types import CTSlice, Image
 
 OUTPUTS = ("foreground",)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from fewct.errors import UsageError
-from fewct.labelmap import Cleanup, clean
+from fewct.imaging.labelmap import Cleanup, clean
 from fewct.types import CTSlice, Delineation, Mask
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class UNet:
     @property
     def weights_sha256(self) -> str:
         """Hash of the weights."""
-        from fewct.runtime.session import checked_sha256
+        from fewct.runtime.onnx_session import checked_sha256
 
         return checked_sha256(self._weights_file())
 
@@ -81,7 +81,7 @@ class UNet:
                 found="none",
                 fix="Train one: fewct train unet --data DATA -o DIR; then pass --weights DIR.",
             )
-        from fewct.runtime.models import weights_path
+        from fewct.runtime.model_store import weights_path
 
         path = weights_path(self.weights)
         return path if path.suffix == ".onnx" else path / "model.onnx"

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from fewct.data.examples import Example, check_labelled
 from fewct.errors import UsageError
 from fewct.io.atomic import atomic_path, write_text
 from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
-from fewct.methods.unet.inputs import STRIDE
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
-from fewct.methods.unet.resnet import ResNetUNet
-from fewct.runtime.session import HASH_SUFFIX
-from fewct.threads import thread_count
-from fewct.training.examples import Example, check_labelled
-from fewct.training.export import export_onnx
+from fewct.methods.unet.preprocessing import STRIDE
+from fewct.methods.unet.resnet_unet import ResNetUNet
+from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
+from fewct.runtime.onnx_session import HASH_SUFFIX
+from fewct.runtime.threads import thread_count
 from fewct.training.loop import CHECKPOINT, LoopConfig, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.pretrained import ENCODER, empty_backbone, load_backbone, save_configuration
-from fewct.training.selftraining import Pairs
+from fewct.training.mean_teacher import Pairs
+from fewct.training.onnx_export import export_onnx
 from fewct.types import CTSlice
 
 

@@ -1,0 +1,217 @@
+"""Which settings of `mosaic` are tried, and how a labelled slice judges all of them at once.
+
+The network runs once a slice and a merge tree is built once for each `structure` threshold. From then on a
+setting costs no pixels: a cut joins rows of one table, how many pixels each leaf shares with each true
+structure, and that table is what all figures are made from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewct.imaging.body import body_mask
+from fewct.imaging.labelmap import MOSTLY
+from fewct.imaging.merge_tree import LeafNodes, nodes_at_level
+from fewct.methods import Mosaic
+from fewct.metrics import Contingency, adjusted_rand_index, mean_best_iou
+from fewct.metrics.catalog import TruthKind
+from fewct.metrics.overlap import foreground_overlap
+from fewct.types import CTSlice, Image, Labels, Mask, MergeTree
+
+FIGURES = ("ari_foreground", "mean_best_iou", "foreground_iou")
+"""What a slice says of a setting."""
+JUDGED_BY: Mapping[TruthKind, tuple[str, ...]] = MappingProxyType(
+    {"complete": FIGURES, "partial": ("ari_foreground", "mean_best_iou")}
+)
+"""The figures whose mean settings are chosen by. Where truth is partial, nobody knows whether what is found
+beside it is wrong; where it is complete, the IoU of all structures together counts that."""
+
+LEVELS = tuple(np.round(np.arange(0.1, 0.85, 0.05), 2).tolist())
+STRUCTURES = (0.3, 0.45, 0.62, 0.8)
+CERTAINTIES = (0.0, 0.5, 0.7, 0.83, 0.9)
+MIN_AREAS = ("0.01%", "0.03%", "0.1%", "0.3%")
+MAX_AREAS = (None, "40%", "20%")
+NUMBERS = (LEVELS, STRUCTURES, CERTAINTIES)
+AREAS: tuple[tuple[str | None, ...], ...] = (MIN_AREAS, MAX_AREAS)
+
+Values: TypeAlias = Annotated[NDArray[np.float64], "settings figures"]
+
+
+class Tried(NamedTuple):
+    """Settings that are tried, those that change least first.
+
+    Args:
+        settings: The first is what was begun with.
+        steps: int64 (settings,): by how many places of their lists the values of each are off from that.
+    """
+
+    settings: tuple[Mosaic, ...]
+    steps: Annotated[NDArray[np.int64], "settings"]
+
+
+def settings_to_try(base: Mosaic) -> Tried:
+    """Return all combinations of the values that are tried.
+
+    Args:
+        base: The settings to begin with; its own values are among those that are tried.
+
+    Example:
+        >>> tried = settings_to_try(Mosaic())
+        >>> tried.settings[0] == Mosaic(), tried.steps[:3]
+        (True, array([0, 1, 1]))
+    """
+    own = (base.level, base.structure, base.certainty, base.cleanup.min_area, base.cleanup.max_area)
+    lists: list[list[Any]] = [
+        *(sorted({*tried, value}) for tried, value in zip(NUMBERS, own[:3], strict=True)),
+        *(list(dict.fromkeys((*tried, value))) for tried, value in zip(AREAS, own[3:], strict=True)),
+    ]
+    home = [values.index(value) for values, value in zip(lists, own, strict=True)]
+    places = np.stack(np.meshgrid(*(np.arange(len(v)) for v in lists), indexing="ij"), -1).reshape(-1, 5)
+    steps = np.abs(places - home).sum(axis=1)
+    order = np.argsort(steps, kind="stable")
+    chosen = [[values[k] for values, k in zip(lists, place, strict=True)] for place in places[order].tolist()]
+    return Tried(tuple(_changed(base, *values) for values in chosen), steps[order])
+
+
+def _changed(
+    base: Mosaic, level: float, structure: float, certainty: float, smallest: str, largest: str | None
+) -> Mosaic:
+    cleanup = replace(base.cleanup, min_area=smallest, max_area=largest)
+    return replace(base, level=level, structure=structure, certainty=certainty, cleanup=cleanup)
+
+
+def slice_figures(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> Values:
+    """Return what one labelled slice says of each of some settings, as if it were segmented with each.
+
+    Args:
+        image: The slice.
+        truth: int32 (rows, columns): its structures, at least one; 0 for the rest.
+        settings: They may differ in `level`, `structure`, `certainty` and `cleanup`'s areas alone.
+
+    Returns:
+        float64 (settings, figures): `FIGURES` of each.
+
+    Raises:
+        InputError: If the weights are absent, damaged, or of another network.
+        UsageError: If an area is in mm2 and the slice has no spacing.
+    """
+    maps = settings[0].maps_of(image)
+    cleanup = settings[0].cleanup
+    body = body_mask(image)
+    limits = {one: one.limits_px(image, body) for one in {method.cleanup for method in settings}}
+    counted = body if cleanup.body_only else np.ones_like(body)
+    figures = np.full((len(settings), len(FIGURES)), np.nan)
+    for numbers in _alike(settings, range(len(settings)), "structure"):
+        tree = settings[numbers[0]].tree_of(image, maps)
+        leaves = _Regions.of_leaves(tree, maps.structure, truth, counted)
+        for same_level in _alike(settings, numbers, "level"):
+            cut = leaves.merged(nodes_at_level(tree, settings[same_level[0]].level))
+            known: dict[bytes, tuple[float, ...]] = {}
+            for number in same_level:
+                method = settings[number]
+                kept = cut.kept(method.certainty, *limits[method.cleanup])
+                key = kept.tobytes()
+                if key not in known:
+                    known[key] = _figures(cut.table(kept))
+                figures[number] = known[key]
+    return figures
+
+
+def objective(figures: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
+    """Return the one number that settings are chosen by: the mean of the figures that truth can tell.
+
+    Args:
+        figures: float64 (..., figures): `FIGURES`.
+        truth: Kind of truth.
+
+    Returns:
+        float64 (...): mean of those in `JUDGED_BY`.
+    """
+    told = [FIGURES.index(name) for name in JUDGED_BY[truth]]
+    means: NDArray[np.float64] = figures[..., told].mean(axis=-1)
+    return means
+
+
+def _alike(settings: Sequence[Mosaic], numbers: Sequence[int], field: str) -> list[list[int]]:
+    """Return the numbers of settings in groups that share the value of a field."""
+    groups: dict[float, list[int]] = {}
+    for number in numbers:
+        groups.setdefault(getattr(settings[number], field), []).append(number)
+    return list(groups.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Regions:
+    """Regions of a slice as counts.
+
+    Args:
+        true_ids: int64 (ids,): labels in truth, 0 among them if it occurs.
+        true_sizes: int64 (ids,): their pixels.
+        shared: int64 (regions, ids): pixels that count and that a region shares with each.
+        areas: int64 (regions,): all pixels of each region.
+        structure: float64 (regions,): sum of the structure map over them.
+    """
+
+    true_ids: Annotated[NDArray[np.int64], "ids"]
+    true_sizes: Annotated[NDArray[np.int64], "ids"]
+    shared: Annotated[NDArray[np.int64], "regions ids"]
+    areas: Annotated[NDArray[np.int64], "regions"]
+    structure: Annotated[NDArray[np.float64], "regions"]
+
+    @staticmethod
+    def of_leaves(tree: MergeTree, structure: Image, truth: Labels, counted: Mask) -> "_Regions":
+        """Count the leaves of a tree; of their pixels only the `counted` ones can end up in a structure."""
+        true_ids, column, true_sizes = np.unique(truth, return_inverse=True, return_counts=True)
+        width, rows = len(true_ids), tree.n_leaves + 1
+        leaf = tree.leaves.ravel()
+        codes = (leaf.astype(np.int64) * width + column.ravel())[counted.ravel()]
+        return _Regions(
+            true_ids.astype(np.int64),
+            true_sizes,
+            np.bincount(codes, minlength=rows * width).reshape(rows, width)[1:],
+            np.bincount(leaf, minlength=rows)[1:],
+            np.bincount(leaf, structure.ravel(), minlength=rows)[1:].astype(np.float64),
+        )
+
+    def merged(self, nodes: LeafNodes) -> "_Regions":
+        """Return the regions of a cut, which gives each leaf a node."""
+        first, region = np.unique(nodes, return_index=True, return_inverse=True)[1:]
+        shared = np.zeros((len(first), len(self.true_ids)), dtype=np.int64)
+        np.add.at(shared, region, self.shared)
+        return replace(
+            self,
+            shared=shared,
+            areas=np.bincount(region, self.areas, len(first)).astype(np.int64),
+            structure=np.bincount(region, self.structure, len(first)).astype(np.float64),
+        )
+
+    def kept(
+        self, certainty: float, smallest: float, largest: float
+    ) -> Annotated[NDArray[np.bool_], "regions"]:
+        """Tell which regions `Mosaic.segment` would keep."""
+        inside = self.shared.sum(axis=1)
+        stays = (self.structure / self.areas >= certainty) & (inside >= MOSTLY * self.areas)
+        found: Annotated[NDArray[np.bool_], "regions"] = stays & (inside >= smallest) & (inside <= largest)
+        return found
+
+    def table(self, kept: Annotated[NDArray[np.bool_], "regions"]) -> Contingency:
+        """Return how truth meets the kept regions; all other pixels are background."""
+        regions = self.shared[kept]
+        background = self.true_sizes - regions.sum(axis=0)
+        cells = np.concatenate([background[None], regions])
+        present = cells.any(axis=1)
+        rows, columns = np.nonzero(cells[present].T)
+        ids = np.flatnonzero(present)
+        return Contingency(self.true_ids, ids, rows, columns, cells[present].T[rows, columns])
+
+
+def _figures(table: Contingency) -> tuple[float, ...]:
+    return (
+        adjusted_rand_index(table, foreground_only=True),
+        mean_best_iou(table),
+        foreground_overlap(table).iou,
+    )

@@ -1,0 +1,251 @@
+"""From descriptions of data to cases: one slice with its truth, on one grid."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from fewct.data.layouts import Labelled, read_source
+from fewct.data.splits import load_split
+from fewct.errors import InputError, UsageError
+from fewct.imaging.labelmap import labels_on_grid
+from fewct.metrics.catalog import TruthKind
+from fewct.types import CTSlice, CTVolume, Labels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where some cases of a data set come from.
+
+    Args:
+        path: File or folder.
+        chosen: Which truth, where the path holds several (see `fewct.data.layouts.read_source`).
+        labels: The truth, where it does not lie in or beside `path`.
+        patient: Who it is; or the patient of each case, by its name; None for what the source tells.
+        step: Takes every n-th slice of a scan, every n-th of single slices.
+    """
+
+    path: Path
+    chosen: str = ""
+    labels: Path | None = None
+    patient: str | Mapping[str, str] | None = None
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Cases that are summed up together.
+
+    Args:
+        name: How tables call it.
+        sources: Where its cases come from.
+        truth: "complete", or "partial": truth holds only some of the structures and 0 means unknown.
+        only: Names of the cases to take, such as one part of a split; None for all.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    truth: TruthKind = "complete"
+    only: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One slice with its truth.
+
+    Args:
+        name: Unique in its data set: the scan's name and the slice's number, or the image's name.
+        patient: Who it is; None if unknown.
+        image: The slice.
+        truth: Its structures, int32 (rows, columns), on the image's grid.
+    """
+
+    name: str
+    patient: str | None
+    image: CTSlice
+    truth: Labels
+
+
+def read_cases(data: DataSet) -> Iterator[Case]:
+    """Read the cases of a data set, one source at a time.
+
+    Of partial truth, slices without any label are left out: nothing is known about them.
+
+    Args:
+        data: What to read.
+
+    Yields:
+        Cases in the order of the sources, images and slices.
+
+    Raises:
+        InputError: If a source cannot be read, image and truth do not fit, two cases have one name, a
+            patient is not told though others are, or there is no case.
+    """
+    names: set[str] = set()
+    for source in data.sources:
+        for case in _cases_of(source):
+            if data.only is not None and case.name not in data.only:
+                continue
+            if data.truth == "partial" and not case.truth.any():
+                continue
+            if case.name in names:
+                raise InputError(
+                    source.path,
+                    expected="names of cases that differ within a data set",
+                    found=f"{case.name} twice",
+                    fix="Rename one of the files, or make two data sets.",
+                )
+            names.add(case.name)
+            yield case
+    if not names:
+        raise InputError(
+            data.name,
+            expected="at least one slice with truth",
+            found="none",
+            fix="Check the data's description.",
+        )
+
+
+def parse_data(text: str, truth: TruthKind = "complete", step: int = 1) -> DataSet:
+    """Read a description of data, as the command line has it.
+
+    Args:
+        text: A path, to which `:NAME` chooses one of several truths; or a JSON file (see `read_description`).
+        truth: Kind of truth; a JSON file tells its own.
+        step: Takes every n-th slice; a JSON file tells its own.
+
+    Raises:
+        InputError: If a JSON file is no description.
+        UsageError: If the step is below 1.
+    """
+    if Path(text).suffix.lower() == ".json":
+        return read_description(Path(text))
+    source = _source(text, Path(), step)
+    return DataSet(source.path.stem + f":{source.chosen}" * bool(source.chosen), (source,), truth)
+
+
+def read_description(path: Path) -> DataSet:
+    """Read a data set's description from JSON.
+
+    `{"truth": "partial", "step": 6, "sources": [{"path": "033.npz", "patient": "033"}]}`
+
+    Keys of the file: `sources` and `truth` ("complete" or "partial"); where wanted `name` (the file's stem by
+    default), `step` (every n-th slice), and `split` with `part`: a file of `data.splits.save_split` and the
+    part of it to take. Keys of a source: `path`, with `:NAME` for one of several truths; where wanted
+    `labels` (the file with its truth), `patient` (who it is, or an object from each case's name to its
+    patient) and `step`. Paths are relative to the file.
+
+    Args:
+        path: The JSON file.
+
+    Raises:
+        InputError: If it cannot be read, lacks a key, or has one that is not known.
+        UsageError: If a step is below 1.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_description(path, "a JSON description of data", str(error)) from error
+    _check_keys(path, content, {"sources", "truth"}, {"name", "step", "split", "part"}, "the file")
+    if content["truth"] not in get_args(TruthKind):
+        raise _no_description(path, '"truth" of "complete" or "partial"', repr(content["truth"]))
+    step = content.get("step", 1)
+    sources = []
+    for number, entry in enumerate(content["sources"], start=1):
+        _check_keys(path, entry, {"path"}, {"labels", "patient", "step"}, f"source {number}")
+        labels = path.parent / entry["labels"] if "labels" in entry else None
+        sources.append(
+            _source(entry["path"], path.parent, entry.get("step", step), labels, entry.get("patient"))
+        )
+    only = _part(path, content) if "split" in content or "part" in content else None
+    return DataSet(content.get("name", path.stem), tuple(sources), content["truth"], only)
+
+
+def _source(
+    text: str,
+    folder: Path,
+    step: int,
+    labels: Path | None = None,
+    patient: str | Mapping[str, str] | None = None,
+) -> Source:
+    """Return a source from its path, from which `:NAME` is taken if the whole is no file."""
+    if step < 1:
+        raise UsageError("step", expected="1 or more", found=f"{step}", fix="1 takes every slice.")
+    bare, colon, chosen = text.rpartition(":")
+    if colon and not (folder / text).exists() and (folder / bare).exists():
+        return Source(folder / bare, chosen, labels, patient, step)
+    return Source(folder / text, "", labels, patient, step)
+
+
+def _check_keys(path: Path, entry: Any, needed: set[str], known: set[str], where: str) -> None:
+    """Raise unless an entry of a description is an object with the right keys."""
+    keys = set(entry) if isinstance(entry, dict) else set()
+    if missing := sorted(needed - keys):
+        raise _no_description(path, f"{_quoted(needed)} in {where}", f"no {_quoted(missing)}")
+    if unknown := sorted(keys - needed - known):
+        raise _no_description(path, f"only {_quoted(needed | known)} in {where}", _quoted(unknown))
+
+
+def _part(path: Path, content: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the cases in the part of a split that a description asks for."""
+    _check_keys(path, content, {"split", "part"}, set(content), "the file")
+    parts = load_split(path.parent / content["split"]).parts
+    if content["part"] not in parts:
+        raise _no_description(path, f'"part" of {_quoted(parts)}', repr(content["part"]))
+    return frozenset(parts[content["part"]])
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in sorted(names))
+
+
+def _no_description(path: Path, expected: str, found: str) -> InputError:
+    return InputError(path, expected=expected, found=found, fix="See docs/how-to/benchmark.md.")
+
+
+def _cases_of(source: Source) -> Iterator[Case]:
+    """Yield the cases of a source, every n-th slice."""
+    single = 0
+    for item in read_source(source.path, source.chosen, source.labels):
+        if isinstance(item.image, CTVolume):
+            truth = _truth_on_grid(item, item.image.shape)
+            for index in range(0, len(item.image), source.step):
+                name = f"{item.name}/{index:03d}"
+                yield Case(name, _patient(source, name, item), item.image[index], truth[index])
+            continue
+        if single % source.step == 0:
+            truth = _truth_on_grid(item, (1, *item.image.shape))
+            yield Case(item.name, _patient(source, item.name, item), item.image, truth[0])
+        single += 1
+
+
+def _truth_on_grid(item: Labelled, shape: tuple[int, int, int]) -> Labels:
+    """Return truth as (slices, rows, columns) on the image's grid."""
+    placed = labels_on_grid(item.truth, item.image.geometry, item.image.shape)
+    stack = placed.reshape((-1, *placed.shape[-2:]))
+    if stack.shape != shape:
+        raise InputError(
+            item.path,
+            expected=f"labels of the image's shape, {' x '.join(map(str, item.image.shape))}",
+            found=" x ".join(map(str, item.truth.labels.shape)),
+            fix="Give the label map that belongs to this image.",
+        )
+    return stack
+
+
+def _patient(source: Source, name: str, item: Labelled) -> str | None:
+    """Return the patient of a case."""
+    if source.patient is None:
+        return item.belongs_to
+    if isinstance(source.patient, str):
+        return source.patient
+    known = source.patient.get(name, source.patient.get(item.name))
+    if known is None:
+        raise InputError(
+            source.path,
+            expected="a patient for each case",
+            found=f"none for {name}",
+            fix='Add it to "patient", or leave that out: similar slices are then found and kept together.',
+        )
+    return known

@@ -1,0 +1,75 @@
+"""One training example, and what is known about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewct.errors import InputError
+from fewct.imaging.body import body_mask
+from fewct.types import CTSlice, Image, Labels, Mask, Unit
+
+UNKNOWN, BACKGROUND, STRUCTURE = 0, 1, 2
+AIR_HU = -1024.0
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A slice and what is known about it, before augmentation.
+
+    Args:
+        pixels: float32 (rows, columns), finite.
+        unit: "hu" or "grey".
+        labels: int32 (rows, columns): structures, 0 for the rest.
+        structure: uint8 (rows, columns): UNKNOWN, BACKGROUND or STRUCTURE.
+        border_weight: float32 (rows, columns) in [0, 1]: how sure it is that `labels` is right about whether
+            there is a border; 0 for unknown.
+        body: bool (rows, columns): the patient.
+        zoom: Pixels of a 512 x 512 slice of ordinary field of view for each pixel of this one.
+        labels_ahead_px: How far up and left of the pixels the labels lie, in pixels, both the same.
+    """
+
+    pixels: Image
+    unit: Unit
+    labels: Labels
+    structure: Annotated[NDArray[np.uint8], "rows columns"]
+    border_weight: Annotated[NDArray[np.float32], "rows columns"]
+    body: Mask
+    zoom: float
+    labels_ahead_px: float = 0.0
+
+
+def check_labelled(examples: Sequence[Example]) -> None:
+    """Raise unless there is something to learn.
+
+    Raises:
+        InputError: If no example has a labelled structure.
+    """
+    if not any((example.labels > 0).any() for example in examples):
+        raise InputError(
+            "data",
+            expected="at least one slice with a labelled structure to train on",
+            found=f"{len(examples)} slices, all labels 0",
+            fix="Check that the label maps belong to these images and that structures are above 0.",
+        )
+
+
+def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
+    """Return what is known of a slice of any kind: where structures are, and whether the rest is background.
+
+    Args:
+        image: Slice; NaN marks padding.
+        truth: int32 (rows, columns): structures, 0 for the rest.
+        complete: Whether the rest is background. If not, only what lies outside the patient is.
+    """
+    body = body_mask(image)
+    finite = image.pixels[np.isfinite(image.pixels)]
+    air = AIR_HU if image.unit == "hu" else float(finite.min(initial=0.0))
+    pixels = np.nan_to_num(image.pixels, nan=air).astype(np.float32)
+    structure = np.full(truth.shape, BACKGROUND if complete else UNKNOWN, dtype=np.uint8)
+    structure[~body] = BACKGROUND
+    structure[truth > 0] = STRUCTURE
+    no_borders = np.zeros(truth.shape, dtype=np.float32)
+    return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)

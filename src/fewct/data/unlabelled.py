@@ -1,0 +1,136 @@
+"""Slices without labels, read from whatever holds labelled ones, and kept apart from validation."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fewct.data.cases import Case, Source, parse_data
+from fewct.errors import InputError, UsageError
+from fewct.io import Found, discover
+from fewct.types import CTSlice, CTVolume
+
+LABELS = ("label", "labels")
+
+
+class Unlabelled(NamedTuple):
+    """A slice of which only the image is looked at.
+
+    Args:
+        patient: Who it is; None if unknown.
+        image: The slice.
+    """
+
+    patient: str | None
+    image: CTSlice
+
+
+def read_unlabelled(text: str, step: int) -> Iterator[Unlabelled]:
+    """Read slices from what `fewct benchmark --data` takes; labels may be there, and are not looked at.
+
+    An NPZ gives its `image`. In a folder every image counts, but for label maps: NAME_label, NAME_labels,
+    labels.*, and whatever lies in labels/. Of a challenge folder that is train/.
+
+    Args:
+        text: A path, or a JSON file (see `fewct.data.cases.read_description`).
+        step: Takes every n-th slice; a JSON file tells its own.
+
+    Raises:
+        InputError: If there is no image, or one cannot be read.
+        UsageError: If a truth or a part of a split is chosen, or the step is below 1.
+    """
+    data = parse_data(text, "partial", step)
+    if data.only is not None or any(source.chosen for source in data.sources):
+        raise UsageError(
+            f"--unlabelled {text}",
+            expected="data as a whole: without labels there is no truth and no split to choose from",
+            found="a part of it",
+            fix="Leave the choice out, or name other files.",
+        )
+    for source in data.sources:
+        yield from _slices_of(source)
+
+
+def check_apart(unlabelled: Iterable[Unlabelled], validation: Sequence[Case]) -> None:
+    """Raise if something that the loss is watched on is among the slices without labels.
+
+    That is a patient known on both sides, a file, or a slice of the same pixels under another name.
+
+    Raises:
+        InputError: If there is such a thing.
+    """
+    patients = {case.patient for case in validation if case.patient is not None}
+    marks = {mark: case.name for case in validation for mark in _marks(case.image)}
+    for one in unlabelled:
+        found = f"patient {one.patient}" if one.patient in patients else None
+        for mark in _marks(one.image):
+            found = found or (f"the slice {marks[mark]}" if mark in marks else None)
+        if found:
+            raise InputError(
+                "--unlabelled",
+                expected="slices of other patients than those of validation",
+                found=f"{found} on both sides",
+                fix="Leave it out of --unlabelled, or name other patients with --validation.",
+            )
+
+
+def _slices_of(source: Source) -> Iterator[Unlabelled]:
+    """Yield the slices of a source, every n-th of a scan, every n-th of single ones."""
+    single = 0
+    for found in _images(source):
+        image = found.open()
+        patient = _patient(source, found, image)
+        if isinstance(image, CTVolume):
+            for index in range(0, len(image), source.step):
+                yield Unlabelled(patient, image[index])
+            continue
+        if single % source.step == 0:
+            yield Unlabelled(patient, image)
+        single += 1
+
+
+def _patient(source: Source, found: Found, image: CTSlice | CTVolume) -> str | None:
+    """Return whose an image is: told by the description, or named as a scan or an NPZ is."""
+    if isinstance(source.patient, str):
+        return source.patient
+    if source.patient is not None and found.name in source.patient:
+        return source.patient[found.name]
+    if isinstance(image, CTVolume) or found.path.suffix.lower() == ".npz":
+        return found.path.name if found.path.is_dir() else found.name
+    return None
+
+
+def _images(source: Source) -> list[Found]:
+    """Return the images of a source, without label maps."""
+    path = source.path
+    if path.is_dir() and (path / "Y_train.csv").is_file():
+        path = path / "train"
+    images = [found for found in discover(path) if not _is_label_map(found.path, path, source.labels)]
+    if not images:
+        raise InputError(
+            path, expected="at least one image", found="label maps alone", fix="Name the images' folder."
+        )
+    return images
+
+
+def _is_label_map(file: Path, root: Path, labels: Path | None) -> bool:
+    """Tell whether a file's name or place makes it a label map."""
+    if file == labels:
+        return True
+    if file == root:  # the user named it
+        return False
+    stem = file.name.partition(".")[0]
+    named = stem in LABELS or stem.endswith(tuple(f"_{name}" for name in LABELS))
+    return named or "labels" in file.relative_to(root).parts[:-1]
+
+
+def _marks(image: CTSlice) -> set[str]:
+    """Return what tells a slice from others: the files it comes from, and its pixels unless all are equal."""
+    files = image.source.files if image.source is not None else ()
+    marks = {os.path.realpath(f"{file}") for file in files}
+    if np.nanmin(image.pixels) < np.nanmax(image.pixels):
+        marks.add(f"{image.shape} {hashlib.sha256(image.pixels.tobytes()).hexdigest()}")
+    return marks

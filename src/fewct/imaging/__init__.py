@@ -1,0 +1,1 @@
+"""Functions from arrays and records to arrays and records; no files."""

@@ -1,0 +1,319 @@
+"""Label maps: numbering, cleaning and placing on another grid."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fewct.errors import InputError, UsageError, as_labels, check_same_shape
+from fewct.imaging.masks import Area, boxes_from_masks, parse_area
+from fewct.types import AnyLabels, CTSlice, Geometry, LabelMap, Labels, Mask, MaskProposals
+
+MOSTLY = 0.5  # a structure with a smaller share of its pixels inside the body lies outside
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """Which structures stay in a result.
+
+    Raises:
+        UsageError: If a limit cannot be read, or the smallest exceeds the largest.
+    """
+
+    min_area: str = "0px"
+    """Drop structures smaller than this on a slice: a number in px, mm2, or % of the body."""
+    max_area: str | None = None
+    """Drop structures larger than this on a slice: a number in px, mm2, or % of the body; None: no limit."""
+    body_only: bool = False
+    """Drop what lies outside the patient: air around, table, head rests."""
+
+    def __post_init__(self) -> None:
+        smallest, largest = self._limits
+        if smallest.unit == largest.unit and smallest.value > largest.value:
+            raise self._crossing()
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether the patient must be found on the slice to apply this."""
+        return self.body_only or any(limit.unit == "%" for limit in self._limits)
+
+    def limits_px(self, image: CTSlice, body: Mask) -> tuple[float, float]:
+        """Return the smallest and the largest area in pixels of a slice.
+
+        Raises:
+            UsageError: If a limit is in mm2 and the slice has no spacing, or the limits cross.
+        """
+        body_px = int(np.count_nonzero(body))
+        smallest, largest = (limit.in_pixels(image.pixel_area_mm2, body_px) for limit in self._limits)
+        if smallest > largest:
+            raise self._crossing()
+        return smallest, largest
+
+    @property
+    def _limits(self) -> tuple[Area, Area]:
+        largest = Area(np.inf, "px") if self.max_area is None else parse_area(self.max_area)
+        return parse_area(self.min_area), largest
+
+    def _crossing(self) -> UsageError:
+        return UsageError(
+            "min_area and max_area",
+            expected="a smallest area up to the largest one",
+            found=f"{self.min_area} and {self.max_area}",
+            fix="Raise max_area or lower min_area.",
+        )
+
+
+def relabel_sequential(labels: NDArray[Any]) -> tuple[AnyLabels, Annotated[NDArray[np.int64], "n"]]:
+    """Number the structures 1 .. n without gaps, in the order of their ids.
+
+    Args:
+        labels: Label map (rows, columns) or (slices, rows, columns).
+
+    Returns:
+        int32, the shape of `labels`; and int64 (n,): the id that each structure had before.
+
+    Raises:
+        InputError: If `labels` is no label map.
+
+    Example:
+        >>> relabel_sequential(np.array([[0, 7, 7, 3]]))
+        (array([[0, 2, 2, 1]], dtype=int32), array([3, 7]))
+    """
+    labels = as_labels(labels)
+    ids, rank, _ = _count_ids(labels)
+    first = 1 if ids[0] > 0 else 0
+    return (rank + first).reshape(labels.shape).astype(np.int32), ids[ids > 0].astype(np.int64)
+
+
+def filter_by_area(labels: NDArray[Any], min_px: float = 0, max_px: float = np.inf) -> AnyLabels:
+    """Set structures outside the area limits to background; ids stay as they are.
+
+    Args:
+        labels: Label map (rows, columns) or (slices, rows, columns).
+        min_px: Smallest area that stays.
+        max_px: Largest area that stays.
+
+    Returns:
+        int32, the shape of `labels`.
+
+    Raises:
+        InputError: If `labels` is no label map.
+
+    Example:
+        >>> filter_by_area(np.array([[0, 1, 2, 2, 3, 3, 3]]), min_px=2, max_px=2)
+        array([[0, 0, 2, 2, 0, 0, 0]], dtype=int32)
+    """
+    labels = as_labels(labels)
+    ids, rank, areas = _count_ids(labels)
+    stays = (areas >= min_px) & (areas <= max_px)
+    return np.where(stays, ids, 0)[rank].reshape(labels.shape).astype(np.int32)
+
+
+def clean(
+    labels: NDArray[Any], image: CTSlice, cleanup: Cleanup, scores: ArrayLike | None = None
+) -> tuple[Labels, Annotated[NDArray[np.float32], "n"]]:
+    """Remove what lies outside the body and outside the area limits, and number the rest 1 .. n.
+
+    With `body_only`, structures mostly outside the body go, the others are clipped to it, and the limits
+    apply to what is left.
+
+    Args:
+        labels: Label map (rows, columns).
+        image: The slice that it belongs to.
+        cleanup: What stays.
+        scores: One for each id, so that structure k has `scores[k - 1]`; NaN by default.
+
+    Returns:
+        int32 (rows, columns) and float32 (n,), the scores of the structures left.
+
+    Raises:
+        InputError: If labels and slice differ in shape or a structure has no score.
+        UsageError: If a limit is in mm2 and the slice has no spacing, or the limits cross.
+    """
+    labels = as_labels(labels)
+    check_same_shape(labels, image.pixels, ("labels", "slice"))
+    body = _body(image) if cleanup.needs_body else np.ones(image.shape, dtype=np.bool_)
+    if cleanup.body_only:
+        labels = _clip_labels(labels, body)
+    cleaned, ids = relabel_sequential(filter_by_area(labels, *cleanup.limits_px(image, body)))
+    return cleaned, _scores_of(ids, scores)
+
+
+def clean_proposals(proposals: MaskProposals, image: CTSlice, cleanup: Cleanup) -> MaskProposals:
+    """Remove proposals outside the body and outside the area limits, before they are suppressed and merged.
+
+    Args:
+        proposals: Masks on the slice.
+        image: The slice.
+        cleanup: What stays.
+
+    Returns:
+        The proposals left, in their order; with `body_only` clipped to the body. Empty ones go.
+
+    Raises:
+        InputError: If proposals and slice differ in shape.
+        UsageError: If a limit is in mm2 and the slice has no spacing, or the limits cross.
+    """
+    if proposals.shape != image.shape:
+        raise InputError(
+            "proposals",
+            expected=f"masks of the slice's shape {image.shape}",
+            found=f"shape {proposals.shape}",
+            fix="Resize the masks to the slice.",
+        )
+    body = _body(image) if cleanup.needs_body else np.ones(image.shape, dtype=np.bool_)
+    smallest, largest = cleanup.limits_px(image, body)
+    if cleanup.body_only:
+        proposals = _clip(proposals, body)
+    areas = proposals.areas
+    return proposals.keep((areas > 0) & (areas >= smallest) & (areas <= largest))
+
+
+def place_on_grid(label_map: LabelMap, geometry: Geometry | None, shape: tuple[int, ...]) -> AnyLabels:
+    """Place a label map on another pixel grid of the same patient, by nearest neighbour.
+
+    Args:
+        label_map: Labels with their geometry.
+        geometry: Where the other grid stands.
+        shape: Its (rows, columns) or (slices, rows, columns).
+
+    Returns:
+        int32 of `shape`; 0 where the label map does not reach. Exact where the grids differ only by the
+        order and direction of their axes.
+
+    Raises:
+        InputError: If a geometry is unknown, the two have different frames of reference, or do not overlap.
+    """
+    theirs = label_map.geometry
+    if theirs is None or geometry is None:
+        raise InputError(
+            "label map" if theirs is None else "target",
+            expected="a known position in the patient",
+            found="no geometry",
+            fix="Use a format that stores it (DICOM, NIfTI, NRRD), or labels of the target's own shape.",
+        )
+    uids = (theirs.frame_of_reference_uid, geometry.frame_of_reference_uid)
+    if None not in uids and uids[0] != uids[1]:
+        raise InputError(
+            "label map",
+            expected=f"the target's frame of reference {uids[1]}",
+            found=str(uids[0]),
+            fix="Register the two scans first.",
+        )
+    labels = as_labels(label_map.labels)
+    volume = labels.reshape((-1, *labels.shape[-2:]))
+    to_theirs = np.linalg.inv(theirs.affine) @ geometry.affine
+    placed = np.zeros((1, *shape) if len(shape) == 2 else shape, dtype=np.int32)
+    overlap = False
+    for index, target in enumerate(placed):
+        voxels = _nearest_voxels(to_theirs, index, target.shape)
+        inside = np.logical_and.reduce(
+            [(v >= 0) & (v < n) for v, n in zip(voxels, volume.shape, strict=True)]
+        )
+        target[inside] = volume[tuple(np.broadcast_to(v, target.shape)[inside] for v in voxels)]
+        overlap |= bool(inside.any())
+    if not overlap:
+        raise InputError(
+            "label map",
+            expected="labels that overlap the target in the patient",
+            found="no voxel in common",
+            fix="Check that both belong to the same scan and that neither header lost its origin.",
+        )
+    return placed.reshape(shape)
+
+
+def _body(image: CTSlice) -> Mask:
+    """Find the patient. Imported here, since `fewct --help` shows `Cleanup` and should not load SciPy."""
+    from fewct.imaging.body import body_mask
+
+    return body_mask(image)
+
+
+def _nearest_voxels(
+    to_theirs: NDArray[np.float64], index: int, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int64], ...]:
+    """Return the label map's nearest (slice, row, column) for each pixel of one slice of the target."""
+    row, column = np.ogrid[: shape[0], : shape[1]]
+    nudge = 0.5 + 1e-6  # halfway cases go one way, whatever the rounding of the affine
+    return tuple(
+        np.floor(m[0] * index + m[1] * row + m[2] * column + m[3] + nudge).astype(np.int64)
+        for m in to_theirs[:3]
+    )
+
+
+def _count_ids(labels: AnyLabels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids in order, the place of each pixel's id among them, and their areas.
+
+    Counting is much faster than sorting, unless the ids are spread so wide that counts would fill the memory.
+    """
+    if labels.max(initial=0) > max(labels.size, 1):
+        ids, rank, areas = np.unique(labels, return_inverse=True, return_counts=True)
+        return ids.astype(np.int64), rank.reshape(labels.shape), areas
+    counts = np.bincount(labels.ravel())
+    present = counts > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[labels], counts[present]
+
+
+def _clip_labels(labels: Labels, body: Mask) -> Labels:
+    """Clip structures to the body; those mostly outside go."""
+    ids, rank, areas = _count_ids(labels)
+    inside = np.bincount(rank[body], minlength=len(ids))
+    stays = inside >= MOSTLY * areas
+    return np.where(body & stays[rank], labels, 0).astype(np.int32)
+
+
+def _scores_of(ids: NDArray[np.int64], scores: ArrayLike | None) -> NDArray[np.float32]:
+    """Return the scores of some structures, NaN if there are none."""
+    if scores is None:
+        return np.full(len(ids), np.nan, dtype=np.float32)
+    array = np.asarray(scores, dtype=np.float32)
+    if array.ndim != 1 or len(array) < ids.max(initial=0):
+        raise InputError(
+            "scores",
+            expected=f"one score for each id up to {ids.max(initial=0)}",
+            found=f"shape {array.shape}",
+            fix="Number the structures 1 .. n and pass n scores.",
+        )
+    return array[ids - 1]
+
+
+def _clip(proposals: MaskProposals, body: Mask) -> MaskProposals:
+    """Clip masks to the body; those mostly outside become empty."""
+    boxes, crops = [], []
+    for box, crop in zip(proposals.boxes_xyxy, proposals.crops, strict=True):
+        x0, y0, x1, y1 = box.tolist()
+        clipped = crop & body[y0:y1, x0:x1]
+        if np.count_nonzero(clipped) < MOSTLY * np.count_nonzero(crop):
+            clipped = np.zeros_like(clipped)
+        left, top, right, bottom = boxes_from_masks(clipped[None])[0].tolist()
+        boxes.append([x0 + left, y0 + top, x0 + right, y0 + bottom])
+        crops.append(clipped[top:bottom, left:right])
+    return MaskProposals(
+        proposals.shape, np.array(boxes, dtype=np.int64).reshape(-1, 4), tuple(crops), proposals.scores
+    )
+
+
+SAME_PLACE_MM = 1e-4
+
+
+def labels_on_grid(label_map: LabelMap, geometry: Geometry | None, shape: tuple[int, ...]) -> AnyLabels:
+    """Return labels on another pixel grid, by nearest neighbour where both places are known.
+
+    Args:
+        label_map: The labels.
+        geometry: Where the other grid stands; None if unknown.
+        shape: Its (rows, columns) or (slices, rows, columns).
+
+    Returns:
+        Labels of that shape; as they are, of whatever shape, if one of the two places is unknown.
+
+    Raises:
+        InputError: If the two cannot lie in one place.
+    """
+    if geometry is None or label_map.geometry is None:
+        return label_map.labels
+    same_place = np.allclose(geometry.affine, label_map.geometry.affine, rtol=0, atol=SAME_PLACE_MM)
+    if label_map.labels.shape == shape and same_place:
+        return label_map.labels
+    return place_on_grid(label_map, geometry, shape)

@@ -1,0 +1,1 @@
+"""The challenge's table of labels (CSV) as a file format."""

@@ -1,0 +1,122 @@
+"""Rows of a label table, from text to uint8, without a loop over cells.
+
+A label is one to three digits and one separator. Once the row names and all digits but the last of each
+label are taken out of the text, every cell is two bytes, so that cells can be counted and checked as an
+array; the digits taken out, few in a label map, are then added to their cells.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewct.io.label_table.layout import row_number, split_cells
+
+ZERO, COMMA, NEWLINE = b"0,\n"
+
+
+def parse_rows(
+    text: bytes, n_columns: int
+) -> tuple[int, Annotated[NDArray[np.uint8], "pixels images"]] | None:
+    r"""Parse consecutive rows.
+
+    Args:
+        text: Whole lines: `Pixel 12,0,0,3` and so on.
+        n_columns: Number of labels of each row.
+
+    Returns:
+        The number of the first row, as its name tells it, and the labels, uint8 (pixels, images); None if
+        the names do not count on from it, or if any cell is not a number from 0 to 255 in plain digits.
+
+    Example:
+        >>> parse_rows(b"Pixel 8,0,12\nPixel 9,255,3\n", 2)
+        (8, array([[  0,  12],
+               [255,   3]], dtype=uint8))
+        >>> parse_rows(b"Pixel 8,0,256\n", 2) is None
+        True
+    """
+    plain = _plain(text)
+    characters = np.frombuffer(plain, dtype=np.uint8)
+    first_row = row_number(plain[: plain.find(b",")].decode("utf-8", errors="replace"))
+    in_names = None if first_row is None else _find_names(characters, first_row)
+    if first_row is None or in_names is None:
+        return None
+    values = characters - ZERO
+    digit = values <= 9
+    leading = np.zeros(len(plain), dtype=np.bool_)
+    np.logical_and(digit[:-1], digit[1:], out=leading[:-1])
+    leading[in_names] = False
+    taken_out = leading.copy()
+    taken_out[in_names] = True
+    cells = characters[~taken_out]
+    if len(cells) % (2 * n_columns):
+        return None
+    cells = cells.reshape(-1, n_columns, 2)
+    labels = cells[:, :, 0] - ZERO
+    if (cells[:, :-1, 1] != COMMA).any() or (cells[:, -1, 1] != NEWLINE).any() or (labels > 9).any():
+        return None
+    positions = np.flatnonzero(taken_out)
+    cell_of = (positions - np.arange(len(positions))) // 2
+    is_leading = leading[positions]
+    fits = _add_leading(labels.reshape(-1), cell_of[is_leading], values[positions[is_leading]])
+    return (first_row, labels) if fits else None
+
+
+def format_rows(labels: Annotated[NDArray[np.uint8], "pixels images"], first_row: int) -> bytes:
+    r"""Return rows as text.
+
+    Args:
+        labels: uint8 (pixels, images).
+        first_row: Number of the first row.
+
+    Returns:
+        Whole lines.
+
+    Example:
+        >>> format_rows(np.array([[0, 12], [255, 3]], dtype=np.uint8), 8)
+        b'Pixel 8,0,12\nPixel 9,255,3\n'
+    """
+    n_rows = len(labels)
+    names = np.array([b"Pixel %d" % row for row in range(first_row, first_row + n_rows)])
+    cells = np.array([b",%d" % label for label in range(256)])[np.ascontiguousarray(labels)]
+    parts = (names[:, None], cells, np.full((n_rows, 1), b"\n"))
+    padded = np.hstack([part.view(np.uint8).reshape(n_rows, -1) for part in parts])
+    return padded.tobytes().translate(None, delete=b"\0")
+
+
+def _plain(text: bytes) -> bytes:
+    """Return rows without the variants that cannot be misread: quotes, Windows line ends, an open end."""
+    if b'"' in text:
+        rows = map(split_cells, text.removesuffix(b"\n").split(b"\n"))
+        text = "\n".join(",".join(cell.replace(",", "?") for cell in cells) for cells in rows).encode()
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+def _find_names(characters: NDArray[np.uint8], first_row: int) -> NDArray[np.int64] | None:
+    """Return where the row names stand, with the comma after each; None if they are not in order."""
+    ends = np.flatnonzero(characters == NEWLINE)
+    names = [b"Pixel %d," % row for row in range(first_row, first_row + len(ends))]
+    lengths = np.fromiter(map(len, names), dtype=np.int64, count=len(names))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    where = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    where += np.arange(len(where))
+    if where[-1] >= len(characters) or characters[where].tobytes() != b"".join(names):
+        return None
+    return where
+
+
+def _add_leading(labels: NDArray[np.uint8], cell_of: NDArray[np.int64], digits: NDArray[np.uint8]) -> bool:
+    """Add the digits before the last one to their cells; False if a cell has too many, or passes 255."""
+    if len(digits) == 0:
+        return True
+    last_of_cell = np.append(cell_of[1:] != cell_of[:-1], True)
+    hundreds, tens = np.flatnonzero(~last_of_cell), np.flatnonzero(last_of_cell)
+    third = np.flatnonzero(cell_of[2:] == cell_of[:-2])
+    sums = labels[cell_of[tens]].astype(np.int64) + 10 * digits[tens].astype(np.int64)
+    sums[np.searchsorted(cell_of[tens], cell_of[hundreds])] += 100 * digits[hundreds].astype(np.int64)
+    if len(third) or sums.max() > 255:
+        return False
+    labels[cell_of[tens]] = sums
+    return True

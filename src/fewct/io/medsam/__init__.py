@@ -1,0 +1,1 @@
+"""MedSAM's NPZ files: read and written."""

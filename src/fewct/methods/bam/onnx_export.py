@@ -1,0 +1,115 @@
+"""A trained BAM written as two networks in ONNX: one for slices, one for what is found on them."""
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewct.io.atomic import atomic_path
+from fewct.methods.bam.inference import (
+    DECODED,
+    DECODER,
+    DECODER_KEY,
+    ENCODED,
+    ENCODER,
+    SIZE_KEY,
+)
+from fewct.methods.bam.network import BAMNet, Encoded
+from fewct.methods.bam.preprocessing import N_CHANNELS
+from fewct.training.onnx_export import write_graph, write_hash
+
+
+class Encoder(nn.Module):
+    """The part of BAM that sees one slice at a time.
+
+    Args:
+        network: All of it.
+    """
+
+    def __init__(self, network: BAMNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what is kept of slices (1, channels, size, size)."""
+        return tuple(self.network.encode(x))
+
+
+class Decoder(nn.Module):
+    """The part of BAM that compares a query with any number of supports.
+
+    Args:
+        network: All of it.
+    """
+
+    def __init__(self, network: BAMNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        query_gram: Tensor,
+        query_reduced: Tensor,
+        query_place: Tensor,
+        query_deep: Tensor,
+        query_base: Tensor,
+        support_gram: Tensor,
+        support_reduced: Tensor,
+        support_place: Tensor,
+        support_deep: Tensor,
+        masks: Tensor,
+    ) -> Tensor:
+        """Return how likely each pixel is in the structure, (size, size).
+
+        Args:
+            query_gram: See `Encoded`, of one slice, and so on.
+            query_reduced: The same.
+            query_place: The same.
+            query_deep: The same.
+            query_base: The same.
+            support_gram: See `Encoded`, of (shots) slices, and so on.
+            support_reduced: The same.
+            support_place: The same.
+            support_deep: The same.
+            masks: float (shots, size, size).
+        """
+        query = Encoded(query_gram, query_reduced, query_place, query_deep, query_base)
+        supports = Encoded(support_gram, support_reduced, support_place, support_deep, query_base)
+        final = self.network.decode(query, supports, masks[None]).final
+        full = functional.interpolate(final, size=masks.shape[-2:], mode="bilinear")
+        return full.softmax(dim=1)[0, 1]
+
+
+def export(network: BAMNet, size_px: int, folder: Path) -> Path:
+    """Write a trained network and its hashes as `fewct segment --method bam` loads them.
+
+    Args:
+        network: What `train` returned.
+        size_px: Side of the square that it was trained on.
+        folder: Where `model.onnx` and `decoder.onnx` go.
+
+    Returns:
+        The first of the two.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    network = network.eval().cpu()
+    slices = torch.zeros(2, N_CHANNELS, size_px, size_px)
+    with torch.no_grad():
+        query, supports = network.encode(slices[:1]), network.encode(slices)
+    shots = torch.export.Dim("shots", min=1)
+    inputs = (*query, *supports[:-1], torch.zeros(2, size_px, size_px))
+    names = [f"query_{name}" for name in ENCODED] + [f"support_{name}" for name in ENCODED[:-1]] + ["masks"]
+    dynamic = [None if name.startswith("query") else {0: shots} for name in names]
+    write_graph(Decoder(network), inputs, tuple(dynamic), names, DECODED, folder / DECODER)
+    digest = write_hash(folder / DECODER)
+    write_graph(Encoder(network), (slices[:1],), (None,), ["x"], ENCODED, folder / ENCODER)
+    model = onnx.load(folder / ENCODER)
+    onnx.helper.set_model_props(model, {SIZE_KEY: f"{size_px}", DECODER_KEY: digest})
+    with atomic_path(folder / ENCODER) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    write_hash(folder / ENCODER)
+    return folder / ENCODER

@@ -1,0 +1,1 @@
+"""Where a promptable network runs: PyTorch or ONNX Runtime."""

@@ -1,0 +1,170 @@
+"""Checkpoints that settings name: where they are, their hash, and the network in them; without torch."""
+
+import hashlib
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from fewct.errors import MissingExtraError, UsageError
+from fewct.runtime.threads import thread_count
+
+if TYPE_CHECKING:
+    from fewct.methods.sam.backends.base import Backend
+    from fewct.methods.sam.backends.onnx import OnnxBackend
+    from fewct.methods.sam.backends.torch import TorchBackend
+    from fewct.methods.sam.conventions import Intensities, Precision
+
+IntensityChoice: TypeAlias = Literal["auto", "sam", "medsam"]
+
+PROMPT_SMALL = Path(__file__).parents[1] / "weights" / "prompt-small"
+"""The promptable network that comes with fewct, as ONNX."""
+PROMPT_SMALL_START = PROMPT_SMALL.with_suffix(".pth")
+"""The same for torch, in 16 bits, for trainings to start from."""
+
+_LOADING = Lock()  # slices of a scan are worked on by several threads, one of which loads the network
+
+
+def checkpoint_path(weights: str) -> Path:
+    """Return where a checkpoint is.
+
+    Args:
+        weights: A file, or a folder of transformers; or a name of the store, `fewct models list`; empty for
+            `prompt-small`, which comes with fewct.
+
+    Raises:
+        InputError: If it is neither there nor in the store, or was altered since the store took it in.
+    """
+    from fewct.runtime.model_store import weights_path
+
+    return weights_path(weights) if weights else PROMPT_SMALL
+
+
+def checkpoint_sha256(weights: str) -> str:
+    """Return the hash of a checkpoint's file of weights, or of the record of exported networks.
+
+    Args:
+        weights: As for `checkpoint_path`.
+
+    Raises:
+        InputError: If it is absent, or a folder of something else.
+    """
+    from fewct.methods.sam.checkpoints.layout import weights_file
+
+    with weights_file(checkpoint_path(weights)).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_backend(
+    weights: str,
+    input_px: int,
+    intensities: IntensityChoice,
+    precision: "Precision" = "float32",
+    cache: bool = False,
+    like_sam: "Intensities" = "sam",
+) -> "Backend":
+    """Return the network of a checkpoint, loaded once for all slices of a scan.
+
+    Args:
+        weights: As for `checkpoint_path`; networks exported to ONNX run without torch.
+        input_px: Side of the images that it is to take; 0 for what it was made for.
+        intensities: How it was trained to see grey; "auto" for what its kind tells.
+        precision: What the image encoder computes in.
+        cache: Whether to keep embeddings of images in the cache folder, and to take them from there.
+        like_sam: How networks whose weights look like SAM's see grey, if nothing else tells.
+
+    Raises:
+        UsageError: If the network cannot take images of that size, or was exported for
+            other ones; or the processor or the export does not compute in the precision.
+        InputError: If it is absent, damaged or of another network.
+        MissingExtraError: If it is no export and torch is not installed.
+    """
+    path = checkpoint_path(weights).resolve()
+    with _LOADING:
+        embeddings = _embeddings_folder() if cache else None
+        return _loaded(path, input_px, intensities, precision, embeddings, like_sam)
+
+
+@lru_cache(maxsize=2)  # a method may take the boxes of one network and put them to another
+def _loaded(
+    path: Path,
+    input_px: int,
+    intensities: IntensityChoice,
+    precision: "Precision",
+    embeddings: Path | None,
+    like_sam: "Intensities",
+) -> "Backend":
+    from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+    from fewct.methods.sam.checkpoints.layout import exported_folder
+
+    folder = exported_folder(path)
+    backend: Backend = (
+        _exported(folder, input_px, intensities, precision)
+        if folder
+        else _of_torch(path, input_px, intensities, precision, like_sam)
+    )
+    if backend.intensities == "ranks":
+        backend = SpotsBackend(backend)
+    if embeddings is None:
+        return backend
+    from fewct.methods.sam.backends.embedding_cache import CachedBackend
+
+    runs_it = "onnxruntime" if folder else "torch"
+    made_by = {name: version(name) for name in ("fewct", runs_it)}
+    made_by |= {
+        "weights": checkpoint_sha256(str(path)),
+        "precision": precision,
+        "threads": f"{thread_count()}",
+    }
+    return CachedBackend(backend, embeddings, made_by)
+
+
+def _embeddings_folder() -> Path:
+    from fewct.runtime.cache import cache_folder
+
+    return cache_folder() / "embeddings"
+
+
+def _of_torch(
+    path: Path,
+    input_px: int,
+    intensities: IntensityChoice,
+    precision: "Precision",
+    like_sam: "Intensities",
+) -> "TorchBackend":
+    try:
+        from fewct.methods.sam.backends.torch import TorchBackend
+        from fewct.methods.sam.checkpoints.build import load_sam, usual_intensities
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            path,
+            expected="torch, which runs it",
+            found=str(error),
+            fix="Install it: pip install 'fewct[torch]'",
+        ) from error
+    network = load_sam(path, input_px or None)
+    usual = usual_intensities(network)
+    seen = (like_sam if usual == "sam" else usual) if intensities == "auto" else intensities
+    return TorchBackend(network, seen, precision)
+
+
+def _exported(
+    folder: Path, input_px: int, intensities: IntensityChoice, precision: "Precision"
+) -> "OnnxBackend":
+    from fewct.methods.sam.backends.onnx import OnnxBackend
+
+    backend = OnnxBackend.load(folder)
+    for name, wanted, usual, has in (
+        ("input_px", input_px, 0, backend.input_px),
+        ("intensities", intensities, "auto", backend.intensities),
+        ("precision", precision, "float32", "float32"),
+    ):
+        if wanted not in (usual, has):
+            raise UsageError(
+                name,
+                expected=f"{has}, for which {folder} was exported",
+                found=f"{wanted}",
+                fix=f"Use {usual}, or export the checkpoint again with the other one.",
+            )
+    return backend

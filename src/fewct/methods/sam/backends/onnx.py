@@ -1,0 +1,148 @@
+"""The networks of SAM run by ONNX Runtime, without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from fewct.errors import InputError
+from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, Drawn
+from fewct.methods.sam.checkpoints.onnx_manifest import (
+    ANSWERS,
+    DRAW,
+    EMBED,
+    EMBEDDING,
+    FIRST_GUESS,
+    GRAPHS,
+    GUESSED,
+    KERNELS,
+    LABELS,
+    LOGITS,
+    PIXELS,
+    POINTS,
+    PREDICTED_IOU,
+    PREPARE,
+    SEEN,
+    ExportRecord,
+    read_record,
+)
+from fewct.methods.sam.conventions import Intensities
+from fewct.runtime.onnx_session import open_session
+
+Shared: TypeAlias = dict[str, NDArray[np.float32]]
+"""What all prompts on an image share, by the names that the graphs give it."""
+
+
+class OnnxBackend:
+    """Exported networks and how they see grey.
+
+    Args:
+        record: What they take and give.
+        sessions: The graphs by the names of their files.
+    """
+
+    def __init__(self, record: ExportRecord, sessions: Mapping[str, onnxruntime.InferenceSession]) -> None:
+        self.input_px = record.input_px
+        self.mask_px = record.mask_px
+        self.intensities: Intensities = record.intensities
+        self._masks = record.masks
+        self._step = max(1, PIXELS_AT_ONCE // record.grid**2)
+        self._sessions = sessions
+        self._shared = [output.name for output in sessions[PREPARE].get_outputs()]
+
+    @classmethod
+    def load(cls, folder: Path) -> "OnnxBackend":
+        """Return the networks of a folder that `onnx_export` wrote.
+
+        Raises:
+            InputError: If the folder, its record or a graph is absent, damaged, changed, or of another
+                network.
+            UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
+        """
+        record = read_record(folder)
+        decoding = 1 if record.intensities == "ranks" else None  # `SpotsBackend` runs prompts side by side
+        sessions = {
+            name: open_session(folder / name, record.sha256, None if name == EMBED else decoding)
+            for name in GRAPHS
+        }
+        _check_graphs(folder, record, sessions)
+        return cls(record, sessions)
+
+    def embed(
+        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
+    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
+        """Return the embedding of an image; see `Backend`."""
+        embedding: NDArray[np.float32] = self._sessions[EMBED].run(None, {PIXELS: pixels})[0]
+        return embedding
+
+    def prepare(
+        self,
+        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
+        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
+    ) -> Shared:
+        """Return what all prompts on an image share; see `Backend`."""
+        guess = np.zeros((self.mask_px, self.mask_px), np.float32) if first_guess is None else first_guess
+        asked = {EMBEDDING: embedding, FIRST_GUESS: guess, GUESSED: np.array(first_guess is not None)}
+        return dict(zip(self._shared, self._sessions[PREPARE].run(None, asked), strict=True))
+
+    def decode(
+        self,
+        prepared: Shared,
+        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
+        labels: Annotated[NDArray[np.int64], "prompts points"],
+        multimask: bool,
+        above: float = -np.inf,
+    ) -> Drawn:
+        """Return the masks of prompts, a few prompts at a time; see `Backend`."""
+        wanted = slice(1, None) if multimask else slice(0, 1)
+        ious = [np.zeros((0, self._masks), np.float32)[:, wanted]]
+        chosen = [np.zeros((0, 2), np.int64)]
+        logits = [np.zeros((0, self.mask_px, self.mask_px), np.float32)]
+        for start in range(0, len(points_xy), self._step):
+            now = slice(start, start + self._step)
+            asked = {POINTS: points_xy[now], LABELS: labels[now], **prepared}
+            all_ious, kernels, seen = self._sessions[ANSWERS].run((PREDICTED_IOU, KERNELS, SEEN), asked)
+            iou = all_ious[:, wanted]
+            kept = iou > above
+            some = kept.any(axis=1)
+            ious.append(iou)
+            chosen.append(np.argwhere(kept) + np.array([start, 0]))
+            if some.any():
+                asked = {SEEN: seen[some], KERNELS: kernels[some, wanted]}
+                logits.append(self._sessions[DRAW].run(None, asked)[0][kept[some]])
+        return Drawn(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+
+
+def _check_graphs(
+    folder: Path, record: ExportRecord, sessions: Mapping[str, onnxruntime.InferenceSession]
+) -> None:
+    """Raise unless graphs take and give what the record tells.
+
+    Raises:
+        InputError: If a file holds a network of another kind or size.
+    """
+    shared = [output.name for output in sessions[PREPARE].get_outputs()]
+    side, grid = [record.input_px] * 2, [record.grid] * 2
+    expected: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        EMBED: ({PIXELS: [record.channels, *side]}, {EMBEDDING: [record.width, *grid]}),
+        PREPARE: (
+            {EMBEDDING: [record.width, *grid], FIRST_GUESS: [record.mask_px] * 2, GUESSED: []},
+            dict.fromkeys(shared),
+        ),
+        ANSWERS: (dict.fromkeys([POINTS, LABELS, *shared]), dict.fromkeys([PREDICTED_IOU, KERNELS, SEEN])),
+        DRAW: (dict.fromkeys([SEEN, KERNELS]), {LOGITS: None}),
+    }
+    for name, (inputs, outputs) in expected.items():
+        session = sessions[name]
+        for what, ends in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+            found = {end.name: end.shape if what.get(end.name) is not None else None for end in ends}
+            if found != what:
+                raise InputError(
+                    folder / name,
+                    expected=f"a graph of {', '.join(what)} as its folder's record tells",
+                    found=f"one of {', '.join(f'{end.name} {end.shape}' for end in ends)}",
+                    fix="Name the whole folder that the export wrote, or export the checkpoint again.",
+                )

@@ -1,0 +1,1 @@
+"""Checkpoints of SAM and its kin: read, built, exported."""

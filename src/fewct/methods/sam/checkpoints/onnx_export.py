@@ -1,0 +1,294 @@
+"""SAM's networks written as ONNX, so that they run without torch: a graph for each step of a backend."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+from fewct.errors import OutputError
+from fewct.methods.sam.checkpoints.build import checked_intensities, load_sam
+from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
+from fewct.methods.sam.checkpoints.onnx_manifest import (
+    ANSWERS,
+    DRAW,
+    EMBED,
+    EMBEDDING,
+    FIRST_GUESS,
+    GUESSED,
+    KERNELS,
+    LABELS,
+    LOGITS,
+    PIXELS,
+    POINTS,
+    PREDICTED_IOU,
+    PREPARE,
+    SEEN,
+    ExportRecord,
+)
+from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.modeling.mask_decoder import UPSCALING
+from fewct.methods.sam.modeling.sam import Sam
+from fewct.methods.sam.modeling.transformer import ImageSide
+from fewct.runtime.onnx_session import DATA_SUFFIX
+from fewct.training.onnx_export import write_graph
+
+LARGEST_GRAPH = 2**31 - 2**24
+"""Bytes of weights, above which they go to a file of their own: a protobuf holds 2 GB."""
+SMALLEST_HALVED = 1024
+"""Numbers in a tensor, below which it is not kept in 16 bits."""
+
+MANY = Dim.DYNAMIC
+
+
+def export_sam(
+    checkpoint: Path,
+    folder: Path,
+    input_px: int | None = None,
+    intensities: Intensities | None = None,
+    half: bool = False,
+) -> Path:
+    """Write the networks of a checkpoint as ONNX.
+
+    Args:
+        checkpoint: An official file, or a folder of transformers; see `load_sam` for what it raises.
+        folder: Where to write; must be new or empty.
+        input_px: Side of the images that they are to take; None for what the network was made for.
+        intensities: How the network was trained to see grey; None for what its kind tells.
+        half: Whether to keep weights in 16 bits.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: If the folder holds something already or cannot be written.
+    """
+    network = load_sam(checkpoint, input_px)
+    return export_network(network, checked_intensities(network, intensities), folder, half)
+
+
+def export_network(network: Sam, intensities: Intensities, folder: Path, half: bool = False) -> Path:
+    """Write a network as ONNX: four graphs and the record of them, or nothing at all.
+
+    Each weight is in one graph alone, except for the small projections of positions, which both `prepare` and
+    `answers` need.
+
+    Args:
+        network: The network.
+        intensities: How it was trained to see grey.
+        folder: Where to write; must be new or empty.
+        half: Whether to keep weights in 16 bits; they are computed with in 32.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: If the folder holds something already or cannot be written.
+    """
+    network = network.eval().cpu()
+    grid, shape = network.prompt_encoder.grid, network.shape
+    with _new_folder(folder) as temporary, torch.no_grad():
+        for graph in graphs_of(network):
+            graph.write(temporary, half)
+        record = ExportRecord(
+            input_px=network.input_px,
+            channels=shape.encoder.channels,
+            intensities=intensities,
+            grid=grid,
+            width=shape.decoder.width,
+            mask_px=UPSCALING * grid,
+            masks=shape.decoder.masks,
+            half=half,
+            sha256={file.name: _sha256(file) for file in sorted(temporary.iterdir())},
+            tools={name: version(name) for name in ("fewct", "torch", "onnx", "onnxscript")},
+        )
+        (temporary / EXPORT_FILE).write_text(record.as_json(), encoding="utf-8", newline="\n")
+    return folder
+
+
+class Embed(nn.Module):
+    """The image encoder, for one image."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.image_encoder = network.image_encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (width, grid, grid) from (channels, input_px, input_px)."""
+        embedding: Tensor = self.image_encoder(pixels[None])[0]
+        return embedding
+
+
+class Prepare(nn.Module):
+    """What all prompts on an image share."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.prompt_encoder = network.prompt_encoder
+        self.mask_decoder = network.mask_decoder
+
+    def forward(self, embedding: Tensor, first_guess: Tensor, guessed: Tensor) -> list[Tensor]:
+        """Return the tensors of an `ImageSide`.
+
+        Args:
+            embedding: (width, grid, grid).
+            first_guess: (mask_px, mask_px): logits; of no meaning where there is no guess.
+            guessed: bool (): whether there is a guess.
+        """
+        prompts = self.prompt_encoder
+        maps = torch.where(guessed, prompts.mask(first_guess[None, None]), prompts.mask(None))
+        return _flat(self.mask_decoder.image_side(embedding[None], maps, prompts.positions()))
+
+
+class Answer(nn.Module):
+    """How good the masks of prompts are, and what draws them."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.prompt_encoder = network.prompt_encoder
+        self.mask_decoder = network.mask_decoder
+        self.depth = network.shape.decoder.depth
+
+    def forward(self, points_xy: Tensor, labels: Tensor, shared: list[Tensor]) -> tuple[Tensor, ...]:
+        """Return `Answers` for points (prompts, points, 2), labels (prompts, points) and what they share."""
+        pixels, keys, values, queries, *rest = shared
+        side = ImageSide(pixels, keys, values, queries, rest[: self.depth], rest[self.depth :])
+        return tuple(self.mask_decoder.answers(side, self.prompt_encoder.points(points_xy, labels)[None]))
+
+
+class Draw(nn.Module):
+    """The logits of masks."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.mask_decoder = network.mask_decoder
+
+    def forward(self, seen: Tensor, kernels: Tensor) -> Tensor:
+        """Return (prompts, masks, mask_px, mask_px)."""
+        return self.mask_decoder.draw(seen, kernels)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A graph to write.
+
+    Args:
+        name: Of its file.
+        module: What it does.
+        samples: Arguments of the module.
+        dynamic: Their axes whose length may change.
+        inputs: Names of the arguments' tensors.
+        outputs: Names of what it gives.
+    """
+
+    name: str
+    module: nn.Module
+    samples: tuple[Tensor | list[Tensor], ...]
+    dynamic: tuple[object, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def write(self, folder: Path, half: bool) -> None:
+        """Write it; weights that are too large for one file go to a second one."""
+        path = folder / self.name
+        size = sum(p.numel() * p.element_size() for p in self.module.parameters())
+        large = size > LARGEST_GRAPH
+        write_graph(self.module, self.samples, self.dynamic, self.inputs, self.outputs, path, large)
+        if half:
+            halve(path)
+
+
+def graphs_of(network: Sam) -> Iterator[Graph]:
+    """Give the graphs of a network, one after the other."""
+    decoder, grid, side = network.shape.decoder, network.prompt_encoder.grid, network.input_px
+    embedding, guess = torch.zeros(decoder.width, grid, grid), torch.zeros(UPSCALING * grid, UPSCALING * grid)
+    pixels = torch.zeros(network.shape.encoder.channels, side, side)
+    yield Graph(EMBED, Embed(network).eval(), (pixels,), ({},), (PIXELS,), (EMBEDDING,))
+
+    prepare = Prepare(network).eval()
+    samples = (embedding, guess, torch.tensor(True))
+    shared = prepare(*samples)
+    names = (
+        *("pixels", "keys", "values", "queries"),
+        *(f"key_positions_{i}" for i in range(decoder.depth)),
+        *(f"query_positions_{i}" for i in range(decoder.depth - 1)),
+    )
+    yield Graph(PREPARE, prepare, samples, ({}, {}, {}), (EMBEDDING, FIRST_GUESS, GUESSED), names)
+
+    answer = Answer(network).eval()
+    prompts = (torch.zeros(3, 2, 2), torch.ones(3, 2, dtype=torch.int64), shared)
+    dynamic: tuple[Any, ...] = ({0: MANY, 1: MANY}, {0: MANY, 1: MANY}, [{}] * len(shared))
+    answers = (PREDICTED_IOU, KERNELS, SEEN)
+    yield Graph(ANSWERS, answer, prompts, dynamic, (POINTS, LABELS, *names), answers)
+
+    _, kernels, seen = answer(*prompts)
+    drawing = (seen, kernels[:, 1:].contiguous())
+    yield Graph(
+        DRAW, Draw(network).eval(), drawing, ({0: MANY}, {0: MANY, 1: MANY}), (SEEN, KERNELS), (LOGITS,)
+    )
+
+
+def _flat(side: ImageSide) -> list[Tensor]:
+    return [side.pixels, side.keys, side.values, side.queries, *side.key_positions, *side.query_positions]
+
+
+def halve(path: Path) -> None:
+    """Keep the large weights of a graph in 16 bits, each with a step that brings it back to 32."""
+    model = onnx.load(path)
+    steps = []
+    for weights in model.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        fits = values.size >= SMALLEST_HALVED and values.dtype == np.float32
+        if fits and np.abs(values).max() <= np.finfo(np.float16).max:
+            kept = numpy_helper.from_array(values.astype(np.float16), f"{weights.name}_half")
+            steps.append(helper.make_node("Cast", [kept.name], [weights.name], to=TensorProto.FLOAT))
+            weights.CopyFrom(kept)
+    nodes = [*steps, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    path.with_name(path.name + DATA_SUFFIX).unlink(missing_ok=True)
+    onnx.save(model, path)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, and give it that name once the block has ended well."""
+    temporary = folder.with_name(f".{token_hex(8)}")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        if folder.is_dir():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        raise OutputError(
+            folder,
+            expected="a new or an empty folder that can be written",
+            found=(error.strerror or str(error)).lower(),
+            fix="Name another folder, whose parent exists.",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

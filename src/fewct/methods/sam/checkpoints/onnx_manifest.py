@@ -1,0 +1,102 @@
+"""What a folder of exported networks holds: four graphs, and a record that tells of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from fewct.errors import InputError
+from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
+from fewct.methods.sam.conventions import Intensities
+
+FORMAT, VERSION = "fewct-sam-onnx", 1
+
+EMBED, PREPARE, ANSWERS, DRAW = GRAPHS = ("embed.onnx", "prepare.onnx", "answers.onnx", "draw.onnx")
+"""Image to embedding; embedding and first guess to what prompts share; prompts to how good their masks are
+and what draws them; and the drawing."""
+
+PIXELS, EMBEDDING, FIRST_GUESS, GUESSED = "pixels", "embedding", "first_guess", "guessed"
+POINTS, LABELS = "points_xy", "labels"
+PREDICTED_IOU, KERNELS, SEEN, LOGITS = "predicted_iou", "kernels", "seen_pixels", "logits"
+"""Names of the graphs' inputs and outputs; `answers` also takes all that `prepare` gives."""
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What exported networks take and give, and the hashes of their files.
+
+    Args:
+        input_px: Side of the square images that they take.
+        channels: Channels of these images.
+        intensities: How the network was trained to see grey.
+        grid: Side of the image embedding.
+        width: Its channels.
+        mask_px: Side of the masks.
+        masks: Masks for each prompt: one for prompts that leave no doubt, then those to choose from.
+        half: Whether the weights are kept in 16 bits; they are computed with in 32.
+        sha256: For each file of the folder its hash.
+        tools: Versions of what made them.
+    """
+
+    input_px: int
+    channels: int
+    intensities: Intensities
+    grid: int
+    width: int
+    mask_px: int
+    masks: int
+    half: bool
+    sha256: Mapping[str, str]
+    tools: Mapping[str, str]
+
+    def as_json(self) -> str:
+        """Return the text of the record's file."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n"
+
+
+def read_record(folder: Path) -> ExportRecord:
+    """Read the record of a folder of exported networks.
+
+    Raises:
+        InputError: If it is absent, damaged, or of another format or version.
+    """
+    path = folder / EXPORT_FILE
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_a_record(path, str(error).splitlines()[0]) from error
+    if not isinstance(read, dict) or read.get("format") != FORMAT:
+        raise _not_a_record(path, "something else")
+    if read.get("version") != VERSION:
+        raise InputError(
+            path,
+            expected=f"version {VERSION} of the format",
+            found=f"version {read.get('version')}",
+            fix="Export the checkpoint again with this version of fewct.",
+        )
+    named: dict[str, Any] = {field.name: read.get(field.name) for field in fields(ExportRecord)}
+    wrong = [name for name, value in named.items() if not _fits(name, value)]
+    if wrong:
+        raise _not_a_record(path, f"{wrong[0]} {json.dumps(named[wrong[0]])}")
+    return ExportRecord(**named)
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "half":
+        return isinstance(value, bool)
+    if name == "intensities":
+        return value in get_args(Intensities)
+    if name in ("sha256", "tools"):
+        texts = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+        return texts and (name == "tools" or set(GRAPHS) <= set(value))
+    return type(value) is int and value > 0
+
+
+def _not_a_record(path: Path, found: str) -> InputError:
+    return InputError(
+        path,
+        expected="the record of networks exported by fewct",
+        found=found,
+        fix="Name the whole folder that the export wrote, or export the checkpoint again.",
+    )

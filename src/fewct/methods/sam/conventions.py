@@ -1,0 +1,13 @@
+"""What all parts of SAM agree on: how grey is normalised, precisions, and the labels of points."""
+
+from typing import Literal, TypeAlias
+
+Intensities: TypeAlias = Literal["sam", "medsam", "ranks"]
+"""How 8-bit grey becomes the network's input: by the means of photographs, from 0 to 1 of the slice, or as
+grey and its rank among the pixels of the patient."""
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+"""What the image encoder computes in; the mask decoder's is always float32."""
+
+NO_POINT, OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
+"""Labels of points: padding, not the structure, the structure, and the corners of a box."""

@@ -1,0 +1,1 @@
+"""Training of promptable networks; needs PyTorch."""

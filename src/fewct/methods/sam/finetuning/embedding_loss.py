@@ -1,0 +1,46 @@
+"""What an image embedding alone tells of a structure, which an encoder that starts from nothing learns by.
+
+Through the decoder's attention the encoder hears late and little of what it should tell apart. Here it hears
+it at once, for every pixel: features within a structure are to be alike, and unlike those around it.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewct.methods.sam.modeling.mask_decoder import UPSCALING
+
+FEATURES = 16
+SHARPNESS, MIDDLE = 10.0, 0.5
+"""What training starts from: logits are SHARPNESS * (cosine - MIDDLE)."""
+
+
+class Likeness(nn.Module):
+    """How alike the features of each pixel are to the mean of those of a structure.
+
+    Args:
+        width: Channels of the embedding.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(width, FEATURES * UPSCALING**2, 1)
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
+        self.middle = nn.Parameter(torch.tensor(MIDDLE))
+
+    def forward(self, embedding: Tensor, targets: Tensor) -> Tensor:
+        """Return logits, above 0 where a pixel is like the structure.
+
+        Args:
+            embedding: (batch, width, rows, columns).
+            targets: float (batch, structures, 4 * rows, 4 * columns) in [0, 1].
+
+        Returns:
+            float (batch, structures, 4 * rows, 4 * columns).
+        """
+        finer = functional.pixel_shuffle(self.features(embedding), UPSCALING).float()
+        features = functional.normalize(finer, dim=1).flatten(2)
+        means = functional.normalize(targets.flatten(2) @ features.mT, dim=2)
+        cosines = torch.reshape(means @ features, targets.shape)
+        logits: Tensor = self.sharpness * (cosines - self.middle)
+        return logits

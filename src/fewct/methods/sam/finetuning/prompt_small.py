@@ -1,0 +1,138 @@
+"""How `prompt-small` is trained: SAM's decoder on a small encoder, on labelled, dense and drawn slices."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fewct.data.packed import load_patients
+from fewct.methods.sam.checkpoints.build import load_sam
+from fewct.methods.sam.finetuning.dataset import Asking, Lessons, source_views
+from fewct.methods.sam.finetuning.embedding_loss import Likeness
+from fewct.methods.sam.finetuning.recipe import batches_of, losses_of
+from fewct.methods.sam.finetuning.trainable import Practice
+from fewct.methods.sam.modeling.mask_decoder import DecoderShape, MaskDecoder
+from fewct.methods.sam.modeling.sam import Sam, SamShape
+from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
+from fewct.methods.sam.modeling.transformer import Attention
+from fewct.nn.folded_unet import check_side
+from fewct.runtime.threads import thread_count
+from fewct.training.crops import Shares, default_sources, labelled_source
+from fewct.training.loop import LoopConfig, fit
+from fewct.training.warm_start import start_from
+
+SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
+SHARES = Shares(slices=0.36, dense=0.14, weak=0.28, trunks=0.18, heads=0.02, phantoms=0.02)
+NEARNESS = 2.0  # how much larger than usual the first projections to queries and keys are
+SAMPLE_VIEWS = 8  # that batch normalisation is set by when the image encoder starts from exported weights
+
+
+@dataclass(frozen=True)
+class PromptSmallRecipe:
+    """Trains `prompt-small`, 3 million weights, on labelled slices, dense segments and synthetic CT.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    data: Path = Path("data")
+    """Folder with btcv/train, btcv/val and anatomy."""
+    encoder: str = ""
+    """Exported network of mosaic whose features the image encoder starts from; empty: random weights."""
+    weights: str = ""
+    """Network of an earlier training to start from as a whole, sam.pth; `encoder` is not looked at then."""
+    frozen: bool = False
+    """Whether the image encoder's U-Net stays as it is, and only what follows learns: twice as fast."""
+    size_px: int = 256
+    """Side of the pictures."""
+    prompts: int = 8
+    """Structures of a picture that are asked for at once."""
+    box_share: float = 0.5
+    """Share of prompts that are boxes; the others are points."""
+    jitter_px: float = 7.0
+    """By how much each side of a box moves at most, in pixels of the picture."""
+    corrected: int = 6
+    """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
+    upright: float = 0.8
+    """Share of pictures that come the usual way up; the others are flipped and turned by quarters."""
+    validation_pictures: int = 32
+    """Pictures of btcv/val that the loss is watched on."""
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(learning_rate=1e-3, budget_minutes=60.0, validate_every=100)
+    )
+
+    def __post_init__(self) -> None:
+        check_side(self.size_px)
+
+
+def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:
+    """Train, or go on with a training that was stopped.
+
+    Args:
+        recipe: How to train.
+        folder: Where checkpoints and curves go; it must exist.
+
+    Returns:
+        The network with the best weights, as `recipe.finished` takes it.
+
+    Raises:
+        InputError: If the image encoder's weights are absent, damaged, or of another network.
+        OutputError: If a file cannot be written; the last good checkpoint is kept.
+    """
+    loop = recipe.loop
+    torch.manual_seed(loop.seed)
+    torch.set_num_threads(thread_count())
+    asking = Asking(recipe.prompts, recipe.box_share, recipe.jitter_px)
+    draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.upright)
+    training = Lessons(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
+    slices = load_patients(recipe.data / "btcv" / "val")
+    dense = [item for item in slices if item.weak is not None]
+    watched = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
+    held_out = source_views(watched, recipe.size_px, recipe.upright)
+    validation = Lessons(held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1)
+    sam = starting_network(recipe, training)
+    lessons = [validation[i] for i in range(len(validation))]
+    practice = practising(sam, recipe.corrected)
+    batches = batches_of(lessons, loop.batch_size)
+    return fit(practice, losses_of("cross-entropy"), training, batches, loop, folder)
+
+
+def practising(sam: Sam, corrected: int) -> Practice:
+    """Return a network as it learns: all of it, and the embedding by itself, too."""
+    return Practice(sam, "all", corrected, Likeness(SHAPE.decoder.width))
+
+
+def starting_network(recipe: PromptSmallRecipe, training: Lessons) -> Sam:
+    """Return the network that a training begins with.
+
+    Raises:
+        InputError: If weights to start from are absent, damaged, or of another network.
+    """
+    if recipe.weights:
+        sam = load_sam(Path(recipe.weights), recipe.size_px)
+    else:
+        sam = Sam(SHAPE, recipe.size_px)
+        look_near(sam.mask_decoder)
+    if recipe.encoder and not recipe.weights:
+        sample = torch.stack([training[i].seen for i in range(SAMPLE_VIEWS)])
+        start_from(
+            sam.image_encoder, Path(recipe.encoder), sample, new=("neck",), unused=("head", "affinity")
+        )
+    if recipe.frozen:
+        for name, part in sam.image_encoder.named_children():
+            part.requires_grad_(name == "neck")
+    return sam
+
+
+@torch.no_grad()
+def look_near(decoder: MaskDecoder) -> None:
+    """Let tokens and pixels look first at what lies near, in place.
+
+    Queries and keys hold positions whose products fall with their distance. Two different random projections
+    lose that, one and the same keeps it: training then need not find out what a place is.
+    """
+    for attention in decoder.transformer.modules():
+        if isinstance(attention, Attention) and attention.q_proj.out_features < SHAPE.decoder.width:
+            attention.q_proj.weight.mul_(NEARNESS)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)

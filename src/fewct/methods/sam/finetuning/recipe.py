@@ -1,0 +1,251 @@
+"""How SAM's networks learn from labelled slices: what loss, from which weights, which parts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset, default_collate
+
+from fewct.data.examples import Example, check_labelled
+from fewct.errors import UsageError
+from fewct.methods.sam.backends.load import PROMPT_SMALL_START, IntensityChoice, checkpoint_path
+from fewct.methods.sam.checkpoints.build import load_sam, usual_intensities
+from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.finetuning.dataset import (
+    Asking,
+    Draw,
+    EmbeddedLessons,
+    Lesson,
+    Lessons,
+    View,
+    example_views,
+    in_frame,
+    make_lesson,
+    plain_view,
+)
+from fewct.methods.sam.finetuning.lora import adapt, merge
+from fewct.methods.sam.finetuning.trainable import Parts, Practice, Round, overlaps
+from fewct.methods.sam.modeling.sam import Sam
+from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.runtime.threads import thread_count
+from fewct.training.loop import LoopConfig, fit
+from fewct.types import Labels
+
+CROSS_ENTROPY, FOCAL = 0.5, 20.0
+"""What they count for beside the Dice loss. With more cross-entropy a network that starts from random weights
+learns first, and for long, to draw nothing. SAM was trained with 20 times the focal loss."""
+
+
+def _loop() -> LoopConfig:
+    return LoopConfig(steps=1000, batch_size=4, learning_rate=1e-4, weight_decay=1e-4, validate_every=50)
+
+
+@dataclass(frozen=True)
+class SamRecipe:
+    """Fine-tunes a checkpoint of Segment Anything: Dice and cross-entropy of masks, and how good they are.
+
+    Raises:
+        UsageError: If a setting is out of its range.
+    """
+
+    weights: str = ""
+    """Checkpoint to start from: a file, a folder of transformers, or a name in `fewct models list`; empty:
+    prompt-small, which comes with fewct."""
+    parts: Parts = "decoder"
+    """What learns: the mask decoder; also the prompt encoder; with these, low-rank adapters in the image
+    encoder; or all."""
+    rank: int = 8
+    """Rank of the adapters."""
+    input_px: int = 0
+    """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
+    intensities: IntensityChoice = "auto"
+    """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
+    prompts: int = 8
+    """Structures of a slice that are asked for at once."""
+    box_share: float = 0.7
+    """Share of prompts that are boxes; the others are points."""
+    jitter_px: float = 10.0
+    """By how much each side of a box moves at most, in pixels of a slice of 512."""
+    corrected: int = 8
+    """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    """What is added to the Dice loss."""
+    views: int = 4
+    """Where the image encoder is frozen: ways in which each slice is shown, one of them as it is."""
+    upright: bool = False
+    """Whether slices are never flipped or turned by quarters: for data that always comes the same way up."""
+    loop: LoopConfig = field(default_factory=_loop)
+
+    def __post_init__(self) -> None:
+        for name, least in (("rank", 1), ("prompts", 1), ("views", 1), ("input_px", 0), ("corrected", 0)):
+            if getattr(self, name) < least:
+                raise _out_of_range(name, f"{least} or more", getattr(self, name))
+        if not 0 <= self.box_share <= 1:
+            raise _out_of_range("box_share", "a share in [0, 1]", self.box_share)
+        if not 0 <= self.jitter_px < float("inf"):
+            raise _out_of_range("jitter_px", "0 or more", self.jitter_px)
+
+
+def train(
+    recipe: SamRecipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
+) -> nn.Module:
+    """Train, or go on with a training that was stopped.
+
+    Args:
+        recipe: How to train.
+        training: What to learn from; labels 0 are nobody's structure.
+        validation: What the loss is watched on, as it is; may be empty.
+        folder: Where checkpoints and curves go; it must exist.
+
+    Returns:
+        The network with the best weights, as `finished` takes it.
+
+    Raises:
+        InputError: If nothing is labelled, or the checkpoint is absent, damaged or of another network.
+        UsageError: If the network cannot be trained as the recipe says.
+        OutputError: If a file cannot be written; the last good checkpoint is kept.
+    """
+    check_labelled(training)
+    loop = recipe.loop
+    torch.manual_seed(loop.seed)
+    torch.set_num_threads(thread_count())
+    sam, intensities = starting_network(recipe)
+    asking = Asking(recipe.prompts, recipe.box_share, recipe.jitter_px * sam.input_px / 512)
+    length = loop.steps * loop.batch_size
+    augmented = example_views(training, sam.input_px, recipe.upright)
+    held_out = [plain_view(example) for example in validation]
+    if recipe.parts in ("adapters", "all"):
+        data: Dataset[Lesson] = Lessons(augmented, sam.input_px, intensities, asking, length, loop.seed)
+        seen: Sequence[Tensor] = [_seen(view, sam, intensities) for view in held_out]
+    else:
+        shown = shown_views(training, augmented, recipe.views, loop.seed)
+        embeddings = torch.stack([_embedded(view, sam, intensities) for view in shown])
+        labels = [_labels(view, sam) for view in shown]
+        data = EmbeddedLessons(embeddings, labels, asking, length, loop.seed)
+        seen = [_embedded(view, sam, intensities) for view in held_out]
+    lessons = [
+        make_lesson(x, _labels(view, sam), asking, np.random.default_rng((loop.seed, 1, number)), number)
+        for number, (x, view) in enumerate(zip(seen, held_out, strict=True))
+    ]
+    practice = Practice(sam, recipe.parts, recipe.corrected)
+    return fit(practice, losses_of(recipe.loss), data, batches_of(lessons, loop.batch_size), loop, folder)
+
+
+def starting_network(recipe: SamRecipe) -> tuple[Sam, Intensities]:
+    """Return the network that a recipe starts from, with its adapters, and how it sees grey.
+
+    Raises:
+        InputError: If the checkpoint is absent, damaged or of another network.
+        UsageError: If the network cannot be trained as the recipe says.
+    """
+    path = checkpoint_path(recipe.weights) if recipe.weights else PROMPT_SMALL_START
+    sam = load_sam(path, recipe.input_px or None)
+    if recipe.parts == "adapters":
+        adapt(sam, recipe.rank)
+    return sam, usual_intensities(sam) if recipe.intensities == "auto" else recipe.intensities
+
+
+def finished(practice: nn.Module, sam: Sam) -> Sam:
+    """Return a whole network with what a training changed of it.
+
+    Args:
+        practice: What `train` returned.
+        sam: The network that the training started from, with its adapters; changed in place.
+    """
+    learnt = practice.state_dict()
+    names = sam.state_dict()
+    sam.load_state_dict(names | {n: learnt[f"sam.{n}"] for n in names if f"sam.{n}" in learnt})
+    merge(sam)
+    return sam.eval()
+
+
+def shown_views(examples: Sequence[Example], augmented: Draw, views: int, seed: int) -> list[View]:
+    """Return each slice as it is, and for each further view as many slices as another scanner shows them."""
+    rng = np.random.default_rng((seed, 0))
+    plain = [plain_view(example) for example in examples]
+    return plain + [augmented(rng) for _ in range((views - 1) * len(plain))]
+
+
+def batches_of(lessons: Sequence[Lesson], size: int) -> list[Lesson]:
+    """Return items as batches."""
+    return [default_collate(list(lessons[i : i + size])) for i in range(0, len(lessons), size)]
+
+
+def _seen(view: View, sam: Sam, intensities: Intensities) -> Tensor:
+    frame = Frame(view.picture.shape, sam.input_px, sam.input_px)
+    return torch.from_numpy(network_input(view.picture, frame, intensities))
+
+
+@torch.no_grad()
+def _embedded(view: View, sam: Sam, intensities: Intensities) -> Tensor:
+    embedding: Tensor = sam.image_encoder(_seen(view, sam, intensities)[None])[0]
+    return embedding
+
+
+def _labels(view: View, sam: Sam) -> Labels:
+    return in_frame(view.labels, Frame(view.picture.shape, sam.input_px, sam.input_px))
+
+
+def losses_of(loss: Literal["cross-entropy", "focal"]) -> Callable[[nn.Module, Lesson], dict[str, Tensor]]:
+    """Return the function from network and batch to named losses."""
+
+    def losses(network: nn.Module, batch: Lesson) -> dict[str, Tensor]:
+        rounds: list[Round] = network(batch)
+        masks, scores = zip(*(round_losses(one, loss) for one in rounds), strict=True)
+        values = {"masks": torch.stack(masks).sum(), "scores": torch.stack(scores).sum()}
+        first = rounds[0]
+        if first.alike is not None:
+            each = mask_losses(first.alike[:, None], first.target, loss)
+            values["alike"] = each.mean() if len(each) else first.alike.sum()
+        return values
+
+    return losses
+
+
+def round_losses(one: Round, loss: Literal["cross-entropy", "focal"]) -> tuple[Tensor, Tensor]:
+    """Return the losses of the masks and of the predicted IoU of one round; 0 where nothing was asked.
+
+    Of the masks to choose from only the best learns, as for SAM. The mask for prompts that leave no doubt
+    learns from such prompts alone.
+    """
+    if len(one.logits) == 0:
+        nothing = 0 * (one.logits.sum() + one.predicted_iou.sum())
+        return nothing, nothing
+    each = mask_losses(one.logits, one.target, loss)
+    single, best = each[:, 0], each[:, 1:].min(dim=1).values
+    sure = one.sure.float()
+    masks = (sure * single).sum() / sure.sum().clamp_min(1) + best.mean()
+    errors = (one.predicted_iou - overlaps(one.logits, one.target)) ** 2
+    weights = torch.cat([sure[:, None], torch.ones_like(errors[:, 1:])], dim=1)
+    return masks, (errors * weights).sum() / weights.sum()
+
+
+def mask_losses(logits: Tensor, target: Tensor, loss: Literal["cross-entropy", "focal"]) -> Tensor:
+    """Return the loss of each mask: soft Dice, and cross-entropy or the focal loss averaged over pixels.
+
+    Args:
+        logits: float (prompts, masks, side, side).
+        target: float (prompts, side, side) in [0, 1].
+        loss: What is added to the Dice loss.
+
+    Returns:
+        float (prompts, masks).
+    """
+    true = target[:, None].expand_as(logits)
+    likely = torch.sigmoid(logits)
+    overlap, total = (likely * true).sum((2, 3)), likely.sum((2, 3)) + true.sum((2, 3))
+    entropy = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+    if loss == "focal":
+        other = FOCAL * ((1 - torch.exp(-entropy)) ** 2 * entropy).mean((2, 3))
+    else:
+        other = CROSS_ENTROPY * entropy.mean((2, 3))
+    return 1 - (2 * overlap + 1) / (total + 1) + other
+
+
+def _out_of_range(name: str, expected: str, found: float) -> UsageError:
+    return UsageError(name, expected=expected, found=f"{found}", fix="Leave it out for the default.")

@@ -1,0 +1,1 @@
+"""Masks of everything on a slice, from a grid of points."""

@@ -1,0 +1,248 @@
+"""Segment-everything: masks of all that a grid of points finds on a slice."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewct.errors import UsageError
+from fewct.imaging.body import body_mask
+from fewct.imaging.intensity import to_display
+from fewct.imaging.labelmap import clean_proposals
+from fewct.imaging.masks import boxes_from_masks
+from fewct.methods.sam.backends.base import Backend, Drawn
+from fewct.methods.sam.conventions import INSIDE, NO_POINT
+from fewct.methods.sam.mask_generator.candidates import (
+    Drawing,
+    Easel,
+    Found,
+    cut_by_crop,
+    joined,
+    none_found,
+    stability_of,
+    suppressed,
+)
+from fewct.methods.sam.mask_generator.low_res_masks import Sketches
+from fewct.methods.sam.mask_generator.point_grids import Points, coarse_to_fine, crop_boxes, layer_grids
+from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
+from fewct.methods.sam.predictor import EmbeddedImage, embed
+from fewct.methods.sam.preprocessing import Frame
+from fewct.types import CTSlice, Mask, MaskProposals
+
+
+def find_everything(
+    backend: Backend,
+    image: CTSlice,
+    settings: EverythingSettings,
+    window: str | None = None,
+    point_grids: Sequence[Points] | None = None,
+) -> Found:
+    """Return the masks of all that is found on a slice; they may overlap.
+
+    Args:
+        backend: The networks.
+        image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
+        settings: How to look for masks.
+        window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
+        point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2): x, y in
+            [0, 1), in place of the grids of `points_per_side`.
+
+    Returns:
+        Masks, best first. Nothing in `fast` mode where no body is found.
+
+    Raises:
+        UsageError: If the grids are not one for the slice and each layer, or out of [0, 1); there is no such
+            window; or an area limit is in mm2 and the slice has no spacing.
+        InputError: If a grey slice holds infinities.
+    """
+    grids = _grids(settings, point_grids)
+    picture = to_display(image, window)
+    body = body_mask(image) if settings.mode == "fast" else None
+    boxes, layers = crop_boxes(image.shape, settings.crop_n_layers, settings.crop_overlap_ratio)
+    parts = []
+    for box, layer in zip(boxes, layers.tolist(), strict=True):
+        x0, y0, x1, y1 = box.tolist()
+        if body is None:
+            crop = Crop(backend, picture[y0:y1, x0:x1], box, image, settings)
+            parts.append(_exact(crop, grids[layer]))
+        elif body[y0:y1, x0:x1].any():
+            crop = Crop(backend, picture[y0:y1, x0:x1], box, image, settings)
+            n_points = len(grids[layer])
+            levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
+            parts.append(_fast(crop, grids[layer], levels, body))
+    found = joined(parts, image.shape)
+    if len(parts) > 1:
+        areas = (found.crop_boxes_xyxy[:, 2:] - found.crop_boxes_xyxy[:, :2]).prod(axis=1)
+        found = found.keep(_suppressed(found, 1 / areas, settings.crop_nms_thresh, settings))
+    return _with_small_regions_cleaned(found, settings) if settings.min_mask_region_area else found
+
+
+class Crop:
+    """A crop of a slice, seen by the image encoder.
+
+    Args:
+        backend: The networks.
+        picture: uint8 (rows, columns): what is seen of it.
+        box: int64 (4,): where it lies on the slice.
+        image: The slice.
+        settings: How to look for masks.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        picture: NDArray[np.uint8],
+        box: NDArray[np.int64],
+        image: CTSlice,
+        settings: EverythingSettings,
+    ) -> None:
+        embedded: EmbeddedImage = embed(backend, picture)
+        self.backend = backend
+        self.box = box
+        self.image = image
+        self.settings = settings
+        self.thresholds = settings.thresholds(backend.intensities)
+        self.frame: Frame = embedded.frame
+        self.easel = Easel(embedded.frame)
+        self.prepared = backend.prepare(embedded.embedding, None)
+
+    def ask(self, points_xy: Points) -> Drawn:
+        """Return the masks at points, in pixels of the crop, that the network thinks good enough."""
+        xy = np.zeros((len(points_xy), 2, 2), dtype=np.float32)
+        xy[:, 0] = self.frame.to_input(points_xy)
+        labels = np.tile(np.array([INSIDE, NO_POINT], dtype=np.int64), (len(xy), 1))
+        threshold = self.thresholds.predicted_iou
+        return self.backend.decode(self.prepared, xy, labels, True, threshold if threshold > 0 else -np.inf)
+
+    def limited(self, found: Found) -> Found:
+        """Return the masks within the limits of area and body; regions that are too large go before that."""
+        found = found.keep(found.proposals.areas > 0)
+        proposals = found.proposals
+        if self.settings.max_mask_region_area:
+            proposals = _trimmed(proposals, self.settings.max_mask_region_area)
+        numbered = replace(proposals, scores=np.arange(len(found), dtype=np.float32))
+        stays = clean_proposals(numbered, self.image, self.settings.cleanup)
+        return found.keep(stays.scores.astype(np.int64)).with_masks(stays)
+
+    def place(self, drawings: Sequence[tuple[NDArray[np.int64], Mask]]) -> MaskProposals:
+        """Return masks of the crop, each a box and its pixels, as masks on the slice."""
+        boxes = np.array([box for box, _ in drawings], dtype=np.int64).reshape(-1, 4)
+        moved = boxes + np.tile(self.box[:2], 2)
+        masks = tuple(mask for _, mask in drawings)
+        return MaskProposals(self.image.shape, moved, masks, np.zeros(len(masks), dtype=np.float32))
+
+
+def _exact(crop: Crop, grid: Points) -> Found:
+    """Return the masks that the official code finds on a crop."""
+    points = grid * crop.frame.shape[::-1]
+    step = crop.settings.points_per_batch
+    parts = [_judged(crop, points[start : start + step]) for start in range(0, len(points), step)]
+    found = joined(parts, crop.image.shape)
+    kept = _suppressed(found, found.predicted_iou, crop.settings.box_nms_thresh, crop.settings)
+    return found.keep(kept)
+
+
+def _judged(crop: Crop, points: Points) -> Found:
+    """Return the masks at some points that are stable, whole and within the limits."""
+    settings, shape = crop.settings, crop.image.shape
+    drawn = crop.ask(points)
+    stable: list[int] = []
+    scores: list[float] = []
+    masks: list[tuple[NDArray[np.int64], Mask]] = []
+    for i, logits in enumerate(drawn.logits):
+        drawing = crop.easel.draw(logits, -settings.stability_score_offset)
+        stability = (
+            float("nan") if drawing is None else stability_of(drawing.values, settings.stability_score_offset)
+        )
+        if drawing is not None and stability >= crop.thresholds.stability:
+            stable.append(i)
+            scores.append(stability)
+            masks.append(drawing.above(0))
+    chosen = drawn.chosen[stable]
+    found = _found(
+        crop, crop.place(masks), drawn.predicted_iou[tuple(chosen.T)], scores, points[chosen[:, 0]]
+    )
+    return crop.limited(found.keep(~cut_by_crop(found.boxes_xyxy, crop.box, shape)))
+
+
+def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask) -> Found:
+    """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
+    settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
+    points = grid * crop.frame.shape[::-1]
+    columns, rows = points.astype(np.int64).T
+    wanted = body[y0:y1, x0:x1][rows, columns]
+    sketches = Sketches(crop.frame, crop.box, crop.image, body, settings, crop.thresholds.stability)
+    for level in levels:
+        queue = level[wanted[level]]
+        while len(queue := queue[~sketches.covers(points[queue])]):
+            now, queue = queue[: settings.points_per_batch], queue[settings.points_per_batch :]
+            sketches.add(crop.ask(points[now]), points[now])
+    rough = sketches.found()
+    kept = _suppressed(rough, rough.predicted_iou, settings.box_nms_thresh, settings)
+    drawings = [crop.easel.draw(sketches.logits(i), 0) for i in kept.tolist()]
+    whole = [i for i, drawing in enumerate(drawings) if drawing is not None]
+    masks = [drawing.above(0) for drawing in drawings if isinstance(drawing, Drawing)]
+    return crop.limited(rough.keep(kept[whole]).with_masks(crop.place(masks)))
+
+
+def _found(
+    crop: Crop, proposals: MaskProposals, iou: NDArray[np.float32], stability: Sequence[float], points: Points
+) -> Found:
+    """Return masks on the slice with what is known of them; points are in pixels of the crop."""
+    n = len(proposals)
+    return replace(
+        none_found(proposals.shape),
+        predicted_iou=iou,
+        stability=np.array(stability, dtype=np.float32),
+        points_xy=points + crop.box[:2],
+        crop_boxes_xyxy=np.tile(crop.box, (n, 1)),
+    ).with_masks(proposals)
+
+
+def _suppressed(
+    found: Found, scores: NDArray[np.floating], threshold: float, settings: EverythingSettings
+) -> NDArray[np.int64]:
+    return suppressed(found, scores, threshold, settings.suppression, settings.containment_thresh)
+
+
+def _with_small_regions_cleaned(found: Found, settings: EverythingSettings) -> Found:
+    """Return the masks without small holes and islands; those that had none win over those that had."""
+    proposals = found.proposals
+    boxes, crops, unchanged = [], [], []
+    for i in range(len(found)):
+        mask = proposals.mask(i)
+        cleaned = without_small_regions(mask, settings.min_mask_region_area)
+        box = boxes_from_masks(cleaned[None])[0]
+        x0, y0, x1, y1 = box.tolist()
+        boxes.append(box)
+        crops.append(cleaned[y0:y1, x0:x1])
+        unchanged.append(float(np.array_equal(mask, cleaned)))
+    boxes_xyxy = np.array(boxes, dtype=np.int64).reshape(-1, 4)
+    cleaned_up = found.with_masks(MaskProposals(found.shape, boxes_xyxy, tuple(crops), found.predicted_iou))
+    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+    return cleaned_up.keep(_suppressed(cleaned_up, np.array(unchanged), threshold, settings))
+
+
+def _trimmed(proposals: MaskProposals, area_px: int) -> MaskProposals:
+    """Return the masks without their regions larger than an area; the boxes stay as they are."""
+    crops = tuple(without_large_regions(crop, area_px) for crop in proposals.crops)
+    return replace(proposals, crops=crops)
+
+
+def _grids(settings: EverythingSettings, point_grids: Sequence[Points] | None) -> list[Points]:
+    layers = settings.crop_n_layers
+    if point_grids is None:
+        return layer_grids(settings.points_per_side, layers, settings.crop_n_points_downscale_factor)
+    grids = [np.asarray(grid, dtype=np.float64) for grid in point_grids]
+    if len(grids) != layers + 1 or any(
+        grid.ndim != 2 or grid.shape[1] != 2 or not ((grid >= 0) & (grid < 1)).all() for grid in grids
+    ):
+        raise UsageError(
+            "point_grids",
+            expected=f"{layers + 1} arrays (n, 2) of x, y in [0, 1), for the slice and each layer of crops",
+            found=f"{len(grids)} of shapes {[grid.shape for grid in grids]}",
+            fix="Divide pixels by the number of columns and rows.",
+        )
+    return grids

@@ -1,0 +1,149 @@
+"""Masks at the size that the network gives them: judged, limited and remembered, not drawn in full."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewct.imaging.masks import boxes_from_masks
+from fewct.methods.sam.backends.base import Drawn
+from fewct.methods.sam.mask_generator.candidates import Found, cut_by_crop, none_found, stability_of
+from fewct.methods.sam.mask_generator.point_grids import Points
+from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.small_regions import without_large_regions
+from fewct.methods.sam.preprocessing import Frame
+from fewct.types import CTSlice, Mask, MaskProposals
+
+COVERING_SHARE = 0.05
+"""Share of the body up to which a mask is taken for one structure: points on it need no prompt any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """One mask as the network gave it.
+
+    Args:
+        logits: float32 (rows, columns): the part that is not surely outside.
+        top: Its first row in the network's mask.
+        left: Its first column.
+        box_xyxy: int64 (4,): box of the mask, in the network's pixels.
+        crop: bool: the mask inside that box.
+        predicted_iou: How well the network thinks that it overlaps with a structure.
+        stability: See `Found`.
+        point_xy: float64 (2,): the point it was prompted with, in pixels of the crop of the slice.
+    """
+
+    logits: NDArray[np.float32]
+    top: int
+    left: int
+    box_xyxy: NDArray[np.int64]
+    crop: Mask
+    predicted_iou: float
+    stability: float
+    point_xy: NDArray[np.float64]
+
+
+class Sketches:
+    """The masks of a crop that were good enough, and where no point is needed any more.
+
+    Args:
+        frame: How the crop lies in the network's input.
+        box: int64 (4,): where the crop lies on the slice.
+        image: The slice.
+        body: bool (rows, columns): the patient on the slice.
+        settings: How to look for masks.
+        stability: That a mask must reach.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        box: NDArray[np.int64],
+        image: CTSlice,
+        body: Mask,
+        settings: EverythingSettings,
+        stability: float,
+    ) -> None:
+        self.frame = frame
+        self.box = box
+        self.image = image
+        self.settings = settings
+        self.least_stability = stability
+        self.inner = tuple(math.ceil(side * frame.mask_px / frame.input_px) for side in frame.inner)
+        scale = np.array(frame.shape) / (np.array(frame.inner) * frame.mask_px / frame.input_px)
+        self.scale_xy = scale[::-1]
+        self.pixel_area = float(scale.prod())
+        self.limits_px = settings.cleanup.limits_px(image, body)
+        self.covering_px = COVERING_SHARE * np.count_nonzero(body)
+        self.covered = np.zeros(self.inner, dtype=np.bool_)
+        self.sketches: list[Sketch] = []
+
+    def covers(self, points_xy: Points) -> NDArray[np.bool_]:
+        """Tell which points, in pixels of the crop, lie on masks of single structures."""
+        columns, rows = (points_xy / self.scale_xy).astype(np.int64).T
+        found: NDArray[np.bool_] = self.covered[rows, columns]
+        return found
+
+    def add(self, drawn: Drawn, points_xy: Points) -> None:
+        """Remember the masks at some points that are stable, whole and within the limits."""
+        rows, columns = self.inner
+        for (prompt, mask), logits in zip(
+            drawn.chosen.tolist(), drawn.logits[:, :rows, :columns], strict=True
+        ):
+            iou = float(drawn.predicted_iou[prompt, mask])
+            sketch = self._judged(logits, iou, points_xy[prompt])
+            if sketch is not None:
+                self.sketches.append(sketch)
+                x0, y0, x1, y1 = sketch.box_xyxy.tolist()
+                if np.count_nonzero(sketch.crop) * self.pixel_area <= self.covering_px:
+                    self.covered[y0:y1, x0:x1] |= sketch.crop
+
+    def found(self) -> Found:
+        """Return all masks as they are in the network's pixels, with boxes to compare them by."""
+        n = len(self.sketches)
+        boxes = np.array([s.box_xyxy for s in self.sketches], dtype=np.int64).reshape(-1, 4)
+        crops = tuple(s.crop for s in self.sketches)
+        iou = np.array([s.predicted_iou for s in self.sketches], dtype=np.float32)
+        points = np.array([s.point_xy for s in self.sketches]).reshape(-1, 2)
+        rows, columns = self.inner
+        known = replace(
+            none_found(self.image.shape),
+            predicted_iou=iou,
+            stability=np.array([s.stability for s in self.sketches], dtype=np.float32),
+            points_xy=points + self.box[:2],
+            crop_boxes_xyxy=np.tile(self.box, (n, 1)),
+        )
+        return known.with_masks(MaskProposals((rows, columns), boxes, crops, iou))
+
+    def logits(self, index: int) -> NDArray[np.float32]:
+        """Return the logits of a mask over the whole input; what was surely outside is far below 0."""
+        sketch = self.sketches[index]
+        whole = np.full((self.frame.mask_px, self.frame.mask_px), -1e3, dtype=np.float32)
+        rows, columns = sketch.logits.shape
+        whole[sketch.top : sketch.top + rows, sketch.left : sketch.left + columns] = sketch.logits
+        return whole
+
+    def _judged(
+        self, logits: NDArray[np.float32], predicted_iou: float, point_xy: NDArray[np.float64]
+    ) -> Sketch | None:
+        """Return what to remember of a mask; None if not stable, cut by the crop, or too large or small."""
+        settings = self.settings
+        stability = stability_of(logits, settings.stability_score_offset)
+        if not stability >= self.least_stability:
+            return None
+        mask = logits > 0
+        if settings.max_mask_region_area:
+            mask = without_large_regions(mask, settings.max_mask_region_area / self.pixel_area)
+            logits = np.where(mask | (logits <= 0), logits, np.float32(-1e3))
+        smallest, largest = self.limits_px
+        area = np.count_nonzero(mask) * self.pixel_area
+        box = boxes_from_masks(mask[None])[0]
+        on_slice = np.rint(box * np.tile(self.scale_xy, 2)).astype(np.int64) + np.tile(self.box[:2], 2)
+        cut = cut_by_crop(on_slice[None], self.box, self.image.shape)[0]
+        if cut or area == 0 or not smallest <= area <= largest:
+            return None
+        x0, y0, x1, y1 = box.tolist()
+        top, left = max(y0 - 2, 0), max(x0 - 2, 0)
+        part = logits[top : y1 + 2, left : x1 + 2].copy()
+        return Sketch(part, top, left, box, mask[y0:y1, x0:x1], predicted_iou, stability, point_xy)

@@ -1,0 +1,275 @@
+"""The two-way transformer of SAM's mask decoder, arranged so that what prompts share is computed once.
+
+Tokens (prompts and questions) are few, pixels of the image embedding are many. So projections of pixels are
+taken over to the tokens' side wherever each prompt has pixels of its own: for a query q and pixels x,
+`q . (W x) = (W' q) . x`, and a weighted sum of `W x` is `W` times the weighted sum of x. For 7 tokens that
+is less than half of the arithmetic. In the first layer all prompts see the same pixels; there the
+projections are kept with the image.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fewct.methods.sam.modeling.layers import TwoLinear
+
+NARROWING = 2  # width of a token over that of its projections, between tokens and pixels
+
+
+class ImageSide(NamedTuple):
+    """What all prompts on an image share.
+
+    Args:
+        pixels: (groups, pixels, width): the embedding with the first guess added.
+        keys: (groups, pixels, inner): for the first layer's tokens to look at the image.
+        values: (groups, pixels, inner): what they take from it.
+        queries: (groups, pixels, inner): for the first layer's pixels to look at the tokens.
+        key_positions: For each later look at the image (pixels, inner): the part that positions add to keys.
+        query_positions: For each later layer (pixels, inner): the part that positions add to queries.
+    """
+
+    pixels: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+    key_positions: Sequence[Tensor]
+    query_positions: Sequence[Tensor]
+
+
+class Attention(nn.Module):
+    """The four projections of an attention.
+
+    Args:
+        width: Channels of a token.
+        heads: Attention heads.
+        narrowing: Width over that of the projections.
+    """
+
+    def __init__(self, width: int, heads: int, narrowing: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = width // narrowing
+        self.scale = 1 / math.sqrt(inner // heads)
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Return (..., heads, channels of a head) from (..., inner)."""
+        return torch.unflatten(x, -1, (self.heads, -1))
+
+    def among_tokens(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the attention of tokens to tokens, all (batch, tokens, width)."""
+        queries, keys, values = (
+            self.split(project(x)).transpose(1, 2)
+            for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
+        )
+        weights = torch.softmax(self.scale * queries @ keys.transpose(2, 3), dim=-1)
+        attended: Tensor = self.out_proj((weights @ values).transpose(1, 2).flatten(2))
+        return attended
+
+    def to_shared_pixels(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Return what tokens take from pixels that all prompts of a group share.
+
+        Args:
+            tokens: (groups, prompts, tokens, width).
+            keys: (groups, pixels, inner).
+            values: (groups, pixels, inner).
+
+        Returns:
+            (groups, prompts, tokens, width).
+        """
+        queries = self.scale * self.split(self.q_proj(tokens))
+        weights = torch.softmax(torch.einsum("gpthd,gnhd->ghptn", queries, self.split(keys)), dim=-1)
+        pooled = torch.einsum("ghptn,gnhd->gpthd", weights, self.split(values))
+        attended: Tensor = self.out_proj(pooled.flatten(-2))
+        return attended
+
+    def to_pixels(self, tokens: Tensor, pixels: Tensor, positions: Tensor) -> Tensor:
+        """Return what tokens take from their own pixels.
+
+        Args:
+            tokens: (batch, tokens, width).
+            pixels: (batch, pixels, width).
+            positions: (pixels, inner): part of the keys.
+
+        Returns:
+            (batch, tokens, width).
+        """
+        queries = self.scale * self.split(self.q_proj(tokens))
+        folded = torch.einsum("bthd,hdc->bhtc", queries, self._by_head(self.k_proj))
+        placed = torch.einsum("bthd,nhd->bhtn", queries, self.split(positions))
+        weights = torch.softmax(torch.baddbmm(placed.flatten(1, 2), folded.flatten(1, 2), pixels.mT), dim=-1)
+        pooled = torch.unflatten(weights @ pixels, 1, (self.heads, -1))
+        values = torch.einsum("bhtc,hdc->bthd", pooled, self._by_head(self.v_proj)).flatten(2)
+        attended: Tensor = self.out_proj(values + self.v_proj.bias)
+        return attended
+
+    def from_pixels(self, pixels: Tensor, scores: Tensor, v: Tensor) -> Tensor:
+        """Return pixels with what they take from tokens added.
+
+        Args:
+            pixels: (batch or 1, pixels, width).
+            scores: (batch, heads, tokens, pixels): how well each token answers each pixel, before softmax.
+            v: (batch, tokens, width): what the tokens offer.
+
+        Returns:
+            (batch, pixels, width).
+        """
+        weights = torch.softmax(scores, dim=2).flatten(1, 2)
+        by_head = torch.unflatten(self.out_proj.weight, 1, (self.heads, -1))
+        offered = torch.einsum("bthd,chd->bhtc", self.split(self.v_proj(v)), by_head).flatten(1, 2)
+        base = (pixels + self.out_proj.bias).expand(offered.shape[0], -1, -1)
+        return torch.baddbmm(base, weights.mT, offered)
+
+    def scores_of_shared_pixels(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Return the scores for `from_pixels` where all prompts of a group share the pixels.
+
+        Args:
+            queries: (groups, pixels, inner).
+            tokens: (groups, prompts, tokens, width).
+
+        Returns:
+            (groups * prompts, heads, tokens, pixels).
+        """
+        keys = self.scale * self.split(self.k_proj(tokens))
+        return torch.einsum("gpthd,gnhd->gphtn", keys, self.split(queries)).flatten(0, 1)
+
+    def scores_of_pixels(self, pixels: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
+        """Return the scores for `from_pixels` where each prompt has its own pixels.
+
+        Args:
+            pixels: (batch, pixels, width).
+            positions: (pixels, inner): part of the queries.
+            tokens: (batch, tokens, width).
+
+        Returns:
+            (batch, heads, tokens, pixels).
+        """
+        keys = self.scale * self.split(self.k_proj(tokens))
+        folded = torch.einsum("bthd,hdc->bhtc", keys, self._by_head(self.q_proj)).flatten(1, 2)
+        placed = torch.einsum("bthd,nhd->bhtn", keys, self.split(positions))
+        return torch.unflatten(torch.baddbmm(placed.flatten(1, 2), folded, pixels.mT), 1, (self.heads, -1))
+
+    def _by_head(self, projection: nn.Linear) -> Tensor:
+        return torch.unflatten(projection.weight, 0, (self.heads, -1))
+
+
+class TwoWayBlock(nn.Module):
+    """Tokens look at each other and at the pixels, then the pixels at the tokens.
+
+    Args:
+        width: Channels of a token.
+        heads: Attention heads.
+        hidden: Width inside the two linear layers.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = Attention(width, heads, NARROWING)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = TwoLinear(width, hidden, "relu")
+        self.norm3 = nn.LayerNorm(width)
+        self.norm4 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = Attention(width, heads, NARROWING)
+
+    def first(self, prompts: Tensor, side: ImageSide) -> tuple[Tensor, Tensor]:
+        """Return tokens and pixels after the first layer.
+
+        Args:
+            prompts: (groups, prompts, tokens, width).
+            side: What the prompts of each group share.
+
+        Returns:
+            (groups * prompts, tokens, width) and (groups * prompts, pixels, width).
+        """
+        flat = prompts.flatten(0, 1)
+        tokens = self.norm1(self.self_attn.among_tokens(flat, flat, flat)).reshape(prompts.shape)
+        look = self.cross_attn_token_to_image.to_shared_pixels(tokens + prompts, side.keys, side.values)
+        tokens = self.norm2(tokens + look)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        answer = self.cross_attn_image_to_token
+        scores = answer.scores_of_shared_pixels(side.queries, tokens + prompts)
+        pixels = side.pixels.repeat_interleave(prompts.shape[1], 0) if len(side.pixels) > 1 else side.pixels
+        return tokens.flatten(0, 1), self.norm4(answer.from_pixels(pixels, scores, tokens.flatten(0, 1)))
+
+    def later(
+        self, tokens: Tensor, prompts: Tensor, pixels: Tensor, key_positions: Tensor, query_positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return tokens and pixels after a layer that is not the first.
+
+        Args:
+            tokens: (batch, tokens, width).
+            prompts: (batch, tokens, width): what the tokens were at the beginning.
+            pixels: (batch, pixels, width).
+            key_positions: (pixels, inner): see `ImageSide`.
+            query_positions: (pixels, inner): see `ImageSide`.
+        """
+        placed = tokens + prompts
+        tokens = self.norm1(tokens + self.self_attn.among_tokens(placed, placed, tokens))
+        look = self.cross_attn_token_to_image.to_pixels(tokens + prompts, pixels, key_positions)
+        tokens = self.norm2(tokens + look)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        answer = self.cross_attn_image_to_token
+        scores = answer.scores_of_pixels(pixels, query_positions, tokens + prompts)
+        return tokens, self.norm4(answer.from_pixels(pixels, scores, tokens))
+
+
+class TwoWayTransformer(nn.Module):
+    """Layers of tokens and pixels that look at each other.
+
+    Args:
+        width: Channels of a token.
+        heads: Attention heads.
+        hidden: Width inside the two linear layers.
+        depth: Number of layers.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TwoWayBlock(width, heads, hidden) for _ in range(depth))
+        self.final_attn_token_to_image = Attention(width, heads, NARROWING)
+        self.norm_final_attn = nn.LayerNorm(width)
+
+    def image_side(self, embedding: Tensor, positions: Tensor) -> ImageSide:
+        """Return what all prompts on an image share.
+
+        Args:
+            embedding: (groups, width, rows, columns), the first guess added.
+            positions: (width, rows, columns).
+        """
+        pixels, places = embedding.flatten(2).mT, positions.flatten(1).mT
+        first, *later = (layer for layer in self.layers if isinstance(layer, TwoWayBlock))
+        looks = [layer.cross_attn_token_to_image for layer in later] + [self.final_attn_token_to_image]
+        return ImageSide(
+            pixels,
+            first.cross_attn_token_to_image.k_proj(pixels + places),
+            first.cross_attn_token_to_image.v_proj(pixels),
+            first.cross_attn_image_to_token.q_proj(pixels + places),
+            [look.k_proj(places) for look in looks],
+            [layer.cross_attn_image_to_token.q_proj(places) for layer in later],
+        )
+
+    def forward(self, prompts: Tensor, side: ImageSide) -> tuple[Tensor, Tensor]:
+        """Return what became of tokens and pixels.
+
+        Args:
+            prompts: (groups, prompts, tokens, width).
+            side: What `image_side` gave for the same groups.
+
+        Returns:
+            (groups * prompts, tokens, width) and (groups * prompts, pixels, width).
+        """
+        first, *later = (layer for layer in self.layers if isinstance(layer, TwoWayBlock))
+        tokens, pixels = first.first(prompts, side)
+        flat = prompts.flatten(0, 1)
+        for layer, keys, queries in zip(later, side.key_positions, side.query_positions, strict=False):
+            tokens, pixels = layer.later(tokens, flat, pixels, keys, queries)
+        look = self.final_attn_token_to_image.to_pixels(tokens + flat, pixels, side.key_positions[-1])
+        return self.norm_final_attn(tokens + look), pixels

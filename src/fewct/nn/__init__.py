@@ -1,0 +1,1 @@
+"""Networks and encoders that several methods share; needs PyTorch."""

@@ -1,0 +1,1 @@
+"""The anatomy of the phantom: trunk, organs, bones, vessels."""

@@ -1,1 +1,0 @@
-"""Labelled data in the layouts that other programs train on."""

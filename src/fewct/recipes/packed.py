@@ -1,0 +1,91 @@
+"""Trainings of the networks that come with fewct, on one folder of packed data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from fewct.errors import InputError
+from fewct.methods.mosaic.recipe import MosaicRecipe
+from fewct.methods.mosaic.recipe import train as train_mosaic
+from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe
+from fewct.methods.sam.finetuning.prompt_small import train as train_prompt_small
+from fewct.outputs import make_folder
+from fewct.recipes.export import export_folder
+from fewct.training.distributed import joined
+from fewct.training.runs import keep_settings
+
+
+@dataclass(frozen=True)
+class TrainMosaic:
+    """Train the network of mosaic on labelled slices, dense segments and synthetic CT.
+
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    """
+
+    name: ClassVar[str] = "mosaic"
+    use: ClassVar[str] = "--method mosaic"
+
+    recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
+
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network; see `Training`.
+
+        Raises:
+            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
+            UsageError: If the folder holds another training.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        loop = self.recipe.loop
+        batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
+        return _run(self, batch_sizes, folder, lambda: train_mosaic(self.recipe, folder))
+
+
+@dataclass(frozen=True)
+class TrainPromptSmall:
+    """Train the promptable network that comes with fewct on labelled slices, dense segments and synthetic CT.
+
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    """
+
+    name: ClassVar[str] = "prompt-small"
+    use: ClassVar[str] = "--method everything"
+
+    recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
+
+    def run(self, folder: Path) -> Path | None:
+        """Train into a folder, or go on there, and return the exported network; see `Training`.
+
+        Raises:
+            InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
+            UsageError: If the folder holds another training.
+            OutputError: If a file cannot be written; the last good checkpoint is kept.
+        """
+        batch_sizes = (self.recipe.loop.batch_size,)
+        return _run(self, batch_sizes, folder, lambda: train_prompt_small(self.recipe, folder))
+
+
+def _run(
+    training: TrainMosaic | TrainPromptSmall,
+    batch_sizes: tuple[int, ...],
+    folder: Path,
+    train: Callable[[], object],
+) -> Path | None:
+    _check_packed(training.recipe.data)
+    with joined(training.recipe.loop.device, *batch_sizes) as first:
+        if first:
+            make_folder(folder)
+            keep_settings(training.name, training, folder)
+        train()
+        return export_folder(folder) if first else None
+
+
+def _check_packed(data: Path) -> None:
+    for needed in ("btcv/train", "btcv/val", "anatomy"):
+        if not any((data / needed).glob("*.npz")):
+            raise InputError(
+                data / needed,
+                expected="packed patients or anatomies (*.npz)",
+                found="none",
+                fix="Name the folder that holds btcv/train, btcv/val and anatomy with --data.",
+            )

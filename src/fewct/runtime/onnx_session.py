@@ -1,0 +1,147 @@
+"""ONNX Runtime sessions: loaded with a check of what is loaded, run with as many threads as fewct may use."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from fewct.errors import InputError
+from fewct.runtime.threads import thread_count
+
+HASH_SUFFIX = ".sha256"
+DATA_SUFFIX = ".data"
+"""After the name of a graph: the file of its weights, where they are too large to be inside of it."""
+_REFUSALS = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NoSuchFile)
+
+
+def load_session(path: Path) -> onnxruntime.InferenceSession:
+    """Load a network, once a process for each file and number of threads.
+
+    Args:
+        path: An ONNX file. A file beside it with `.sha256` added to the name holds its hash.
+
+    Returns:
+        The session; the same one for the same file.
+
+    Raises:
+        InputError: If a file is absent, the hash is another one, or the file is no network.
+    """
+    return _load(path.resolve(), thread_count())
+
+
+def checked_sha256(path: Path) -> str:
+    """Return the SHA-256 of a network's file.
+
+    Raises:
+        InputError: If a file is absent, or the hash recorded beside it is another one.
+    """
+    return hashlib.sha256(_checked_bytes(path)).hexdigest()
+
+
+def open_session(
+    path: Path, sha256: Mapping[str, str], threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """Load one of several networks whose hashes are recorded together; the caller keeps it.
+
+    Args:
+        path: An ONNX file.
+        sha256: Hashes by name of file: of this one, and of that of its weights where they are apart.
+        threads: That it may use; None for as many as fewct may.
+
+    Raises:
+        InputError: If a file is absent, its hash is another one, or it is no network.
+    """
+    threads = thread_count() if threads is None else threads
+    content = _bytes_with_hash(path, sha256[path.name])
+    data = path.with_name(path.name + DATA_SUFFIX)
+    if data.name not in sha256:
+        return _session(content, path, threads)
+    _check_hash(data, sha256[data.name])
+    return _session(str(path), path, threads)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    return _session(_checked_bytes(path), path, threads)
+
+
+def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session of a graph's bytes, or of the path of one whose weights are apart."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except _REFUSALS as error:
+        raise InputError(
+            path,
+            expected="a network in ONNX format",
+            found=str(error).splitlines()[0],
+            fix="Export it again with this version of fewct.",
+        ) from error
+
+
+def _checked_bytes(path: Path) -> bytes:
+    """Read a file and compare its SHA-256 with the one recorded beside it."""
+    record = path.with_name(path.name + HASH_SUFFIX)
+    for file in (path, record):
+        _check_there(file)
+    return _bytes_with_hash(path, " ".join(record.read_text(encoding="utf-8").split()[:1]))
+
+
+def _bytes_with_hash(path: Path, expected: str) -> bytes:
+    _check_there(path)
+    content = path.read_bytes()
+    _check_same(path, expected, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    """Compare the SHA-256 of a file that is too large to be held."""
+    _check_there(path)
+    with path.open("rb") as stream:
+        _check_same(path, expected, hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _check_there(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(
+            file,
+            expected="the weights of a network and their hash",
+            found="no such file",
+            fix="Install fewct again, or name the folder of an exported network.",
+        )
+
+
+def _check_same(path: Path, expected: str, found: str) -> None:
+    if expected != found:
+        raise InputError(
+            path,
+            expected=f"the SHA-256 {expected or '(none recorded)'}",
+            found=found,
+            fix="The file was cut short or changed: install fewct again, or export the network again.",
+        )
+
+
+def run_image_network(
+    session: onnxruntime.InferenceSession, channels: Annotated[NDArray[np.float32], "channels rows columns"]
+) -> tuple[Annotated[NDArray[np.float32], "..."], ...]:
+    """Run a network that maps the channels of one image to maps of the same size.
+
+    Args:
+        session: The network: one input (1, channels, rows, columns), each output has one image, too.
+        channels: float32 (channels, rows, columns).
+
+    Returns:
+        The outputs in the network's order, each float32 without the axis of images.
+    """
+    name = session.get_inputs()[0].name
+    return tuple(output[0] for output in session.run(None, {name: channels[None]}))

@@ -1,0 +1,253 @@
+"""The endless stream of training crops: example `i` is the same in every run of one seed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.packed import (
+    HIGH_HU,
+    LOW_HU,
+    LabelledSlice,
+    load_patients,
+    make_example,
+    unlabelled_example,
+)
+from fewct.errors import InputError
+from fewct.imaging.body import body_mask
+from fewct.phantom import phantom_slice
+from fewct.training.augment import Warped, scan, warp
+from fewct.training.synthetic_ct import Anatomy, border_pixels, draw, load_anatomy, make_scene
+from fewct.types import CTSlice, Mask
+
+BTCV_WINDOW_HU, LIDC_WINDOW_HU = (LOW_HU, HIGH_HU), (-160.0, 240.0)
+ANATOMY_NAMES = {
+    "spleen": "spleen",
+    "right kidney": "kidney_right",
+    "left kidney": "kidney_left",
+    "gallbladder": "gallbladder",
+    "oesophagus": "esophagus",
+    "liver": "liver",
+    "stomach": "stomach",
+    "aorta": "aorta",
+    "inferior vena cava": "inferior_vena_cava",
+    "portal and splenic vein": "portal_vein_and_splenic_vein",
+    "pancreas": "pancreas",
+    "right adrenal": "adrenal_gland_right",
+    "left adrenal": "adrenal_gland_left",
+}
+"""What the label maps of anatomy call the organs of patients."""
+
+ExampleSource: TypeAlias = Callable[[np.random.Generator], Example]
+NetworkInput: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
+
+
+class Crop(NamedTuple):
+    """A training crop as tensors, or a batch of them.
+
+    Args:
+        channels: float32 (channels, rows, columns): what the network sees.
+        border: float32 (rows, columns): 1 on a border between labels.
+        border_weight: float32 (rows, columns): how sure that is.
+        structure: float32 (rows, columns): 1 in a structure.
+        structure_weight: float32 (rows, columns): how sure that is.
+        labels: int32 (rows, columns): structures, 0 for the rest, known or not.
+    """
+
+    channels: Tensor
+    border: Tensor
+    border_weight: Tensor
+    structure: Tensor
+    structure_weight: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where examples come from, and how often.
+
+    Args:
+        share: How often, relative to the other sources.
+        example: Draws one.
+        synthetic: Whether it is drawn, and needs a scanner's blur and noise.
+    """
+
+    share: float
+    example: ExampleSource
+    synthetic: bool
+
+
+class Crops(Dataset[Crop]):
+    """Training crops by number.
+
+    Args:
+        sources: Where examples come from.
+        network_input: Turns a slice and its body into what the network sees, (channels, rows, columns).
+        size_px: Side of a crop.
+        length: How many there are.
+        seed: Crop `i` depends on it and on `i` alone.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], network_input: NetworkInput, size_px: int, length: int, seed: int
+    ) -> None:
+        self.sources = list(sources)
+        self.network_input = network_input
+        self.size_px = size_px
+        self.length = length
+        self.seed = seed
+        shares = np.array([source.share for source in sources], dtype=np.float64)
+        self.shares = shares / shares.sum()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Crop:
+        rng = np.random.default_rng((self.seed, index))
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        warped = warp(source.example(rng), self.size_px, rng)
+        return make_crop(warped, source.synthetic, self.network_input, rng)
+
+
+def make_crop(warped: Warped, synthetic: bool, network_input: NetworkInput, rng: np.random.Generator) -> Crop:
+    """Turn a cut-out example into tensors, as a scanner might show it."""
+    image = scan(warped.image, synthetic, rng)
+    channels = network_input(image, warped.body)
+    known = (warped.structure != UNKNOWN).astype(np.float32)
+    return Crop(
+        torch.from_numpy(channels),
+        torch.from_numpy(border_pixels(warped.labels).astype(np.float32)),
+        torch.from_numpy(warped.border_weight),
+        torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
+        torch.from_numpy(known),
+        torch.from_numpy(warped.labels),
+    )
+
+
+def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -> Source:
+    """Return a source of labelled slices, each as likely as the others.
+
+    Args:
+        share: See `Source`.
+        slices: What to choose from.
+        weak: Whether to show them with weak contrast.
+    """
+    example = lru_cache(maxsize=None)(lambda k: make_example(slices[k], weak))
+    return Source(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
+
+
+def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 800) -> Source:
+    """Return a source of synthetic slices drawn on label maps; slices with little in them are passed over."""
+    places = [
+        (volume, k)
+        for volume, anatomy in enumerate(volumes)
+        for k in np.flatnonzero((anatomy.labels > 0).mean(axis=(1, 2)) > 0.01)
+    ]
+    scene = lru_cache(maxsize=cache_size)(
+        lambda volume, k: make_scene(volumes[volume].labels[k], volumes[volume].pixel_mm)
+    )
+
+    def example(rng: np.random.Generator) -> Example:
+        volume, k = places[rng.integers(len(places))]
+        anatomy = volumes[volume]
+        return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
+
+    return Source(share, example, synthetic=True)
+
+
+def phantom_source(share: float, patients: int = 300) -> Source:
+    """Return a source of slices of the phantom, each patient at one height of its own."""
+
+    @cache
+    def example(seed: int) -> Example:
+        level = float(np.random.default_rng((seed, 1)).uniform())
+        image, truth = phantom_slice(seed, level=level, size=256)
+        labels, body = truth.labels.astype(np.int32), body_mask(image)
+        structure = np.where(labels > 0, STRUCTURE, BACKGROUND).astype(np.uint8)
+        known = np.ones(labels.shape, dtype=np.float32)
+        return Example(image.pixels, "hu", labels, structure, known, body, zoom=2.0)
+
+    return Source(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
+
+
+class Shares(NamedTuple):
+    """How often examples come from where.
+
+    Args:
+        slices: Patients' slices, with whatever is labelled on them.
+        dense: Those with dense segments.
+        weak: The same with weak contrast.
+        trunks: Synthetic slices of trunks.
+        heads: Synthetic slices of heads and necks.
+        phantoms: The phantom.
+    """
+
+    slices: float = 0.25
+    dense: float = 0.10
+    weak: float = 0.20
+    trunks: float = 0.37
+    heads: float = 0.03
+    phantoms: float = 0.05
+
+
+MOSAIC_SHARES = Shares()
+
+
+def default_sources(data: Path, shares: Shares = MOSAIC_SHARES, without: Sequence[str] = ()) -> list[Source]:
+    """Return the sources of the small networks: folders `btcv/train` and `anatomy` of `data`, and phantoms.
+
+    Args:
+        data: Where the folders lie.
+        shares: How often examples come from each.
+        without: Names of `ORGANS` that are hidden: left unlabelled on patients, left out of anatomies. The
+            phantom, which has them all, is left out then.
+    """
+    slices = load_patients(data / "btcv" / "train", without)
+    dense = [item for item in slices if item.weak is not None]
+    hidden = [ANATOMY_NAMES[name] for name in without]
+    volumes = sorted((data / "anatomy").glob("trunk_*.npz"))
+    trunks = [load_anatomy(path, complete=True, without=hidden) for path in volumes]
+    heads = [
+        load_anatomy(path, complete=False) for path in sorted((data / "anatomy").glob("headneck_*.npz"))[::4]
+    ]
+    sources = [
+        labelled_source(shares.slices, slices, weak=False),
+        labelled_source(shares.dense, dense, weak=False),
+        labelled_source(shares.weak, dense, weak=True),
+        anatomy_source(shares.trunks, trunks),
+        anatomy_source(shares.heads, heads),
+    ]
+    return sources if without else [*sources, phantom_source(shares.phantoms)]
+
+
+def unlabelled_slices(data: Path) -> ExampleSource:
+    """Return a source of slices without labels: `btcv/train_unlabelled.npz` and `lidc/*.npz` of `data`.
+
+    Raises:
+        InputError: If there are none.
+    """
+    files = {
+        path: window
+        for pattern, window in (("btcv/train_unlabelled.npz", BTCV_WINDOW_HU), ("lidc/*.npz", LIDC_WINDOW_HU))
+        for path in sorted(data.glob(pattern))
+    }
+    if not files:
+        raise InputError(
+            data,
+            expected="btcv/train_unlabelled.npz or lidc/*.npz",
+            found="neither",
+            fix="Switch self-training off with --no-self-training.",
+        )
+    images = []
+    for path, window in files.items():
+        with np.load(path) as file:
+            images += [(image, window) for image in file["image"]]
+    return lambda rng: unlabelled_example(*images[int(rng.integers(len(images)))])

@@ -1,0 +1,105 @@
+"""The folder of a training: the settings it was made with and how its data was split."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fewct.data.splits import Split, load_split, save_split
+from fewct.errors import InputError, UsageError
+from fewct.io.atomic import write_text
+
+SETTINGS = "training.json"
+
+
+SPLIT = "split.json"
+
+
+MAY_CHANGE = (
+    *("data", "validation", "download", "steps", "budget_minutes", "patience"),
+    *("device", "workers", "tensorboard"),
+)
+"""Settings that a training may go on with at other values; the split tells whether the data is the same."""
+
+
+def keep_settings(recipe: str, training: Any, folder: Path) -> None:
+    """Write what a folder is trained with; if it holds a training already, check that this goes on with it.
+
+    Args:
+        recipe: Name of the recipe.
+        training: Its dataclass.
+        folder: The training's folder.
+
+    Raises:
+        UsageError: If the folder holds a training with other settings.
+        InputError: If the folder's settings are damaged.
+        OutputError: If the file cannot be written.
+    """
+    settings = {"recipe": recipe, "settings": json.loads(json.dumps(asdict(training), default=str))}
+    if (folder / SETTINGS).exists():
+        before, now = _fixed(read_settings(folder)), _fixed(settings)
+        # an option that is off is as good as one that there was not when the training began
+        changed = [key for key in before | now if (before.get(key) or None) != (now.get(key) or None)]
+        if changed:
+            raise UsageError(
+                folder,
+                expected="a training with the same settings, or an empty folder",
+                found="others: " + ", ".join(f"{key} was {before.get(key)}" for key in changed),
+                fix="Go on with those settings, or train into another folder.",
+            )
+    write_text(json.dumps(settings, indent=1) + "\n", folder / SETTINGS)
+
+
+def keep_split(split: Split, folder: Path) -> None:
+    """Write how a training's data is parted; if that is known already, check that it is the same.
+
+    Raises:
+        UsageError: If the folder's training was parted otherwise, so that its data was another.
+        InputError: If the folder's split is damaged.
+        OutputError: If the file cannot be written.
+    """
+    path = folder / SPLIT
+    if path.exists() and load_split(path) != split:
+        raise UsageError(
+            folder,
+            expected="a training on the same slices, or an empty folder",
+            found=f"other slices than in {SPLIT}",
+            fix="Go on with the same data, or train into another folder.",
+        )
+    save_split(split, path)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what `keep_settings` wrote: "recipe", its name, and "settings", its fields.
+
+    Raises:
+        InputError: If the folder holds no training.
+    """
+    path = folder / SETTINGS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {"recipe": content["recipe"], "settings": content["settings"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _no_training(path, f"{type(error).__name__}: {error}") from error
+
+
+def _fixed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that must not change, by their names."""
+    flat: dict[str, Any] = {"recipe": content["recipe"]}
+    branches = [content["settings"]]
+    while branches:
+        for key, value in branches.pop().items():
+            if isinstance(value, dict):
+                branches.append(value)
+            elif key not in MAY_CHANGE:
+                flat[key] = value
+    return flat
+
+
+def _no_training(path: Path, found: str) -> InputError:
+    return InputError(
+        path,
+        expected="a training, as `fewct train` makes it",
+        found=found,
+        fix="Name the folder that was given to `fewct train -o`.",
+    )

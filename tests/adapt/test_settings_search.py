@@ -1,0 +1,102 @@
+"""A slice judges all settings at once as it would judge each of them alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adapt.conftest import make_case
+from fewct.adapt.settings_search import FIGURES, objective, settings_to_try, slice_figures
+from fewct.data.cases import Case
+from fewct.errors import InputError, UsageError
+from fewct.imaging.labelmap import Cleanup
+from fewct.methods import Mosaic
+from fewct.metrics import score
+from fewct.types import CTSlice
+
+BASE = Mosaic(maps="gradients")
+
+
+def by_hand(case: Case, method: Mosaic) -> list[float]:
+    """Segment, then score: what `slice_figures` must come to."""
+    figures = score(case.truth, method.segment(case.image).labels).as_dict()
+    return [figures[name] for name in FIGURES]
+
+
+class TestSettingsToTry:
+    def test_what_it_begins_with_comes_first_then_what_changes_least(self) -> None:
+        settings, steps = settings_to_try(BASE)
+        assert settings[0] == BASE
+        assert (np.diff(steps) >= 0).all()
+        assert len(set(settings)) == len(settings) == len(steps)
+        one_off = {k: settings[k] for k in np.flatnonzero(steps == 1)}
+        assert replace(BASE, level=0.5) in one_off.values()
+        assert replace(BASE, cleanup=replace(BASE.cleanup, max_area="40%")) in one_off.values()
+
+    def test_values_of_its_own_are_among_them(self) -> None:
+        base = Mosaic(level=0.33, cleanup=Cleanup("25px", "30%", body_only=True))
+        settings, steps = settings_to_try(base)
+        assert settings[0] == base
+        assert {one.level for one, step in zip(settings, steps, strict=True) if step == 1} == {
+            0.3,
+            0.33,
+            0.35,
+        }
+
+    def test_all_else_stays(self) -> None:
+        base = Mosaic(maps="gradients", depth=0.2, pairs=0.1, min_region_mm2=5)
+        for one in settings_to_try(base).settings:
+            assert (one.depth, one.pairs, one.min_region_mm2, one.maps) == (0.2, 0.1, 5, "gradients")
+
+
+class TestSliceFigures:
+    @pytest.mark.parametrize("body_only", [True, False])
+    def test_as_segmenting_with_each_setting(self, body_only: bool) -> None:
+        case = make_case(3)
+        base = replace(BASE, cleanup=Cleanup("0.03%", body_only=body_only))
+        settings = settings_to_try(base).settings[::211]
+        found = slice_figures(case.image, case.truth, settings)
+        np.testing.assert_allclose(found, [by_hand(case, one) for one in settings], rtol=1e-12)
+        assert len(np.unique(found[:, 1])) > 5
+
+    def test_structures_that_reach_out_of_the_body(self) -> None:
+        """Truth on air beside the patient counts as missed, and clipped regions by what is left."""
+        case = make_case(1)
+        truth = case.truth.copy()
+        truth[:4] = 99
+        settings = settings_to_try(BASE).settings[:3]
+        beside = replace(case, truth=truth)
+        found = slice_figures(case.image, truth, settings)
+        np.testing.assert_allclose(found, [by_hand(beside, one) for one in settings], rtol=1e-12)
+
+    def test_a_slice_without_any_region(self) -> None:
+        truth = np.eye(32, dtype=np.int32)
+        found = slice_figures(CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
+        np.testing.assert_array_equal(found, [[1.0, 0.0, 0.0]])
+
+    def test_a_known_better_level_wins(self) -> None:
+        """Truth is what mosaic finds at another level, so that level is perfect."""
+        case = make_case(2)
+        better = replace(BASE, level=0.1)
+        truth = better.segment(case.image).labels
+        settings = settings_to_try(BASE).settings
+        scores = objective(slice_figures(case.image, truth, settings), "complete")
+        assert scores[settings.index(better)] == pytest.approx(1.0)
+        assert scores[0] < 0.99
+
+    def test_areas_in_mm2_need_a_spacing(self) -> None:
+        image = CTSlice(make_case(0).image.pixels, "hu")
+        method = replace(BASE, cleanup=Cleanup("20mm2"))
+        with pytest.raises(UsageError, match="spacing"):
+            slice_figures(image, make_case(0).truth, (method,))
+
+    def test_weights_of_nothing(self) -> None:
+        case = make_case(0)
+        with pytest.raises(InputError, match="no such file"):
+            slice_figures(case.image, case.truth, (Mosaic(weights="nowhere"),))
+
+
+def test_the_objective_leaves_out_what_partial_truth_cannot_tell() -> None:
+    figures = np.array([[0.3, 0.6, 0.9]])
+    assert objective(figures, "complete") == pytest.approx([0.6])
+    assert objective(figures, "partial") == pytest.approx([0.45])

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+
+from fewct.imaging.body import body_mask
+from fewct.types import CTSlice
+
+SIDE = 256
+WINDOWS = {
+    "soft tissue": (-160, 240),
+    "bone": (-500, 1300),
+    "lung": (-1350, 150),
+    "whole range": (-1024, 1500),
+}
+
+
+def ellipse(y, x, height, width):
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    return ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 <= 1
+
+
+def patient():
+    """A chest in Hounsfield units on a table, arms beside it; and where the patient is."""
+    rng = np.random.default_rng(0)
+    trunk = ellipse(120, 128, 62, 80)
+    arms = ellipse(130, 26, 22, 16) | ellipse(130, 230, 22, 16)
+    hu = np.full((SIDE, SIDE), -1000.0)
+    hu[ellipse(60, 128, 150, 120) & ~ellipse(58, 128, 148, 120)] = 100  # a curved table below the patient
+    hu[198:204, 60:196] = -920  # its cushion
+    hu[trunk | arms] = 40  # skin
+    hu[ellipse(120, 128, 60, 78) | ellipse(130, 26, 20, 14) | ellipse(130, 230, 20, 14)] = -100  # fat
+    hu[ellipse(120, 128, 50, 66) | ellipse(130, 26, 13, 8) | ellipse(130, 230, 13, 8)] = 50  # muscle
+    hu[ellipse(110, 92, 34, 22) | ellipse(110, 164, 34, 22)] = -850  # lungs
+    hu[ellipse(155, 128, 10, 10) | ellipse(130, 26, 5, 4) | ellipse(130, 230, 5, 4)] = 600  # bone
+    return hu + rng.normal(0, 15, hu.shape), trunk | arms
+
+
+def through(window, hu):
+    low, high = WINDOWS[window]
+    return CTSlice(np.rint(np.clip((hu - low) / (high - low), 0, 1) * 255), "grey")
+
+
+def overlap(found, truth):
+    return np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
+
+
+def images():
+    hu, truth = patient()
+    return [(CTSlice(hu, "hu"), truth), *((through(window, hu), truth) for window in WINDOWS)]
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_the_patient_is_found_in_any_window(case):
+    image, truth = images()[case]
+    found = body_mask(image)
+    assert found.dtype == np.bool_
+    assert found.shape == image.shape
+    assert overlap(found, truth) > 0.97
+    assert not found[190:].any()  # no table
+    assert found[110, 92]  # lungs are filled
+    assert found[130, 26]  # arms stay
+    assert found[130, 230]
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_turned_and_flipped_slices_give_turned_and_flipped_masks(case):
+    image, _ = images()[case]
+    found = body_mask(image)
+    for turn in range(4):
+        for flip in (False, True):
+            pixels = np.rot90(image.pixels, turn)
+            expected = np.rot90(found, turn)
+            if flip:
+                pixels, expected = pixels[:, ::-1], expected[:, ::-1]
+            assert overlap(body_mask(CTSlice(pixels, image.unit)), expected) > 0.995
+
+
+@pytest.mark.parametrize("size", [(512, 512), (511, 513), (100, 140)])
+def test_any_size(size):
+    hu, truth = patient()
+    rows, columns = (np.linspace(0, SIDE - 1, n).round().astype(int) for n in size)
+    big, expected = hu[np.ix_(rows, columns)], truth[np.ix_(rows, columns)]
+    for image in (CTSlice(big, "hu"), through("soft tissue", big)):
+        assert body_mask(image).shape == size
+        assert overlap(body_mask(image), expected) > 0.93
+
+
+def test_padding_around_a_round_field_of_view_is_no_body():
+    hu, truth = patient()
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    round_view = np.hypot(rows - 127.5, columns - 127.5) < SIDE / 2
+    truth = truth & round_view
+    for padding in (-3024.0, np.nan):
+        pixels = np.where(round_view, hu, padding)
+        grey = (pixels - np.nanmin(pixels)) / (np.nanmax(pixels) - np.nanmin(pixels)) * 255
+        assert overlap(body_mask(CTSlice(pixels, "hu")), truth) > 0.97
+        assert overlap(body_mask(CTSlice(grey, "grey")), truth) > 0.97
+
+
+def test_a_slice_without_air_is_all_body():
+    hu, _ = patient()
+    inner = np.s_[100:140, 117:139]
+    assert body_mask(CTSlice(hu[inner], "hu")).all()
+    texture = np.random.default_rng(1).normal(120, 20, (80, 80))
+    assert body_mask(CTSlice(texture, "grey")).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (CTSlice(np.full((40, 40), -1000.0), "hu"), False),
+        (CTSlice(np.full((40, 40), 30.0), "hu"), True),
+        (CTSlice(np.zeros((40, 40)), "grey"), False),
+        (CTSlice(np.full((40, 40), 255.0), "grey"), False),
+        (CTSlice(np.full((40, 40), np.nan), "hu"), False),
+        (CTSlice(np.full((40, 40), np.nan), "grey"), False),
+        (CTSlice(np.full((1, 1), 30.0), "hu"), True),
+        (CTSlice(np.full((2, 3), 30.0), "grey"), False),
+    ],
+)
+def test_constant_slices(image, expected):
+    assert (body_mask(image) == expected).all()
+
+
+def test_infinite_pixels_are_not_body():
+    hu, truth = patient()
+    hu[:20, :20] = np.inf
+    hu[20:40, :20] = -np.inf
+    assert overlap(body_mask(CTSlice(hu, "hu")), truth) > 0.97
+    assert not body_mask(CTSlice(hu, "hu"))[:40, :10].any()
+    grey = through("whole range", np.clip(hu, -1024, 3000)).pixels
+    grey[~np.isfinite(hu)] = np.inf
+    assert overlap(body_mask(CTSlice(grey, "grey")), truth) > 0.97
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("patient_id", ["033", "034", "037", "039", "040"])
+@pytest.mark.parametrize("kind", ["image", "dense_image"])
+def test_organs_of_real_patients_lie_inside(shared_data, patient_id, kind):
+    with np.load(shared_data / "btcv" / "val" / f"{patient_id}.npz") as arrays:
+        if kind not in arrays:
+            pytest.skip("this patient has no dense slices")
+        slices = arrays[kind]
+        organs = arrays["label" if kind == "image" else "dense_label"] > 0
+    inside = total = 0
+    for pixels, organ in zip(slices[::6], organs[::6], strict=True):
+        body = body_mask(CTSlice(pixels, "grey"))
+        assert 0.1 < body.mean() < 0.8
+        inside += np.count_nonzero(organ & body)
+        total += np.count_nonzero(organ)
+    assert inside > 0.999 * total

@@ -1,0 +1,95 @@
+"""What supports and query are compared by, against loops and NumPy."""
+
+import numpy as np
+import torch
+
+from fewct.methods.bam.feature_matching import (
+    FALLOFF,
+    cells,
+    gram_matrix,
+    prior_mask,
+    prototype,
+    style_distance,
+    support_weights,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=GENERATOR)
+
+
+def test_masked_average_pooling_is_a_loop_over_pixels() -> None:
+    features, masks = random(2, 3, 4, 5), (random(2, 8, 10) > 0.6).float()
+    found = prototype(features, masks)
+    for n in range(2):
+        total, weight = np.zeros(3), 0.0
+        for row in range(8):
+            for column in range(10):
+                if masks[n, row, column] > 0:
+                    total += features[n, :, row // 2, column // 2].numpy()
+                    weight += 1
+        np.testing.assert_allclose(found[n].numpy(), total / weight, rtol=1e-5)
+
+
+def test_an_empty_mask_gives_a_prototype_of_zeros() -> None:
+    assert (prototype(random(1, 3, 4, 4), torch.zeros(1, 4, 4)) == 0).all()
+
+
+def test_cells_are_shares() -> None:
+    mask = torch.tensor([[[1.0, 0, 0, 0], [1, 1, 0, 0]]])
+    assert cells(mask, (1, 2)).tolist() == [[[0.75, 0.0]]]
+
+
+def test_prior_is_a_loop_over_pairs_of_places() -> None:
+    query, support = random(2, 4, 3, 5) - 0.5, random(2, 4, 3, 5) - 0.5
+    masks = torch.zeros(2, 3, 5)
+    masks[0, 1, 1:4] = 1
+    masks[1, 2, 0] = 1
+    here, there = random(2, 2, 3, 5), random(2, 2, 3, 5)
+    found = prior_mask(query, support, masks, here, there).numpy()
+    for n in range(2):
+        best = np.full((3, 5), -np.inf)
+        for place in np.ndindex(3, 5):
+            for other in np.argwhere(masks[n].numpy() > 0):
+                q, s = query[n, :, *place].numpy(), support[n, :, *other].numpy()
+                away = here[n, :, *place].numpy() - there[n, :, *other].numpy()
+                alike = q @ s / np.linalg.norm(q) / np.linalg.norm(s) - FALLOFF * away @ away
+                best[place] = max(best[place], alike)
+        expected = (best - best.min()) / (best.max() - best.min())
+        np.testing.assert_allclose(found[n], expected, atol=1e-5)
+
+
+def test_prior_sees_a_structure_smaller_than_a_cell() -> None:
+    features = random(1, 4, 2, 2)
+    mask = torch.zeros(1, 8, 8)
+    mask[0, 1, 6] = 1
+    nowhere = torch.zeros(1, 2, 2, 2)
+    assert prior_mask(features, features, mask, nowhere, nowhere)[0].argmax() == 1
+
+
+def test_gram_distance_is_that_of_numpy() -> None:
+    first, second = random(1, 3, 4, 5), random(1, 3, 4, 5)
+    grams = []
+    for features in (first, second):
+        flat = features[0].reshape(3, -1).numpy()
+        flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+        grams.append(flat @ flat.T)
+    expected = np.linalg.norm(grams[0] - grams[1], "fro") / 3
+    found = style_distance(gram_matrix(first), gram_matrix(second))
+    np.testing.assert_allclose(found.numpy(), [expected], rtol=1e-5)
+
+
+def test_gram_distance_lies_between_same_and_opposite() -> None:
+    one_style, other = torch.ones(1, 2, 1, 2), torch.eye(2)[None, :, None]
+    assert float(style_distance(gram_matrix(one_style), gram_matrix(one_style))) == 0
+    assert 0 < float(style_distance(gram_matrix(one_style), gram_matrix(other))) <= 1
+
+
+def test_supports_count_alike_at_first_and_by_distance_later() -> None:
+    distances = torch.tensor([[0.1, 0.3]])
+    assert support_weights(distances, torch.tensor(0.0)).tolist() == [[0.5, 0.5]]
+    expected = 1 / (1 + np.exp(-10 * 0.2))
+    weights = support_weights(distances, torch.tensor(-10.0))[0]
+    np.testing.assert_allclose(weights.numpy(), [expected, 1 - expected], rtol=1e-5)

@@ -1,0 +1,266 @@
+"""The network of mosaic: what it sees, how it is exported, how it is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fewct.errors import InputError, UsageError
+from fewct.imaging.body import body_mask
+from fewct.methods.mosaic.maps import SPACING_PX, STEPS
+from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.network_maps import WEIGHTS, network_maps
+from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
+from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export, losses, train
+from fewct.methods.unet.network import UNetNetwork
+from fewct.nn.folded_unet import STRIDE
+from fewct.runtime.onnx_session import load_session, run_image_network
+from fewct.training.crops import Crop
+from fewct.training.loop import LoopConfig
+from fewct.training.onnx_export import export_onnx
+from fewct.types import CTSlice, Unit
+
+
+def trunk(shape: tuple[int, int] = (256, 256), unit: Unit = "hu") -> CTSlice:
+    """An ellipse of fat with organs of different brightness, in air."""
+    rows, columns = shape
+    y, x = np.mgrid[:rows, :columns] / np.array([rows, columns])[:, None, None] - 0.5
+    hu = np.full(shape, -1000.0)
+    hu[(y / 0.35) ** 2 + (x / 0.45) ** 2 < 1] = -100
+    hu[(y / 0.2) ** 2 + ((x + 0.15) / 0.2) ** 2 < 1] = 60
+    hu[(y / 0.1) ** 2 + ((x - 0.2) / 0.1) ** 2 < 1] = 160
+    hu += np.random.default_rng(0).normal(0, 4, shape)
+    if unit == "grey":
+        hu = np.rint(np.clip((hu + 125) / 400, 0, 1) * 255)
+    return CTSlice(hu.astype(np.float32), unit)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicNet, Path]:
+    """Return a network with random weights, and its exported file."""
+    torch.manual_seed(0)
+    network = MosaicNet().eval()
+    folder = tmp_path_factory.mktemp("weights")
+    return network, export(network, folder)
+
+
+class TestInput:
+    def test_two_channels_in_range(self) -> None:
+        image = trunk()
+        channels = network_input(image, body_mask(image))
+        assert channels.shape == (N_CHANNELS, 256, 256)
+        assert channels.dtype == np.float32
+        assert np.abs(channels).max() <= 1
+
+    def test_ranks_do_not_depend_on_the_window(self) -> None:
+        image = trunk()
+        body = body_mask(image)
+        wide = CTSlice(image.pixels * 0.1 + 300, "grey")
+        # equal up to the width of a bin of the histogram
+        difference = network_input(image, body)[1] - network_input(wide, body)[1]
+        assert np.abs(difference[body]).mean() < 0.01
+
+    def test_grey_values_may_be_scaled_and_shifted(self) -> None:
+        image = trunk(unit="grey")
+        body = body_mask(image)
+        moved = CTSlice(image.pixels * 3 + 7, "grey")
+        np.testing.assert_allclose(network_input(image, body), network_input(moved, body), atol=0.01)
+
+    def test_padding_and_emptiness(self) -> None:
+        pixels = trunk().pixels.copy()
+        pixels[:20] = np.nan
+        padded = network_input(CTSlice(pixels, "hu"), body_mask(CTSlice(pixels, "hu")))
+        assert (padded[0, :20] == -1).all()
+        assert np.isfinite(padded).all()
+        for value in (0.0, np.nan):
+            empty = CTSlice(np.full((40, 50), value, dtype=np.float32), "grey")
+            assert (network_input(empty, np.zeros((40, 50), dtype=bool)) == -1).all()
+
+
+class TestNetwork:
+    def test_it_is_small(self) -> None:
+        assert sum(p.numel() for p in MosaicNet().parameters()) <= 3_000_000
+
+    def test_it_answers_on_the_grid_of_its_input(self) -> None:
+        answer = MosaicNet()(torch.zeros(2, N_CHANNELS, 2 * STRIDE, 3 * STRIDE))
+        assert answer.boundary.shape == answer.structure.shape == (2, 2 * STRIDE, 3 * STRIDE)
+        assert answer.affinity.shape == (2, len(STEPS), STRIDE, 3 * STRIDE // SPACING_PX)
+
+    def test_it_learns_a_disk(self) -> None:
+        y, x = np.mgrid[:64, :64]
+        disk = torch.tensor(np.hypot(y - 30, x - 34) < 17, dtype=torch.float32)[None]
+        torch.manual_seed(0)
+        noise = 0.2 * torch.randn(1, N_CHANNELS, 64, 64)
+        edge = (torch.tensor(np.abs(np.hypot(y - 30, x - 34) - 17)) < 1.0).float()[None]
+        ones = torch.ones_like(disk)
+        batch = Crop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int())
+        network = MosaicNet((12, 16, 16, 16, 16))
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for _ in range(150):
+            loss = torch.stack(list(losses(network, batch).values())).sum()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        found = network(batch.channels)
+        assert (((found.structure > 0) == (disk > 0)).float().mean()) > 0.99
+        assert (((found.boundary > 0) == (edge > 0)).float().mean()) > 0.97
+        assert affinity_loss(found.affinity, batch.labels) < 0.1
+
+
+class TestExport:
+    def test_torch_and_onnx_agree(self, exported: tuple[MosaicNet, Path]) -> None:
+        network, path = exported
+        channels = np.random.default_rng(0).uniform(-1, 1, (N_CHANNELS, 96, 160)).astype(np.float32)
+        with torch.no_grad():
+            answer = network(torch.from_numpy(channels)[None])
+        boundary, structure, affinity = run_image_network(load_session(path), channels)
+        np.testing.assert_allclose(boundary, torch.sigmoid(answer.boundary[0]).numpy(), atol=1e-3)
+        np.testing.assert_allclose(structure, torch.sigmoid(answer.structure[0]).numpy(), atol=1e-3)
+        np.testing.assert_allclose(affinity, torch.sigmoid(answer.affinity[0]).numpy(), atol=1e-3)
+
+    def test_it_fits_the_wheel(self, exported: tuple[MosaicNet, Path]) -> None:
+        assert exported[1].stat().st_size <= 8_000_000
+
+
+class TestMaps:
+    @pytest.mark.parametrize("shape", [(512, 512), (256, 256), (333, 271), (90, 700)])
+    def test_maps_lie_on_the_slices_grid(
+        self, exported: tuple[MosaicNet, Path], shape: tuple[int, int]
+    ) -> None:
+        image = trunk(shape)
+        maps = network_maps(image, exported[1])
+        body = body_mask(image)
+        for values in (maps.boundary, maps.structure):
+            assert values.shape == shape
+            assert values.dtype == np.float32
+            assert values.min() >= 0
+            assert values.max() <= 1
+            assert (values[~body] == 0).all()
+        assert maps.structure[body].max() > 0
+        assert maps.affinities is not None
+        for places, side, axis in ((maps.affinities.rows, 0, 1), (maps.affinities.columns, 1, 0)):
+            taken = np.flatnonzero(body.any(axis=axis))
+            assert 0 <= places[0] <= taken[0]
+            assert taken[-1] - 8 <= places[-1] < shape[side]
+            assert (np.diff(places) >= 0).all()
+        assert maps.affinities.values.shape == (
+            len(STEPS),
+            len(maps.affinities.rows),
+            len(maps.affinities.columns),
+        )
+
+    def test_the_same_slice_gives_the_same_maps(self, exported: tuple[MosaicNet, Path]) -> None:
+        one, same = (network_maps(trunk(unit="grey"), exported[1]) for _ in range(2))
+        assert np.array_equal(one.boundary, same.boundary)
+        assert np.array_equal(one.structure, same.structure)
+
+    def test_a_bone_is_structure_and_its_marrow_no_other(self, exported: tuple[MosaicNet, Path]) -> None:
+        image = trunk((512, 512))
+        y, x = np.mgrid[:512, :512]
+        shell = np.hypot(y - 280, x - 256) < 12
+        marrow = np.hypot(y - 280, x - 256) < 7
+        pixels = np.where(marrow, -60, np.where(shell, 800, image.pixels)).astype(np.float32)
+        plain = network_maps(image, exported[1])
+        maps = network_maps(CTSlice(pixels, "hu"), exported[1])
+        assert (maps.structure[marrow] == 1).all()
+        assert maps.boundary[np.hypot(y - 280, x - 256) < 3].max() < 0.5
+        assert plain.structure[marrow].max() < 1
+
+    def test_what_is_not_finite_is_padding(self, exported: tuple[MosaicNet, Path]) -> None:
+        padded, infinite = trunk(unit="grey").pixels.copy(), trunk(unit="grey").pixels.copy()
+        padded[:20], infinite[:20] = np.nan, np.inf
+        one, other = (network_maps(CTSlice(pixels, "grey"), exported[1]) for pixels in (padded, infinite))
+        assert np.array_equal(one.boundary, other.boundary)
+        assert np.array_equal(one.structure, other.structure)
+
+    def test_nothing_in_the_slice(self, exported: tuple[MosaicNet, Path]) -> None:
+        maps = network_maps(CTSlice(np.full((64, 64), -1000, dtype=np.float32), "hu"), exported[1])
+        assert not maps.boundary.any()
+        assert not maps.structure.any()
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+class TestBadWeights:
+    @pytest.mark.parametrize("damage", [cut_short, change])
+    def test_damaged(
+        self, exported: tuple[MosaicNet, Path], tmp_path: Path, damage: Callable[[Path], None]
+    ) -> None:
+        copy = tmp_path / "mosaic.onnx"
+        copy.write_bytes(exported[1].read_bytes())
+        record = exported[1].with_name("mosaic.onnx.sha256")
+        (tmp_path / record.name).write_text(record.read_text())
+        load_session(copy)
+        damage(copy)
+        (tmp_path / "again").mkdir()  # a session is kept for each path
+        moved = copy.rename(tmp_path / "again" / copy.name)
+        (tmp_path / "again" / record.name).write_text(record.read_text())
+        with pytest.raises(InputError, match=r"expected the SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"):
+            load_session(moved)
+
+    def test_of_another_network(self, tmp_path: Path) -> None:
+        path = tmp_path / "unet.onnx"
+        export_onnx(UNetNetwork((2, 2, 2)), 1, ("foreground",), path)
+        with pytest.raises(InputError, match="a network for mosaic, found a network that gives foreground"):
+            network_maps(trunk(), path)
+
+    def test_absent(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no such file"):
+            load_session(tmp_path / "mosaic.onnx")
+
+    def test_no_network(self, tmp_path: Path) -> None:
+        import hashlib
+
+        path = tmp_path / "text.onnx"
+        path.write_bytes(b"no network at all")
+        (tmp_path / "text.onnx.sha256").write_text(hashlib.sha256(b"no network at all").hexdigest())
+        with pytest.raises(InputError, match="a network in ONNX format"):
+            load_session(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"without": ("spleen", "heart")}, "without: expected names among spleen, .*, found heart"),
+        ({"size_px": 100}, "size_px: expected a multiple of 32, found 100"),
+    ],
+)
+def test_settings_of_the_recipe(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MosaicRecipe(**settings)
+
+
+def test_the_weights_in_the_package_are_whole() -> None:
+    assert WEIGHTS.stat().st_size <= 8_000_000
+    maps = network_maps(trunk())
+    assert maps.structure.max() > 0.5
+
+
+@pytest.mark.shared
+def test_the_recipe_runs_on_the_real_data(shared_data: Path, tmp_path: Path) -> None:
+    loop = LoopConfig(steps=2, batch_size=2, validate_every=1, workers=0)
+    recipe = MosaicRecipe(data=shared_data, size_px=64, validation_crops=2, loop=loop)
+    path = export(train(recipe, tmp_path), tmp_path)
+    assert network_maps(trunk(), path).boundary.shape == (256, 256)
+
+
+@pytest.mark.shared
+def test_training_may_start_from_the_weights_in_the_package(shared_data: Path, tmp_path: Path) -> None:
+    loop = LoopConfig(steps=1, batch_size=1, learning_rate=1e-12, validate_every=1, workers=0)
+    recipe = MosaicRecipe(
+        data=shared_data, start=f"{WEIGHTS}", size_px=64, validation_crops=1, self_training=False, loop=loop
+    )
+    path = export(train(recipe, tmp_path), tmp_path)
+    before, after = network_maps(trunk()), network_maps(trunk(), path)
+    assert np.abs(after.structure - before.structure).mean() < 0.05

@@ -1,0 +1,81 @@
+"""The embedding learns by itself to tell structures apart, and only while it is trained."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fewct.methods.sam.finetuning.dataset import Asking, Lesson, make_lesson
+from fewct.methods.sam.finetuning.embedding_loss import FEATURES, Likeness
+from fewct.methods.sam.finetuning.recipe import batches_of, finished, losses_of
+from fewct.methods.sam.finetuning.trainable import Practice
+from fewct.methods.sam.modeling.mask_decoder import DecoderShape
+from fewct.methods.sam.modeling.sam import Sam, SamShape
+from fewct.methods.sam.modeling.small_encoder import SmallShape
+
+PX, WIDTH = 32, 16
+SHAPE = SamShape(SmallShape((4, 8, 8), WIDTH), DecoderShape(width=WIDTH, heads=2, hidden=16, score_hidden=16))
+
+
+def lesson() -> Lesson:
+    rng = np.random.default_rng(0)
+    labels = np.kron(np.array([[1, 2], [3, 0]], dtype=np.int32), np.ones((PX // 2, PX // 2), dtype=np.int32))
+    seen = torch.from_numpy(rng.normal(size=(2, 2, PX, PX)).astype(np.float32))
+    items = [make_lesson(x, labels, Asking(3, 0.5, 1.0), rng, i) for i, x in enumerate(seen)]
+    return batches_of(items, 2)[0]
+
+
+@torch.no_grad()
+def test_logits_are_cosines_with_the_mean_of_the_structure() -> None:
+    torch.manual_seed(0)
+    likeness = Likeness(WIDTH)
+    embedding = torch.randn(2, WIDTH, 3, 3)
+    targets = (torch.rand(2, 4, 12, 12) > 0.7).float()
+    found = likeness(embedding, targets).numpy()
+    weight, bias = likeness.features.weight[:, :, 0, 0].numpy(), likeness.features.bias
+    assert bias is not None
+    for image in range(2):
+        finer = np.zeros((12, 12, FEATURES))
+        for y in range(12):
+            for x in range(12):  # sub-pixel (i, j) of channel c is channel 16 c + 4 i + j of the convolution
+                place = embedding[image, :, y // 4, x // 4].numpy()
+                values = weight @ place + bias.numpy()
+                finer[y, x] = values[4 * (y % 4) + x % 4 :: 16]
+        finer /= np.linalg.norm(finer, axis=2, keepdims=True)
+        for structure in range(4):
+            mean = finer[targets[image, structure].numpy() > 0].mean(axis=0)
+            cosines = finer @ mean / np.linalg.norm(mean)
+            assert found[image, structure] == pytest.approx(10 * (cosines - 0.5), abs=1e-4)
+
+
+def test_the_embedding_learns_to_tell_structures_apart() -> None:
+    torch.manual_seed(0)
+    batch = lesson()
+    practice = Practice(Sam(SHAPE, PX), "all", corrected=0, likeness=Likeness(WIDTH))
+    optimizer = torch.optim.Adam(practice.parameters(), lr=3e-3)
+    values = []
+    for _ in range(40):
+        loss: Tensor = losses_of("cross-entropy")(practice, batch)["alike"]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < 0.3 * values[0]
+
+
+def test_a_batch_without_structures_teaches_nothing() -> None:
+    batch = lesson()
+    practice = Practice(Sam(SHAPE, PX), "all", corrected=2, likeness=Likeness(WIDTH))
+    values = losses_of("cross-entropy")(practice, batch._replace(asked=torch.zeros_like(batch.asked)))
+    assert set(values) == {"masks", "scores", "alike"}
+    assert float(torch.stack(list(values.values())).sum().detach()) == 0.0
+
+
+def test_what_is_kept_is_a_network_as_before() -> None:
+    sam = Sam(SHAPE, PX)
+    names = set(sam.state_dict())
+    practice = Practice(copy.deepcopy(sam), "all", corrected=0, likeness=Likeness(WIDTH))
+    assert any("likeness" in name for name in practice.state_dict())
+    assert set(finished(practice, sam).state_dict()) == names
