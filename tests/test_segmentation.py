@@ -13,7 +13,7 @@ import pytest
 from fewct import segmentation
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
-from fewct.types import CTSlice, CTVolume, Delineation, Geometry, Segmentation
+from fewct.types import CTSlice, CTVolume, Geometry, Segmentation, SliceSegmentation
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Steps:
     confidence: float = 0.5
     weights_sha256: ClassVar[str | None] = None
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         values = np.unique(image.pixels[image.pixels > 0])[::-1]
         labels = np.zeros(image.shape, dtype=np.int32)
         for number, value in enumerate(values, start=1):
             labels[image.pixels == value] = number
-        return Delineation(labels, np.full(len(values), self.confidence, dtype=np.float32))
+        return SliceSegmentation(labels, np.full(len(values), self.confidence, dtype=np.float32))
 
 
 def two_columns(slices: int = 4) -> CTVolume:
@@ -94,7 +94,7 @@ def test_finished_slices_are_not_computed_again(tmp_path: Path) -> None:
 
     @dataclass(frozen=True)
     class Watched(Steps):
-        def segment(self, image: CTSlice) -> Delineation:
+        def segment(self, image: CTSlice) -> SliceSegmentation:
             computed.append(1)
             return super().segment(image)
 

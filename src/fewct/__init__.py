@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from fewct.io import read as read
     from fewct.io import read_labels as read_labels
     from fewct.io import write as write
+    from fewct.methods import BoxPrompted as BoxPrompted
     from fewct.methods import Everything as Everything
     from fewct.methods import Felzenszwalb as Felzenszwalb
-    from fewct.methods import MedSAMBoxes as MedSAMBoxes
     from fewct.methods import Mosaic as Mosaic
     from fewct.methods import UNet as UNet
     from fewct.methods import Watershed as Watershed
@@ -33,7 +33,7 @@ from fewct._version import __version__ as __version__
 _HOMES = {
     "Everything": "fewct.methods",
     "Felzenszwalb": "fewct.methods",
-    "MedSAMBoxes": "fewct.methods",
+    "BoxPrompted": "fewct.methods",
     "Mosaic": "fewct.methods",
     "UNet": "fewct.methods",
     "Watershed": "fewct.methods",

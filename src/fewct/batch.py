@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewct.errors import FewctError, UsageError
 from fewct.imaging.slice_linking import Linking
-from fewct.io import Found, discover
+from fewct.io import DiscoveredImage, discover
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered, save
 from fewct.segmentation import RESUME_FOLDER, forget, segment
@@ -101,7 +101,7 @@ def segment_files(
 
 
 def _segment_one(
-    found: Found,
+    found: DiscoveredImage,
     name: str,
     method: Method,
     folder: Path,

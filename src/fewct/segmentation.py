@@ -20,7 +20,7 @@ from fewct.io import read
 from fewct.io.atomic import atomic_path
 from fewct.methods import Method, get_method
 from fewct.runtime.threads import thread_count
-from fewct.types import CTSlice, CTVolume, Delineation, Manifest, Segmentation
+from fewct.types import CTSlice, CTVolume, Manifest, Segmentation, SliceSegmentation
 
 Progress = Callable[[int, int], None]
 
@@ -85,7 +85,7 @@ def segment_volume(
 
     Returns:
         The result; ids run through the scan, and `structures` has one row an id. Ids that a method names
-        (see `Delineation`) stay as they are. A merge tree belongs to one slice, so there is none.
+        (see `SliceSegmentation`) stay as they are. A merge tree belongs to one slice, so there is none.
     """
     start = time.perf_counter()
     input_hash = input_sha256(volume)
@@ -114,10 +114,10 @@ def segment_volume(
 
 def _delineations(
     volume: CTVolume, method: Method, kept: "_KeptSlices | None"
-) -> Iterator[tuple[CTSlice, Delineation]]:
+) -> Iterator[tuple[CTSlice, SliceSegmentation]]:
     """Yield each slice with what the method finds on it, in order, a few slices at a time in threads."""
 
-    def work(index: int) -> tuple[CTSlice, Delineation]:
+    def work(index: int) -> tuple[CTSlice, SliceSegmentation]:
         image = volume[index]
         found = None if kept is None else kept.load(index)
         if found is None:
@@ -139,13 +139,13 @@ class _KeptSlices:
     folder: Path
     key: str
 
-    def load(self, index: int) -> Delineation | None:
+    def load(self, index: int) -> SliceSegmentation | None:
         if not (path := self._path(index)).exists():
             return None
         with np.load(path) as arrays:
-            return Delineation(arrays["labels"], arrays["scores"], named=int(arrays["named"]))
+            return SliceSegmentation(arrays["labels"], arrays["scores"], named=int(arrays["named"]))
 
-    def save(self, index: int, found: Delineation) -> None:
+    def save(self, index: int, found: SliceSegmentation) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._path(index)) as partial:
             np.savez_compressed(partial, labels=found.labels, scores=found.scores, named=found.named)

@@ -82,7 +82,7 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """Where pixels came from, so that results can be written in the input's own kind and grid.
 
     Args:
@@ -121,7 +121,7 @@ class CTSlice:
     pixels: Image
     unit: Unit
     geometry: Geometry | None = None
-    source: Source | None = None
+    source: Provenance | None = None
     index: int | None = None
 
     def __post_init__(self) -> None:
@@ -162,11 +162,15 @@ class CTVolume:
     load: Callable[[int], Image]
     unit: Unit
     geometry: Geometry | None = None
-    source: Source | None = None
+    source: Provenance | None = None
 
     @classmethod
     def from_array(
-        cls, pixels: NDArray[Any], unit: Unit, geometry: Geometry | None = None, source: Source | None = None
+        cls,
+        pixels: NDArray[Any],
+        unit: Unit,
+        geometry: Geometry | None = None,
+        source: Provenance | None = None,
     ) -> "CTVolume":
         """Return a volume over an array (slices, rows, columns) of real numbers.
 
@@ -214,7 +218,7 @@ class LabelMap:
 
     labels: AnyLabels
     geometry: Geometry | None = None
-    source: Source | None = None
+    source: Provenance | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +284,7 @@ class MergeTree:
 
 
 @dataclass(frozen=True, eq=False)
-class Delineation:
+class SliceSegmentation:
     """What a method finds on one slice.
 
     Args:
@@ -365,7 +369,7 @@ class Segmentation:
     structures: tuple[Structure, ...]
     manifest: Manifest
     geometry: Geometry | None = None
-    source: Source | None = None
+    source: Provenance | None = None
     tree: MergeTree | None = None
 
 

@@ -22,7 +22,7 @@ from fewct.benchmark.run import KEPT_FOLDER, run_benchmark
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.cli import main
 from fewct.cli.benchmark import parse_method
-from fewct.data.cases import DataSet, Source, parse_data
+from fewct.data.cases import DataSet, DataSource, parse_data
 from fewct.errors import InputError, UsageError
 from fewct.evaluation import evaluate
 from fewct.imaging.labelmap import Cleanup
@@ -118,7 +118,7 @@ def test_nothing_is_measured_twice_but_what_changed(done: Path, patients: Path, 
     folder, own = tmp_path / "again", tmp_path / "own"
     shutil.copytree(done, folder)
     shutil.copytree(patients, own)
-    data = [DataSet(patients.name, (Source(own),))]
+    data = [DataSet(patients.name, (DataSource(own),))]
     again = run_benchmark(data, METHODS, folder)
     assert again.manifest["timing"]["rows_measured"] == 0
     assert again.manifest["timing"]["overhead"] is None
@@ -208,7 +208,7 @@ def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
 def test_a_method_that_fails_is_named_and_the_others_are_compared(patients: Path, tmp_path: Path) -> None:
     needs_spacing = Watershed(cleanup=Cleanup(min_area="50mm2"))
     methods = {"watershed": Watershed(), "needs spacing": needs_spacing}
-    result = run_benchmark([DataSet("one", (Source(patients / "p0.npz"),))], methods, tmp_path)
+    result = run_benchmark([DataSet("one", (DataSource(patients / "p0.npz"),))], methods, tmp_path)
     assert [(one.method, one.case) for one in result.failures] == [
         ("needs spacing", f"p0/00{k}") for k in range(3)
     ]
@@ -220,7 +220,9 @@ def test_a_method_that_fails_is_named_and_the_others_are_compared(patients: Path
     assert len(json.loads((tmp_path / "manifest.json").read_text())["failures"]) == 3
     with pytest.raises(UsageError, match="slice with known pixel spacing"):
         run_benchmark(
-            [DataSet("one", (Source(patients / "p0.npz"),))], {"all fail": needs_spacing}, tmp_path / "none"
+            [DataSet("one", (DataSource(patients / "p0.npz"),))],
+            {"all fail": needs_spacing},
+            tmp_path / "none",
         )
 
 
@@ -246,7 +248,7 @@ def test_two_data_sets_of_one_name_and_one_slice_twice(patients: Path, tmp_path:
         same = {key: np.repeat(arrays[key][:1], 2, axis=0) for key in ("image", "label")}
     np.savez(tmp_path / "p0.npz", **same)
     data = [parse_data(str(path / "p0.npz"), step=3) for path in (patients, tmp_path)]
-    data[1] = DataSet("p0", (Source(tmp_path / "p0.npz"),), "partial")
+    data[1] = DataSet("p0", (DataSource(tmp_path / "p0.npz"),), "partial")
     result = run_benchmark(data, {"watershed": Watershed()}, tmp_path / "out")
     assert [(row.data, row.case) for row in result.rows] == [
         ("p0", "p0/000"),

@@ -17,7 +17,7 @@ from fewct.errors import FewctWarning, InputError, UsageError
 from fewct.io.label_table.table import read_table
 from fewct.methods import Watershed
 from fewct.segmentation import RESUME_FOLDER
-from fewct.types import CTSlice, Delineation
+from fewct.types import CTSlice, SliceSegmentation
 
 SLOWLY = """
 import sys, time
@@ -40,7 +40,7 @@ submit(Path(sys.argv[1]), Slow(), Path(sys.argv[2]), edition)
 class Counted(Watershed):
     """Watershed that notes each slice that it works on; the same method by name and settings."""
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         assert image.source is not None
         SEEN.append(image.source.path.name)
         return super().segment(image)
@@ -155,8 +155,8 @@ def test_what_other_settings_or_pixels_gave_is_never_taken(
 def test_an_image_in_which_nothing_is_found_is_an_error(
     images: Path, tmp_path: Path, small_edition: Edition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(_: Watershed, image: CTSlice) -> Delineation:
-        return Delineation(np.zeros(image.shape, np.int32), np.zeros(0, np.float32))
+    def nothing(_: Watershed, image: CTSlice) -> SliceSegmentation:
+        return SliceSegmentation(np.zeros(image.shape, np.int32), np.zeros(0, np.float32))
 
     monkeypatch.setattr(Watershed, "segment", nothing)
     message = r"4 of 4 images: .*0\.png: expected an image in which the method finds a structure, found none"

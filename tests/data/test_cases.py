@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.conftest import scan
 from fewct.challenge.editions import Edition
 from fewct.challenge.example import write_example
-from fewct.data.cases import Case, DataSet, Source, parse_data, read_cases
+from fewct.data.cases import Case, DataSet, DataSource, parse_data, read_cases
 from fewct.data.splits import save_split, split_by_patient
 from fewct.errors import FewctWarning, InputError, UsageError
 from fewct.io import write
@@ -215,13 +215,13 @@ def test_bad_folders_and_files(slices: Path, patients: Path, tmp_path: Path) -> 
         cases(f"{slices / '8.png'}:dense")
     with pytest.raises(UsageError, match="step: expected 1 or more, found 0"):
         cases(patients, step=0)
-    twice = DataSet("twice", (Source(patients / "p0.npz"), Source(patients / "p0.npz")))
+    twice = DataSet("twice", (DataSource(patients / "p0.npz"), DataSource(patients / "p0.npz")))
     with pytest.raises(
         InputError, match="expected names of cases that differ within a data set, found p0/000"
     ):
         list(read_cases(twice))
     with pytest.raises(InputError, match="none: expected at least one slice with truth, found none"):
-        list(read_cases(DataSet("none", (Source(patients / "p0.npz"),), only=frozenset())))
+        list(read_cases(DataSet("none", (DataSource(patients / "p0.npz"),), only=frozenset())))
 
 
 def test_image_and_labels_that_do_not_match(slices: Path) -> None:

@@ -12,7 +12,7 @@ from fewct.data.cases import Case
 from fewct.data.unlabelled import Unlabelled, check_apart, read_unlabelled
 from fewct.errors import InputError, UsageError
 from fewct.phantom import phantom_slice
-from fewct.types import CTSlice, Source
+from fewct.types import CTSlice, Provenance
 
 SIZE = 32
 
@@ -130,7 +130,7 @@ class TestApart:
         named, linked = picture(tmp_path / "a.png"), tmp_path / "b.png"
         linked.symlink_to(named)
         one, other = (
-            CTSlice(pixels(k), "grey", source=Source(path, "image", "x", (path,)))
+            CTSlice(pixels(k), "grey", source=Provenance(path, "image", "x", (path,)))
             for k, path in enumerate((named, linked))
         )
         with pytest.raises(InputError, match="the slice slice 7 on both sides"):

@@ -7,11 +7,11 @@ import pytest
 
 from fewct.errors import InputError
 from fewct.io.boxes import read_boxes
-from fewct.types import CTSlice, CTVolume, Source
+from fewct.types import CTSlice, CTVolume, Provenance
 
 
-def named(name: str, suffix: str = ".png") -> Source:
-    return Source(Path(f"in/{name}{suffix}"), "image", name)
+def named(name: str, suffix: str = ".png") -> Provenance:
+    return Provenance(Path(f"in/{name}{suffix}"), "image", name)
 
 
 def a_slice(name: str) -> CTSlice:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fewct.io import write
-from fewct.types import LabelMap, Manifest, Segmentation, Source, Structure
+from fewct.types import LabelMap, Manifest, Provenance, Segmentation, Structure
 
 NAN = float("nan")
 
@@ -62,7 +62,7 @@ def test_scores_where_there_are_any(tmp_path: Path) -> None:
     [(("b.dcm", "a.dcm"), ["b.dcm", "a.dcm"]), (("scan.nii",), ["scan_0000", "scan_0001"])],
 )
 def test_file_names(tmp_path: Path, files: tuple[str, ...], names: list[str]) -> None:
-    source = Source(tmp_path, "dicom", "scan", tuple(map(Path, files)))
+    source = Provenance(tmp_path, "dicom", "scan", tuple(map(Path, files)))
     result = LabelMap(np.ones((2, 1, 1), np.int32), None, source)
     images = json.loads(write(result, tmp_path / "a.json").read_text())["images"]
     assert [image["file_name"] for image in images] == names

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from fewct.errors import InputError
 from fewct.io import read, read_labels, write
-from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Source
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
 RNG = np.random.default_rng(3)
 AXES = list(itertools.permutations(range(3)))
@@ -180,7 +180,7 @@ def test_sheared_grid_gets_no_qform(tmp_path: Path) -> None:
 def test_dicom_source_becomes_column_row_slice(tmp_path: Path) -> None:
     labels = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
     geometry = Geometry.from_spacing((5.0, 0.8, 0.7))
-    source = Source(tmp_path, "dicom", "scan")
+    source = Provenance(tmp_path, "dicom", "scan")
     write(LabelMap(labels, geometry, source), tmp_path / "out.nii.gz")
     after = nib.load(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(np.asarray(after.dataobj), labels.transpose(2, 1, 0))
@@ -285,7 +285,7 @@ def test_labels_with_fractions(tmp_path: Path) -> None:
 
 def test_source_tells_how_to_write_back(tmp_path: Path) -> None:
     file = save(tmp_path / "my scan.nii.gz", RNG.normal(size=(4, 5, 6)), np.diag([1, -1, 2, 1]))
-    assert read(file).source == Source(file, "nifti", "my_scan", (file,), (3, 2, -1), 3)
+    assert read(file).source == Provenance(file, "nifti", "my_scan", (file,), (3, 2, -1), 3)
 
 
 @pytest.mark.shared

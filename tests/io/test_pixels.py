@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.pixels import Stored, as_ct, as_label_map, checked_pixels, looks_like_mask, narrow
-from fewct.types import CTSlice, CTVolume, Source
+from fewct.io.pixels import RawImage, as_ct, as_label_map, checked_pixels, looks_like_mask, narrow
+from fewct.types import CTSlice, CTVolume, Provenance
 
 RNG = np.random.default_rng(5)
 NOISE = RNG.normal(40, 20, (3, 16, 16))
 
 
-def stored(values: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> Stored:
-    return Stored(values, Source(Path("scan.x"), "numpy", "scan"), None, slope, intercept)
+def stored(values: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> RawImage:
+    return RawImage(values, Provenance(Path("scan.x"), "numpy", "scan"), None, slope, intercept)
 
 
 def test_pixels_become_float32_and_keep_nan() -> None:

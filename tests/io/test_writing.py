@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.io import SUFFIXES, default_format, read, read_labels, write
-from fewct.types import Format, Geometry, LabelMap, Source
+from fewct.types import Format, Geometry, LabelMap, Provenance
 
 LABELS = LabelMap(
     np.random.default_rng(1).choice(np.array([0, 1, 2, 300, 40_000], np.int32), (200, 300)),
@@ -50,7 +50,7 @@ def test_every_format_has_a_suffix() -> None:
     ],
 )
 def test_default_format_is_the_inputs_own(source_format: Any, format: str) -> None:
-    assert default_format(Source(Path("x"), source_format, "x")) == format
+    assert default_format(Provenance(Path("x"), source_format, "x")) == format
 
 
 @pytest.mark.parametrize("format", [name for name in WRITTEN_HERE if name != "coco"])

@@ -19,7 +19,7 @@ from fewct.methods.mosaic.network_maps import working_factor
 from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import Crops, Source
+from fewct.training.crops import Crops, ExampleMix
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import export_into, start_from
 from fewct.types import Image
@@ -52,7 +52,7 @@ class FineTuning:
     """Processes that prepare crops; 0 to prepare them in between steps."""
 
 
-def fine_tune(start: Path, sources: Sequence[Source], settings: FineTuning, folder: Path) -> Path:
+def fine_tune(start: Path, sources: Sequence[ExampleMix], settings: FineTuning, folder: Path) -> Path:
     """Train an exported network further, and export it again.
 
     Args:
@@ -99,7 +99,7 @@ def _between(before: Tensor, after: Tensor, share: float) -> Tensor:
     return torch.lerp(before, after, share) if after.is_floating_point() else after
 
 
-def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Source:
+def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> ExampleMix:
     """Return a source of a few labelled slices, each as likely as the others.
 
     Args:
@@ -113,7 +113,7 @@ def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Source
         case = cases[number]
         return known_example(case, None if complete else base.maps_of(case.image).structure)
 
-    return Source(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
+    return ExampleMix(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
 
 
 def known_example(case: Case, likely: Image | None) -> Example:

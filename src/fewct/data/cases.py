@@ -15,7 +15,7 @@ from fewct.types import CTSlice, CTVolume, Labels
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """Where some cases of a data set come from.
 
     Args:
@@ -45,7 +45,7 @@ class DataSet:
     """
 
     name: str
-    sources: tuple[Source, ...]
+    sources: tuple[DataSource, ...]
     truth: TruthKind = "complete"
     only: frozenset[str] | None = None
 
@@ -168,14 +168,14 @@ def _source(
     step: int,
     labels: Path | None = None,
     patient: str | Mapping[str, str] | None = None,
-) -> Source:
+) -> DataSource:
     """Return a source from its path, from which `:NAME` is taken if the whole is no file."""
     if step < 1:
         raise UsageError("step", expected="1 or more", found=f"{step}", fix="1 takes every slice.")
     bare, colon, chosen = text.rpartition(":")
     if colon and not (folder / text).exists() and (folder / bare).exists():
-        return Source(folder / bare, chosen, labels, patient, step)
-    return Source(folder / text, "", labels, patient, step)
+        return DataSource(folder / bare, chosen, labels, patient, step)
+    return DataSource(folder / text, "", labels, patient, step)
 
 
 def _check_keys(path: Path, entry: Any, needed: set[str], known: set[str], where: str) -> None:
@@ -204,7 +204,7 @@ def _no_description(path: Path, expected: str, found: str) -> InputError:
     return InputError(path, expected=expected, found=found, fix="See docs/how-to/benchmark.md.")
 
 
-def _cases_of(source: Source) -> Iterator[Case]:
+def _cases_of(source: DataSource) -> Iterator[Case]:
     """Yield the cases of a source, every n-th slice."""
     single = 0
     for item in read_source(source.path, source.chosen, source.labels):
@@ -234,7 +234,7 @@ def _truth_on_grid(item: Labelled, shape: tuple[int, int, int]) -> Labels:
     return stack
 
 
-def _patient(source: Source, name: str, item: Labelled) -> str | None:
+def _patient(source: DataSource, name: str, item: Labelled) -> str | None:
     """Return the patient of a case."""
     if source.patient is None:
         return item.belongs_to

@@ -14,8 +14,8 @@ from fewct.io.label_table.layout import list_images
 from fewct.io.label_table.pictures import read_grey
 from fewct.io.label_table.table import read_table
 from fewct.io.medsam.reading import read_medsam
-from fewct.io.pixels import DAMAGED, Stored, as_ct, as_label_map, unreadable
-from fewct.types import CTSlice, CTVolume, LabelMap, Source
+from fewct.io.pixels import DAMAGED, RawImage, as_ct, as_label_map, unreadable
+from fewct.types import CTSlice, CTVolume, LabelMap, Provenance
 
 LAYOUTS = (
     "an NPZ with image and label, or with imgs and gts; a folder of such; images/ and labels/ with files of "
@@ -111,7 +111,7 @@ def _from_npz(path: Path, chosen: str) -> Labelled:
             stacks = [arrays[key].reshape((-1, *arrays[key].shape[-2:])) for key in (image_key, label_key)]
     except DAMAGED as error:
         raise unreadable(path, "a whole NPZ file of numbers", error) from error
-    image, truth = (Stored(stack, Source(path, "numpy", path.stem, (path,))) for stack in stacks)
+    image, truth = (RawImage(stack, Provenance(path, "numpy", path.stem, (path,))) for stack in stacks)
     return Labelled(path.stem, path, as_ct(image, "auto"), as_label_map(truth), path.stem)
 
 
@@ -127,7 +127,7 @@ def _from_medsam(path: Path) -> Labelled:
             fix="Leave the file out: fewct works on CT.",
         )
     pictures = np.stack([one.image[..., 0] for one in slices])
-    image = as_ct(Stored(pictures, Source(path, "numpy", path.stem, (path,))), "grey")
+    image = as_ct(RawImage(pictures, Provenance(path, "numpy", path.stem, (path,))), "grey")
     truth = LabelMap(np.stack([one.labels for one in slices]))
     return Labelled(path.stem, path, image, truth, data.patient)
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fewct.data.cases import Case, Source, parse_data
+from fewct.data.cases import Case, DataSource, parse_data
 from fewct.errors import InputError, UsageError
-from fewct.io import Found, discover
+from fewct.io import DiscoveredImage, discover
 from fewct.types import CTSlice, CTVolume
 
 LABELS = ("label", "labels")
@@ -77,7 +77,7 @@ def check_apart(unlabelled: Iterable[Unlabelled], validation: Sequence[Case]) ->
             )
 
 
-def _slices_of(source: Source) -> Iterator[Unlabelled]:
+def _slices_of(source: DataSource) -> Iterator[Unlabelled]:
     """Yield the slices of a source, every n-th of a scan, every n-th of single ones."""
     single = 0
     for found in _images(source):
@@ -92,7 +92,7 @@ def _slices_of(source: Source) -> Iterator[Unlabelled]:
         single += 1
 
 
-def _patient(source: Source, found: Found, image: CTSlice | CTVolume) -> str | None:
+def _patient(source: DataSource, found: DiscoveredImage, image: CTSlice | CTVolume) -> str | None:
     """Return whose an image is: told by the description, or named as a scan or an NPZ is."""
     if isinstance(source.patient, str):
         return source.patient
@@ -103,7 +103,7 @@ def _patient(source: Source, found: Found, image: CTSlice | CTVolume) -> str | N
     return None
 
 
-def _images(source: Source) -> list[Found]:
+def _images(source: DataSource) -> list[DiscoveredImage]:
     """Return the images of a source, without label maps."""
     path = source.path
     if path.is_dir() and (path / "Y_train.csv").is_file():

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.io.discovered import name_of
-from fewct.io.pixels import DAMAGED, Content, Stored, placed, unreadable
+from fewct.io.pixels import DAMAGED, Content, RawImage, placed, unreadable
 from fewct.io.tables import manifest_json
-from fewct.types import Geometry, LabelMap, Segmentation, Source, Structure
+from fewct.types import Geometry, LabelMap, Provenance, Segmentation, Structure
 
 _KEYS: dict[Content, tuple[str, ...]] = {"image": ("image",), "labels": ("labels", "label")}
 _PLACE_KEYS = ("affine", "spacing_mm", "frame_of_reference_uid")
 
 
-def open_numpy(path: Path, content: Content) -> Stored:
+def open_numpy(path: Path, content: Content) -> RawImage:
     """Return what an NPY or NPZ file holds.
 
     An NPY array is mapped and read slice by slice; an NPZ array is unpacked whole. An NPZ file holds its
@@ -57,7 +57,7 @@ def open_numpy(path: Path, content: Content) -> Stored:
             fix="Save one channel, as an array (rows, columns).",
         )
     stack = array if array.ndim == 3 else array[np.newaxis]
-    return Stored(stack, Source(path, "numpy", name_of(path), (path,)), geometry)
+    return RawImage(stack, Provenance(path, "numpy", name_of(path), (path,)), geometry)
 
 
 def _array_of(archive: NpzFile, content: Content, path: Path) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from fewct.types import CTSlice, CTVolume
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class DiscoveredImage:
     """One image that discovery found and that can be opened on its own.
 
     Args:

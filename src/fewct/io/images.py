@@ -11,8 +11,8 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.discovered import name_of
-from fewct.io.pixels import DAMAGED, Content, Stored, narrow, unreadable
-from fewct.types import LabelMap, Segmentation, Source
+from fewct.io.pixels import DAMAGED, Content, RawImage, narrow, unreadable
+from fewct.types import LabelMap, Provenance, Segmentation
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,7 +27,7 @@ JPEG_TOLERANCE = 8
 """Grey levels by which the channels of a grey JPEG may differ; its colour compression rounds."""
 
 
-def open_image(path: Path, content: Content) -> Stored:
+def open_image(path: Path, content: Content) -> RawImage:
     """Return the pixels of a grey PNG, JPEG, BMP or TIFF picture of 8 or 16 bits.
 
     Grey stored as RGB is accepted: equal channels, in JPEG to 8 grey levels. An alpha channel and the tags
@@ -51,7 +51,7 @@ def open_image(path: Path, content: Content) -> Stored:
             pixels = _read_picture(path, content)
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise unreadable(path, "a whole PNG, JPEG, BMP or TIFF picture", error) from error
-    return Stored(pixels[np.newaxis], Source(path, "image", name_of(path), (path,)))
+    return RawImage(pixels[np.newaxis], Provenance(path, "image", name_of(path), (path,)))
 
 
 def write_png(result: Segmentation | LabelMap, path: Path) -> None:

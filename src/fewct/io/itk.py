@@ -11,8 +11,8 @@ from fewct.errors import InputError, MissingExtraError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
 from fewct.io.discovered import name_of
-from fewct.io.pixels import Stored, narrow, placed, unreadable
-from fewct.types import Affine, LabelMap, Segmentation, Source
+from fewct.io.pixels import RawImage, narrow, placed, unreadable
+from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
 ItkFormat = Literal["nrrd", "metaimage"]
 
@@ -20,7 +20,7 @@ _READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 _SPACING_FIELD = re.compile(rb"^(spacings:|space directions:|ElementSpacing|ElementSize)", re.MULTILINE)
 
 
-def open_itk(path: Path, kind: ItkFormat) -> Stored:
+def open_itk(path: Path, kind: ItkFormat) -> RawImage:
     """Return what an NRRD or MetaImage file holds, as axial slices along the closest of its axes.
 
     The file is read whole, and kept in its own number type. A header without spacing means no geometry.
@@ -55,7 +55,7 @@ def open_itk(path: Path, kind: ItkFormat) -> Stored:
     axes = closest_axes(affine, stored.shape, path)
     values = arrange(stored, axes)
     geometry = placed(arrange_affine(affine, values.shape, axes), path) if _has_spacing(path) else None
-    return Stored(values, Source(path, kind, name_of(path), (path,), axes, ndim), geometry)
+    return RawImage(values, Provenance(path, kind, name_of(path), (path,), axes, ndim), geometry)
 
 
 def write_itk(result: Segmentation | LabelMap, path: Path) -> None:

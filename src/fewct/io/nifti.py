@@ -15,8 +15,8 @@ from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
 from fewct.io.discovered import name_of
-from fewct.io.pixels import DAMAGED, Stored, narrow, placed, unreadable
-from fewct.types import Affine, LabelMap, Segmentation, Source
+from fewct.io.pixels import DAMAGED, RawImage, narrow, placed, unreadable
+from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
 # NIfTI's patient space is RAS, ours is LPS; the same matrix leads there and back.
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -32,7 +32,7 @@ _PLACE_FIELDS = (
 )
 
 
-def open_nifti(path: Path) -> Stored:
+def open_nifti(path: Path) -> RawImage:
     """Return what a NIfTI file holds, as axial slices along the closest of its axes.
 
     An uncompressed file is mapped and read slice by slice. A compressed one is unpacked once, now, and kept
@@ -55,9 +55,9 @@ def open_nifti(path: Path) -> Stored:
         raise unreadable(path, "a whole NIfTI file", error) from error
     axes = closest_axes(file_affine, stored.shape, path)
     values = arrange(stored, axes)
-    return Stored(
+    return RawImage(
         values,
-        Source(path, "nifti", name_of(path), (path,), axes, len(shape)),
+        Provenance(path, "nifti", name_of(path), (path,), axes, len(shape)),
         placed(arrange_affine(file_affine, values.shape, axes), path),
         1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
@@ -147,7 +147,7 @@ def _nifti_image(result: Segmentation | LabelMap) -> Any:
     return image
 
 
-def _source_header(source: Source | None, shape: tuple[int, ...], affine: Affine) -> Any:
+def _source_header(source: Provenance | None, shape: tuple[int, ...], affine: Affine) -> Any:
     """Return a header with the place of the source's, if the source is a NIfTI file that still says so."""
     if source is None or source.format != "nifti" or not source.path.is_file():
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import FewctWarning, InputError, as_labels
-from fewct.types import AnyLabels, CTSlice, CTVolume, Geometry, Image, LabelMap, Source, UnitChoice
+from fewct.types import AnyLabels, CTSlice, CTVolume, Geometry, Image, LabelMap, Provenance, UnitChoice
 
 Content = Literal["image", "labels"]
 
@@ -46,7 +46,7 @@ DAMAGED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class RawImage:
     """What a file holds, as slices, before anyone asked whether it is an image or a label map.
 
     Args:
@@ -58,7 +58,7 @@ class Stored:
     """
 
     values: NDArray[Any]
-    source: Source
+    source: Provenance
     geometry: Geometry | None = None
     slope: float = 1.0
     intercept: float = 0.0
@@ -151,7 +151,7 @@ def looks_like_mask(samples: NDArray[Any]) -> bool:
     return equal >= MASK_FLATNESS * pairs
 
 
-def as_ct(stored: Stored, unit: UnitChoice) -> CTSlice | CTVolume:
+def as_ct(stored: RawImage, unit: UnitChoice) -> CTSlice | CTVolume:
     """Return the slice (if there is only one) or the volume in a file.
 
     The first, the middle and the last slice are looked at now: for the unit ("hu" where a value lies below
@@ -197,7 +197,7 @@ def as_ct(stored: Stored, unit: UnitChoice) -> CTSlice | CTVolume:
     return CTSlice(samples[0], unit, stored.geometry, stored.source)
 
 
-def as_label_map(stored: Stored) -> LabelMap:
+def as_label_map(stored: RawImage) -> LabelMap:
     """Return the label map in a file, two-dimensional if the file holds one slice.
 
     Raises:

@@ -10,19 +10,21 @@ from typing import get_args
 from fewct.errors import InputError, UsageError
 from fewct.io.arrays import open_numpy
 from fewct.io.dicom import find_dicom, is_dicom, is_segmentation, read_dicom_seg
-from fewct.io.discovered import Found, name_of
+from fewct.io.discovered import DiscoveredImage, name_of
 from fewct.io.images import open_image
 from fewct.io.itk import open_itk
 from fewct.io.kinds import KNOWN_SUFFIXES, kind_by_content, kind_by_suffix
 from fewct.io.nifti import open_nifti
-from fewct.io.pixels import Content, Stored, as_ct, as_label_map, unreadable
+from fewct.io.pixels import Content, RawImage, as_ct, as_label_map, unreadable
 from fewct.types import CTSlice, CTVolume, LabelMap, UnitChoice
 
 _RESULT = re.compile(r"_(labels|overlay|structures|manifest)\.[a-z.]+$")
 _LISTED = 10
 
 
-def discover(path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto") -> list[Found]:
+def discover(
+    path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto"
+) -> list[DiscoveredImage]:
     """Find the images in a file, a folder with all below it, or a zip of DICOM.
 
     In a folder, DICOM files are put together to series; every other file of a known format is an image of
@@ -116,7 +118,7 @@ def read_labels(path: str | Path) -> LabelMap:
     return read_dicom_seg(path)
 
 
-def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Found]:
+def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[DiscoveredImage]:
     """Find the images in a folder and all folders below."""
     files = [
         file
@@ -133,7 +135,9 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Found
             try:
                 found += _in_file(file, None, unit)
             except InputError as error:
-                found.append(Found(name_of(file), file, f"{file}, cannot be read", partial(_fail, error)))
+                found.append(
+                    DiscoveredImage(name_of(file), file, f"{file}, cannot be read", partial(_fail, error))
+                )
     return found
 
 
@@ -142,7 +146,7 @@ def _fail(error: InputError) -> CTSlice | CTVolume:
     raise error
 
 
-def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[Found]:
+def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[DiscoveredImage]:
     """Find the one image in a file, or those in a zip."""
     kind = kind_by_content(_existing(file)) or kind_by_suffix(file)
     if kind == "zip":
@@ -151,10 +155,12 @@ def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[Found]:
         return _with_unit(find_dicom([file], file, series, alone=True), unit)
     if kind is None or series is not None:
         return []
-    return [Found(name_of(file), file, f"{file} ({kind})", lambda: as_ct(_stored(file, "image"), unit))]
+    return [
+        DiscoveredImage(name_of(file), file, f"{file} ({kind})", lambda: as_ct(_stored(file, "image"), unit))
+    ]
 
 
-def _in_zip(file: Path, series: str | None) -> list[Found]:
+def _in_zip(file: Path, series: str | None) -> list[DiscoveredImage]:
     """Find the DICOM images in a zip."""
     try:
         archive = zipfile.ZipFile(file)
@@ -179,7 +185,7 @@ def _in_zip(file: Path, series: str | None) -> list[Found]:
     return find_dicom(dicom, file, series)
 
 
-def _stored(file: Path, content: Content) -> Stored:
+def _stored(file: Path, content: Content) -> RawImage:
     """Open a file of any kind but DICOM."""
     if file.stat().st_size == 0:
         raise unreadable(file, "an image or a label map", "an empty file")
@@ -208,12 +214,12 @@ def _existing(file: Path) -> Path:
     return file
 
 
-def _with_unit(found: list[Found], unit: UnitChoice) -> list[Found]:
+def _with_unit(found: list[DiscoveredImage], unit: UnitChoice) -> list[DiscoveredImage]:
     """Return found images that open with the unit which the user chose."""
     if unit == "auto":
         return found
 
-    def opened(image: Found) -> CTSlice | CTVolume:
+    def opened(image: DiscoveredImage) -> CTSlice | CTVolume:
         return replace(image.open(), unit=unit)
 
     return [replace(image, open=partial(opened, image)) for image in found]

@@ -12,7 +12,7 @@ from fewct.io.dicom import write_dicom_seg
 from fewct.io.images import write_png
 from fewct.io.itk import write_itk
 from fewct.io.nifti import write_nifti
-from fewct.types import Format, LabelMap, Segmentation, Source
+from fewct.types import Format, LabelMap, Provenance, Segmentation
 
 SUFFIXES: Mapping[Format, str] = MappingProxyType(
     {
@@ -47,7 +47,7 @@ _OWN_FORMATS: dict[str, Format] = {
 _ALSO: dict[str, Format] = {".nii": "nifti"}
 
 
-def default_format(source: Source | None) -> Format:
+def default_format(source: Provenance | None) -> Format:
     """Return the format that a result is written in by default: the input's own kind; npz for arrays.
 
     Example:

@@ -9,16 +9,16 @@ from fewct.methods.bam.method import BAM
 from fewct.methods.classical import Felzenszwalb, Watershed
 from fewct.methods.mosaic import Mosaic
 from fewct.methods.sam import Everything
-from fewct.methods.sam.box_prompted import MedSAMBoxes
+from fewct.methods.sam.box_prompted import BoxPrompted
 from fewct.methods.unet import UNet
-from fewct.types import CTSlice, Delineation
+from fewct.types import CTSlice, SliceSegmentation
 
 __all__ = [
     "BAM",
     "METHODS",
+    "BoxPrompted",
     "Everything",
     "Felzenszwalb",
-    "MedSAMBoxes",
     "Method",
     "Mosaic",
     "UNet",
@@ -43,13 +43,13 @@ class Method(Protocol):
         """Hash of the network's weights, and of what else the result depends on; None for methods without."""
         ...
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate every structure on one slice; the same slice always gives the same result."""
         ...
 
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, MedSAMBoxes)}
+    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, BoxPrompted)}
 )
 
 

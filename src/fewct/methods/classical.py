@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fewct.errors import UsageError
 from fewct.imaging.labelmap import Cleanup, clean
-from fewct.types import CTSlice, Delineation
+from fewct.types import CTSlice, SliceSegmentation
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Watershed:
     def weights_sha256(self) -> None:
         """There are no weights."""
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice; structures have no score."""
         from scipy import ndimage
         from skimage.filters import rank, sobel
@@ -59,7 +59,7 @@ class Watershed:
         smooth = rank.median(grey, disk(self.median_radius_px))
         flat = rank.gradient(smooth, disk(self.flat_radius_px)) < self.flat_range
         regions = watershed(sobel(grey), ndimage.label(flat)[0], compactness=self.compactness)
-        return Delineation(*clean(regions, image, self.cleanup))
+        return SliceSegmentation(*clean(regions, image, self.cleanup))
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Felzenszwalb:
     def weights_sha256(self) -> None:
         """There are no weights."""
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice; structures have no score."""
         from skimage.segmentation import felzenszwalb
 
         grey = _eight_bit(image)
         regions = felzenszwalb(grey, scale=self.scale, sigma=self.sigma, min_size=self.min_size_px)
-        return Delineation(*clean(regions + 1, image, self.cleanup))
+        return SliceSegmentation(*clean(regions + 1, image, self.cleanup))
 
 
 def _check_not_negative(setting: str, value: float) -> None:

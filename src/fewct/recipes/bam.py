@@ -16,7 +16,7 @@ from fewct.outputs import make_folder
 from fewct.recipes.export import export_folder
 from fewct.training.distributed import joined
 from fewct.training.runs import keep_settings
-from fewct.types import Delineation, Labels
+from fewct.types import Labels, SliceSegmentation
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TrainBAM:
         return slices
 
 
-def labelled_first(truth: Labels, found: Delineation) -> Labels:
+def labelled_first(truth: Labels, found: SliceSegmentation) -> Labels:
     """Return labelled structures, and found ones where nothing is labelled.
 
     Args:
@@ -98,4 +98,6 @@ def labelled_first(truth: Labels, found: Delineation) -> Labels:
         found: Of the same slice.
     """
     largest = int(truth.max())
-    return lay_over(Delineation(truth, np.full(largest, np.nan, np.float32), named=largest), found).labels
+    return lay_over(
+        SliceSegmentation(truth, np.full(largest, np.nan, np.float32), named=largest), found
+    ).labels

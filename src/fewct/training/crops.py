@@ -71,7 +71,7 @@ class Crop(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class ExampleMix:
     """Where examples come from, and how often.
 
     Args:
@@ -97,7 +97,7 @@ class Crops(Dataset[Crop]):
     """
 
     def __init__(
-        self, sources: Sequence[Source], network_input: NetworkInput, size_px: int, length: int, seed: int
+        self, sources: Sequence[ExampleMix], network_input: NetworkInput, size_px: int, length: int, seed: int
     ) -> None:
         self.sources = list(sources)
         self.network_input = network_input
@@ -132,19 +132,19 @@ def make_crop(warped: Warped, synthetic: bool, network_input: NetworkInput, rng:
     )
 
 
-def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -> Source:
+def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -> ExampleMix:
     """Return a source of labelled slices, each as likely as the others.
 
     Args:
-        share: See `Source`.
+        share: See `ExampleMix`.
         slices: What to choose from.
         weak: Whether to show them with weak contrast.
     """
     example = lru_cache(maxsize=None)(lambda k: make_example(slices[k], weak))
-    return Source(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
+    return ExampleMix(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
 
 
-def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 800) -> Source:
+def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 800) -> ExampleMix:
     """Return a source of synthetic slices drawn on label maps; slices with little in them are passed over."""
     places = [
         (volume, k)
@@ -160,10 +160,10 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
         anatomy = volumes[volume]
         return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
 
-    return Source(share, example, synthetic=True)
+    return ExampleMix(share, example, synthetic=True)
 
 
-def phantom_source(share: float, patients: int = 300) -> Source:
+def phantom_source(share: float, patients: int = 300) -> ExampleMix:
     """Return a source of slices of the phantom, each patient at one height of its own."""
 
     @cache
@@ -175,7 +175,7 @@ def phantom_source(share: float, patients: int = 300) -> Source:
         known = np.ones(labels.shape, dtype=np.float32)
         return Example(image.pixels, "hu", labels, structure, known, body, zoom=2.0)
 
-    return Source(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
+    return ExampleMix(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
 
 
 class Shares(NamedTuple):
@@ -201,7 +201,9 @@ class Shares(NamedTuple):
 MOSAIC_SHARES = Shares()
 
 
-def default_sources(data: Path, shares: Shares = MOSAIC_SHARES, without: Sequence[str] = ()) -> list[Source]:
+def default_sources(
+    data: Path, shares: Shares = MOSAIC_SHARES, without: Sequence[str] = ()
+) -> list[ExampleMix]:
     """Return the sources of the small networks: folders `btcv/train` and `anatomy` of `data`, and phantoms.
 
     Args:

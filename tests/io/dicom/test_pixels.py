@@ -1,4 +1,4 @@
-"""Stored DICOM values to Hounsfield units."""
+"""RawImage DICOM values to Hounsfield units."""
 
 import zipfile
 from pathlib import Path

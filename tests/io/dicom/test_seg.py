@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 from dicom_builder import ramp, write_ct, write_enhanced, write_series
 from fewct.errors import FewctWarning, InputError, OutputError
 from fewct.io.dicom import find_dicom, is_segmentation, read_dicom_seg, write_dicom_seg
-from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Source
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
 
 def open_folder(folder: Path) -> CTVolume | CTSlice:
@@ -50,7 +50,7 @@ def test_series_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.labels, some_labels())
     assert back.labels.dtype == np.int32
     same_place(back.geometry, volume.geometry)
-    assert back.source == Source(tmp_path / "seg.dcm", "dicom", "seg", (tmp_path / "seg.dcm",))
+    assert back.source == Provenance(tmp_path / "seg.dcm", "dicom", "seg", (tmp_path / "seg.dcm",))
     assert is_segmentation(tmp_path / "seg.dcm")
     assert not is_segmentation(tmp_path / "series" / "001.dcm")
 
@@ -250,10 +250,10 @@ def test_real_ct_slice_round_trip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [(None, "found no source"), (Source(Path("a.png"), "image", "a"), "found a source of format image")],
+    [(None, "found no source"), (Provenance(Path("a.png"), "image", "a"), "found a source of format image")],
 )
 def test_labels_that_are_not_from_dicom_cannot_be_written(
-    tmp_path: Path, source: Source | None, message: str
+    tmp_path: Path, source: Provenance | None, message: str
 ) -> None:
     with pytest.raises(OutputError, match=message):
         write_dicom_seg(LabelMap(some_labels(), None, source), tmp_path / "seg.dcm")

@@ -26,14 +26,16 @@ from fewct.methods.bam.preprocessing import frame_of, place_back, seen_labels, s
 from fewct.phantom import STRUCTURES, phantom_slice
 from fewct.segmentation import segment
 from fewct.training.onnx_export import write_hash
-from fewct.types import CTSlice, CTVolume, Delineation, Geometry
+from fewct.types import CTSlice, CTVolume, Geometry, SliceSegmentation
 from methods.bam.tiny import SIZE_PX, body_slice
 
 KEEP_ALL = Cleanup()
 
 
-def delineation(labels: list[list[int]], scores: list[float], named: int = 0) -> Delineation:
-    return Delineation(np.array(labels, dtype=np.int32), np.array(scores, dtype=np.float32), named=named)
+def delineation(labels: list[list[int]], scores: list[float], named: int = 0) -> SliceSegmentation:
+    return SliceSegmentation(
+        np.array(labels, dtype=np.int32), np.array(scores, dtype=np.float32), named=named
+    )
 
 
 class TestMethod:

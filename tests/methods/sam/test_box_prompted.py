@@ -13,14 +13,14 @@ from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.imaging.mask_merging import merge_masks
 from fewct.io import write
-from fewct.methods import METHODS, MedSAMBoxes, UNet, Watershed
+from fewct.methods import METHODS, BoxPrompted, UNet, Watershed
 from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.base import Drawn
 from fewct.methods.sam.box_prompted import masks_in_boxes
 from fewct.methods.sam.box_sources import SOURCES, SourceName, boxes_in_file, source_method
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.segmentation import resume_key, segment
-from fewct.types import CTSlice, CTVolume, LabelMap, Source
+from fewct.types import CTSlice, CTVolume, LabelMap, Provenance
 
 BOXES = [[20, 20, 60, 50], [50, 40, 90, 80], [10, 30, 40, 90.5]]
 
@@ -36,18 +36,18 @@ def weights(tiny_sam: str) -> str:
 @pytest.fixture(scope="module")
 def ct() -> CTSlice:
     image, _ = phantom_slice(1, size=96)
-    return replace(image, source=Source(Path("in/one.png"), "image", "one"))
+    return replace(image, source=Provenance(Path("in/one.png"), "image", "one"))
 
 
 @pytest.fixture
-def in_file(tmp_path: Path, weights: str) -> MedSAMBoxes:
+def in_file(tmp_path: Path, weights: str) -> BoxPrompted:
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps({"one": BOXES}))
-    return MedSAMBoxes(weights=weights, boxes=str(path), cleanup=Cleanup())
+    return BoxPrompted(weights=weights, boxes=str(path), cleanup=Cleanup())
 
 
 @pytest.mark.parametrize("merge", ["small-on-top", "score"])
-def test_one_mask_a_box_one_label_a_pixel(in_file: MedSAMBoxes, ct: CTSlice, merge: Any) -> None:
+def test_one_mask_a_box_one_label_a_pixel(in_file: BoxPrompted, ct: CTSlice, merge: Any) -> None:
     chosen = replace(in_file, merge=merge)
     first, second = chosen.segment(ct), chosen.segment(ct)
     backend = load.load_backend(chosen.weights, 0, "medsam")
@@ -63,7 +63,7 @@ def test_one_mask_a_box_one_label_a_pixel(in_file: MedSAMBoxes, ct: CTSlice, mer
 @pytest.mark.parametrize("name", ["mosaic", "watershed", "felzenszwalb", "everything"])
 def test_boxes_of_other_methods(weights: str, ct: CTSlice, name: Any) -> None:
     theirs = weights if name == "everything" else ""
-    chosen = MedSAMBoxes(weights=weights, boxes_from=name, boxes_weights=theirs, cleanup=Cleanup())
+    chosen = BoxPrompted(weights=weights, boxes_from=name, boxes_weights=theirs, cleanup=Cleanup())
     source = METHODS[name](**({"weights": theirs} if theirs else {}))
     n_boxes = source.segment(ct).labels.max()
     found = chosen.segment(ct)
@@ -73,7 +73,7 @@ def test_boxes_of_other_methods(weights: str, ct: CTSlice, name: Any) -> None:
 
 
 def test_boxes_come_from_mosaic_unless_told_otherwise(weights: str, ct: CTSlice) -> None:
-    by_default, named = (MedSAMBoxes(weights, boxes_from=name).segment(ct) for name in (None, "mosaic"))
+    by_default, named = (BoxPrompted(weights, boxes_from=name).segment(ct) for name in (None, "mosaic"))
     np.testing.assert_array_equal(by_default.labels, named.labels)
 
 
@@ -84,14 +84,14 @@ def test_every_other_method_gives_boxes() -> None:
     assert source_method("watershed", "") == Watershed()
 
 
-def test_limits_of_area(in_file: MedSAMBoxes, ct: CTSlice) -> None:
+def test_limits_of_area(in_file: BoxPrompted, ct: CTSlice) -> None:
     areas = np.bincount(in_file.segment(ct).labels.ravel())[1:]
     limit = int(areas.max()) - 1
     limited = replace(in_file, cleanup=Cleanup(max_area=f"{limit}px")).segment(ct)
     assert np.bincount(limited.labels.ravel(), minlength=2)[1:].max() <= limit
 
 
-def test_jitter_repeats_and_matters(in_file: MedSAMBoxes, ct: CTSlice) -> None:
+def test_jitter_repeats_and_matters(in_file: BoxPrompted, ct: CTSlice) -> None:
     shaken = [replace(in_file, jitter_px=15, seed=seed).segment(ct).labels for seed in (0, 0, 1)]
     np.testing.assert_array_equal(shaken[0], shaken[1])
     assert (shaken[0] != shaken[2]).any()
@@ -120,14 +120,14 @@ class TestFiles:
         with pytest.raises(InputError, match=r"labels\.png: expected a label map of the slice's shape"):
             boxes_in_file(replace(ct, geometry=None), path)
 
-    def test_no_boxes_no_structures(self, in_file: MedSAMBoxes, ct: CTSlice) -> None:
+    def test_no_boxes_no_structures(self, in_file: BoxPrompted, ct: CTSlice) -> None:
         Path(in_file.boxes).write_text('{"one": []}')
         found = in_file.segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
 
     def test_empty_masks_no_structures(
-        self, in_file: MedSAMBoxes, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
+        self, in_file: BoxPrompted, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend = load.load_backend(in_file.weights, 0, "auto", like_sam="medsam")
         decode = backend.decode
@@ -141,7 +141,7 @@ class TestFiles:
         assert not found.labels.any()
         assert found.scores.shape == (0,)
 
-    def test_a_box_outside_the_slice(self, in_file: MedSAMBoxes, ct: CTSlice) -> None:
+    def test_a_box_outside_the_slice(self, in_file: BoxPrompted, ct: CTSlice) -> None:
         Path(in_file.boxes).write_text('{"one": [[10, 20, 30, 200]]}')
         with pytest.raises(InputError, match=r"boxes\.json, one: expected x within 0 \.\. 96.*found \[10\.0"):
             replace(in_file, pad_px=5).segment(ct)
@@ -154,43 +154,43 @@ class TestFiles:
             ('{"two": []}', "expected boxes of the image one or one.png, found two"),
         ],
     )
-    def test_bad_boxes(self, in_file: MedSAMBoxes, ct: CTSlice, text: str, message: str) -> None:
+    def test_bad_boxes(self, in_file: BoxPrompted, ct: CTSlice, text: str, message: str) -> None:
         Path(in_file.boxes).write_text(text)
         with pytest.raises(InputError, match=message):
             in_file.segment(ct)
 
     def test_an_absent_file(self, weights: str, ct: CTSlice, tmp_path: Path) -> None:
-        chosen = MedSAMBoxes(weights=weights, boxes=str(tmp_path / "boxes.csv"))
+        chosen = BoxPrompted(weights=weights, boxes=str(tmp_path / "boxes.csv"))
         with pytest.raises(InputError, match=r"boxes\.csv: expected a table of boxes or a label map"):
             chosen.segment(ct)
 
-    def test_a_changed_file_is_another_result(self, in_file: MedSAMBoxes, ct: CTSlice) -> None:
+    def test_a_changed_file_is_another_result(self, in_file: BoxPrompted, ct: CTSlice) -> None:
         before, key = in_file.segment(ct), resume_key(in_file, "ab12")
         Path(in_file.boxes).write_text(json.dumps({"one": BOXES[:1]}))
         assert resume_key(in_file, "ab12") != key
         assert in_file.segment(ct).labels.max() == 1 < before.labels.max()
 
-    def test_a_scan_slice_by_slice(self, in_file: MedSAMBoxes) -> None:
+    def test_a_scan_slice_by_slice(self, in_file: BoxPrompted) -> None:
         volume, _ = phantom_volume(0, slices=3, size=48)
-        scan = replace(volume, source=Source(Path("scan.nii.gz"), "nifti", "scan"))
+        scan = replace(volume, source=Provenance(Path("scan.nii.gz"), "nifti", "scan"))
         Path(in_file.boxes).write_text('{"scan": {"1": [[5, 5, 40, 40]]}}')
         result = segment(scan, in_file)
         assert [bool(plane.any()) for plane in result.labels] == [False, True, False]
 
 
 class TestSettings:
-    def test_hash_of_all_files(self, in_file: MedSAMBoxes, weights: str) -> None:
+    def test_hash_of_all_files(self, in_file: BoxPrompted, weights: str) -> None:
         checkpoint = sha256(Path(weights).read_bytes()).hexdigest()
         boxes = sha256(Path(in_file.boxes).read_bytes()).hexdigest()
         assert in_file.weights_sha256 == f"{checkpoint}+{boxes}"
-        assert MedSAMBoxes(weights, boxes_from="watershed").weights_sha256 == checkpoint
-        assert MedSAMBoxes(weights).weights_sha256.startswith(f"{checkpoint}+")
+        assert BoxPrompted(weights, boxes_from="watershed").weights_sha256 == checkpoint
+        assert BoxPrompted(weights).weights_sha256.startswith(f"{checkpoint}+")
 
     def test_they_survive_json(self) -> None:
-        chosen = MedSAMBoxes("a.pth", boxes_from="unet", boxes_weights="runs", pad_px=2, merge="score")
+        chosen = BoxPrompted("a.pth", boxes_from="unet", boxes_weights="runs", pad_px=2, merge="score")
         kept = json.loads(json.dumps(asdict(chosen)))
         kept["cleanup"] = Cleanup(**kept["cleanup"])
-        assert MedSAMBoxes(**kept) == chosen
+        assert BoxPrompted(**kept) == chosen
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -207,11 +207,11 @@ class TestSettings:
     )
     def test_out_of_range(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            MedSAMBoxes(**changes)
+            BoxPrompted(**changes)
 
     def test_without_weights_it_is_prompt_small(self, ct: CTSlice) -> None:
-        found = MedSAMBoxes().segment(ct)
+        found = BoxPrompted().segment(ct)
         assert found.labels.max() >= 3
-        assert MedSAMBoxes().weights_sha256 == MedSAMBoxes(boxes_from="mosaic").weights_sha256
+        assert BoxPrompted().weights_sha256 == BoxPrompted(boxes_from="mosaic").weights_sha256
         with pytest.raises(UsageError, match=r"intensities: expected ranks, .*found medsam"):
-            MedSAMBoxes(intensities="medsam").segment(ct)
+            BoxPrompted(intensities="medsam").segment(ct)

@@ -13,13 +13,13 @@ from fewct.io.dicom.pixels import opener, read_plane
 from fewct.io.dicom.planes import check_holds_image, planes_of
 from fewct.io.dicom.series import Series, choose_series, group_series, listed_series, without_localizers
 from fewct.io.dicom.stack import listed, stack_planes
-from fewct.io.discovered import Found, safe_name
-from fewct.types import CTSlice, CTVolume, Image, Source
+from fewct.io.discovered import DiscoveredImage, safe_name
+from fewct.types import CTSlice, CTVolume, Image, Provenance
 
 
 def find_dicom(
     files: Sequence[AnyPath], root: Path, series: str | None = None, alone: bool = False
-) -> list[Found]:
+) -> list[DiscoveredImage]:
     """Find the images in DICOM files; only headers are read.
 
     One series is one image, as is a file of several frames. Series of one file each are unrelated images,
@@ -117,19 +117,19 @@ def _warn_left_out(root: Path, headers: Sequence[Header], what: str) -> None:
         warnings.warn(f"{root}: left out {what}: {names}", FewctWarning, stacklevel=3)
 
 
-def _found_file(header: Header, root: Path) -> Found:
+def _found_file(header: Header, root: Path) -> DiscoveredImage:
     path = header.file if isinstance(header.file, Path) else root
     return _found([header], path, safe_name(_name(Path(header.file.name))))
 
 
-def _found_broken(error: InputError) -> Found:
+def _found_broken(error: InputError) -> DiscoveredImage:
     """Return what stands for a file that cannot be read: opening it raises the error."""
 
     def fail() -> CTSlice:
         raise error
 
     path = Path(error.subject)
-    return Found(safe_name(_name(path)), path, f"DICOM, cannot be read: {error.found}", fail)
+    return DiscoveredImage(safe_name(_name(path)), path, f"DICOM, cannot be read: {error.found}", fail)
 
 
 def _name(path: Path) -> str:
@@ -138,8 +138,8 @@ def _name(path: Path) -> str:
     return path.name if path.is_dir() or path.suffix[1:].isdigit() else path.stem
 
 
-def _found(series: Series, path: Path, name: str) -> Found:
-    return Found(name, path, _described(series), partial(_open, series, path, name))
+def _found(series: Series, path: Path, name: str) -> DiscoveredImage:
+    return DiscoveredImage(name, path, _described(series), partial(_open, series, path, name))
 
 
 def _described(series: Series) -> str:
@@ -160,7 +160,7 @@ def _open(series: Series, path: Path, name: str) -> CTSlice | CTVolume:
     """Read a series: one plane as a slice, several as a volume whose slices are read when asked for."""
     stack = stack_planes([plane for header in series for plane in planes_of(header)], path)
     files = tuple(dict.fromkeys(plane.header.file for plane in stack.planes))
-    source = Source(path, "dicom", name, files)
+    source = Provenance(path, "dicom", name, files)
     if len(stack.planes) == 1:
         return CTSlice(read_plane(stack.planes[0]), stack.unit, stack.geometry, source)
     open_file = opener(series[0]) if len(series) == 1 else None

@@ -17,7 +17,7 @@ from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.stack import SAME_PLACE_MM, STEP_TOLERANCE, check_alike, geometry_of
 from fewct.io.discovered import safe_name
-from fewct.types import Geometry, LabelMap, Source
+from fewct.types import Geometry, LabelMap, Provenance
 
 _MOST_SEGMENTS = 65535
 _SEGMENT_TAGS = ("SegmentSequence", "SegmentationType", "MaximumFractionalValue")
@@ -72,7 +72,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
         ) from error
     slots, geometry = _grid(planes, segments)
     labels = _painted(header, slots, segments, ids)
-    source = Source(file, "dicom", safe_name(file.stem), (file,))
+    source = Provenance(file, "dicom", safe_name(file.stem), (file,))
     return LabelMap(labels if len(labels) > 1 else labels[0], geometry, source)
 
 

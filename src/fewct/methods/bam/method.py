@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fewct.errors import UsageError
 from fewct.imaging.labelmap import Cleanup, clean
 from fewct.methods.mosaic import Mosaic
-from fewct.types import CTSlice, Delineation, Image, Labels
+from fewct.types import CTSlice, Image, Labels, SliceSegmentation
 
 FITS = (-7.0, 1.5)
 """A region fits at worst and at best so well. Not in bam's `regions`: settings must load nothing heavy."""
@@ -78,7 +78,7 @@ class BAM:
             parts.append(f"{Mosaic().weights_sha256}")
         return "+".join(parts)
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Find the supports' structures on one slice.
 
         Raises:
@@ -100,7 +100,7 @@ class BAM:
             found = fitting_regions(image, self.support, ids, weights, unnamed.labels, self.least_fit)
             claims = claims_of_regions(unnamed.labels, found)
         labels, scores = named_labels(claims, ids, image, self.cleanup)
-        named = Delineation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
+        named = SliceSegmentation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
         return named if unnamed is None or self.over == "none" else lay_over(named, unnamed)
 
     @property
@@ -174,7 +174,7 @@ def named_labels(
     return numbers[cleaned], (sums / counts).astype(np.float32)
 
 
-def lay_over(named: Delineation, unnamed: Delineation) -> Delineation:
+def lay_over(named: SliceSegmentation, unnamed: SliceSegmentation) -> SliceSegmentation:
     """Lay structures with names over those of another method, whose numbers then follow the largest id.
 
     An unnamed structure of which the named ones cover more than half is the same, and goes.
@@ -190,7 +190,9 @@ def lay_over(named: Delineation, unnamed: Delineation) -> Delineation:
     numbers = np.zeros(len(areas), dtype=np.int32)
     numbers[stays] = named.named + 1 + np.arange(len(stays))
     labels = np.where(covered, named.labels, numbers[unnamed.labels]).astype(np.int32)
-    return Delineation(labels, np.concatenate([named.scores, unnamed.scores[stays - 1]]), named=named.named)
+    return SliceSegmentation(
+        labels, np.concatenate([named.scores, unnamed.scores[stays - 1]]), named=named.named
+    )
 
 
 def _by_id(

@@ -9,7 +9,7 @@ import numpy as np
 
 from fewct.errors import FewctError, InputError, UsageError
 from fewct.imaging.labelmap import Cleanup, clean
-from fewct.types import CTSlice, Delineation, Image, Labels, MergeTree
+from fewct.types import CTSlice, Image, Labels, MergeTree, SliceSegmentation
 
 if TYPE_CHECKING:
     from fewct.methods.mosaic.maps import Maps
@@ -68,7 +68,7 @@ class Mosaic:
 
         return checked_sha256(self.weights_file())
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice; the tree is that of the regions before the cut."""
         from fewct.imaging.merge_tree import nodes_at_level, paint, persistence
 
@@ -77,7 +77,7 @@ class Mosaic:
         nodes = nodes_at_level(tree, self.level)
         labels, scores = paint(tree, nodes), persistence(tree)[np.unique(nodes)]
         labels = _without_uncertain(labels, maps.structure, self.certainty)
-        return Delineation(*clean(labels, image, self.cleanup, scores), tree)
+        return SliceSegmentation(*clean(labels, image, self.cleanup, scores), tree)
 
     def tree_of(self, image: CTSlice, maps: "Maps") -> MergeTree:
         """Return the order in which regions merge; neither `level`, `certainty` nor `cleanup` change it."""

@@ -28,13 +28,13 @@ from fewct.methods.sam.conventions import Precision
 from fewct.methods.sam.mask_generator.candidates import Easel
 from fewct.methods.sam.predictor import embed
 from fewct.methods.sam.prompts import checked_boxes, point_prompts
-from fewct.types import CTSlice, Delineation, MaskProposals
+from fewct.types import CTSlice, MaskProposals, SliceSegmentation
 
 DEFAULT_SOURCE: SourceName = "mosaic"
 
 
 @dataclass(frozen=True)
-class MedSAMBoxes:
+class BoxPrompted:
     """Draw a box around each structure that another method finds, and let MedSAM outline what is in it.
 
     MedSAM (https://doi.org/10.1038/s41467-024-44824-z) draws one mask for each box; a policy merges them into
@@ -100,7 +100,7 @@ class MedSAMBoxes:
         ours = checkpoint_sha256(self.weights)
         return ours if theirs is None else f"{ours}+{theirs}"
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice; where there is no box, there is no structure.
 
         Raises:
@@ -117,7 +117,7 @@ class MedSAMBoxes:
         masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
         masks = clean_proposals(masks, image, self.cleanup)
         labels, index = merge_masks(masks, self.merge)
-        return Delineation(*clean(labels, image, self.cleanup, np.clip(masks.scores[index], 0, 1)))
+        return SliceSegmentation(*clean(labels, image, self.cleanup, np.clip(masks.scores[index], 0, 1)))
 
     def _source(self) -> Source | None:
         """Return the method whose structures get boxes; None where a file holds them."""

@@ -11,7 +11,7 @@ from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import IntensityChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.conventions import Precision
 from fewct.methods.sam.mask_generator.settings import EverythingSettings
-from fewct.types import CTSlice, Delineation
+from fewct.types import CTSlice, SliceSegmentation
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Everything(EverythingSettings):
         """Hash of the file of weights."""
         return checkpoint_sha256(self.weights)
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice.
 
         Raises:
@@ -65,7 +65,7 @@ class Everything(EverythingSettings):
         backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
         return self.segment_with(backend, image)
 
-    def segment_with(self, backend: Backend, image: CTSlice) -> Delineation:
+    def segment_with(self, backend: Backend, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice with networks that are loaded, whatever `weights` says."""
         from fewct.methods.sam.mask_generator.generator import find_everything
 
@@ -73,4 +73,4 @@ class Everything(EverythingSettings):
         usual: MergePolicy = "score" if backend.intensities == "ranks" else "small-on-top"
         labels, index = merge_masks(found.proposals, self.merge or usual)
         scores = np.clip(found.predicted_iou[index], 0, 1)
-        return Delineation(*clean(labels, image, self.cleanup, scores))
+        return SliceSegmentation(*clean(labels, image, self.cleanup, scores))

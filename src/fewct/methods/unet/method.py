@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from fewct.errors import UsageError
 from fewct.imaging.labelmap import Cleanup, clean
-from fewct.types import CTSlice, Delineation, Mask
+from fewct.types import CTSlice, Mask, SliceSegmentation
 
 if TYPE_CHECKING:
     from fewct.types import Labels
@@ -54,7 +54,7 @@ class UNet:
 
         return checked_sha256(self._weights_file())
 
-    def segment(self, image: CTSlice) -> Delineation:
+    def segment(self, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice.
 
         Raises:
@@ -71,7 +71,7 @@ class UNet:
             _components(found, self.opening_px) if self.reading == "components" else found.astype("int32")
         )
         scores = ndimage.mean(likely, labels, range(1, int(labels.max()) + 1))
-        return Delineation(*clean(labels, image, self.cleanup, scores))
+        return SliceSegmentation(*clean(labels, image, self.cleanup, scores))
 
     def _weights_file(self) -> Path:
         if not self.weights:

@@ -18,7 +18,7 @@ from fewct.methods.sam import Everything
 from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.embedding_cache import CachedBackend, embedding_key
 from fewct.methods.sam.backends.torch import TorchBackend
-from fewct.methods.sam.box_prompted import MedSAMBoxes
+from fewct.methods.sam.box_prompted import BoxPrompted
 from fewct.methods.sam.mask_generator.generator import find_everything
 from fewct.methods.sam.mask_generator.settings import EverythingSettings
 from fewct.methods.sam.predictor import Predictor
@@ -185,7 +185,7 @@ class TestMethods:
         monkeypatch.setenv("FEWCT_CACHE_DIR", str(tmp_path / "cache"))
         return tmp_path / "cache" / "embeddings"
 
-    @pytest.fixture(params=[Everything, MedSAMBoxes])
+    @pytest.fixture(params=[Everything, BoxPrompted])
     def chosen(self, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         weights = write_checkpoint(tmp_path / "sam.pth")
         if request.param is Everything:
@@ -193,7 +193,7 @@ class TestMethods:
                 weights=weights, points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0
             )
         Image.fromarray(np.pad(np.full((20, 30), 3, np.uint8), 20)).save(tmp_path / "labels.png")
-        return MedSAMBoxes(weights=weights, boxes=str(tmp_path / "labels.png"), cleanup=Cleanup())
+        return BoxPrompted(weights=weights, boxes=str(tmp_path / "labels.png"), cleanup=Cleanup())
 
     def test_embeddings_are_kept_when_the_user_asks_for_it(self, chosen: Any, store: Path) -> None:
         ct = CTSlice(phantom_slice(0, size=70)[0].pixels[:60], "hu")

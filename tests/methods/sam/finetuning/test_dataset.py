@@ -25,7 +25,7 @@ from fewct.methods.sam.finetuning.dataset import (
 )
 from fewct.methods.sam.preprocessing import Frame
 from fewct.phantom import phantom_slice
-from fewct.training.crops import Source
+from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice
 
 SIDE = 128
@@ -118,7 +118,7 @@ def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example])
     def data() -> Dataset[Lesson]:
         if kind == "embeddings":
             return EmbeddedLessons(torch.rand(2, 3, 4, 4), [e.labels for e in examples], POINTS, 9, seed=4)
-        source = Source(1.0, lambda rng: whole(examples[int(rng.integers(2))]), synthetic=False)
+        source = ExampleMix(1.0, lambda rng: whole(examples[int(rng.integers(2))]), synthetic=False)
         draw = source_views([source], SIDE) if kind == "sources" else example_views(examples, SIDE, False)
         return Lessons(draw, SIDE, "ranks", BOXES, 9, seed=4)
 
@@ -143,7 +143,7 @@ def test_pictures_and_labels_are_moved_together(examples: list[Example]) -> None
 @pytest.mark.parametrize("size_px", [64, 128])
 def test_pictures_of_sources_show_about_the_whole_slice(size_px: int, examples: list[Example]) -> None:
     body = whole(replace(examples[0], labels=examples[0].body.astype(np.int32)))
-    draw = source_views([Source(1.0, lambda _: body, synthetic=False)], size_px)
+    draw = source_views([ExampleMix(1.0, lambda _: body, synthetic=False)], size_px)
     seen = [np.mean(draw(np.random.default_rng(seed)).labels > 0) for seed in range(6)]
     assert np.mean(seen) == pytest.approx(body.body.mean(), rel=0.35)
 
@@ -156,7 +156,7 @@ def test_sources_are_turned_as_rarely_as_asked() -> None:
     half = whole(marked)
 
     def upright(share: float) -> float:
-        draw = source_views([Source(1.0, lambda _: half, synthetic=False)], SIDE, share)
+        draw = source_views([ExampleMix(1.0, lambda _: half, synthetic=False)], SIDE, share)
         views = [draw(np.random.default_rng(seed)).labels for seed in range(60)]
         return float(np.mean([view[: SIDE // 4].mean() - view[-SIDE // 4 :].mean() > 0.1 for view in views]))
 

@@ -16,7 +16,7 @@ from fewct.methods.sam.box_prompted import moved_boxes
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Intensities
 from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.training.augment import Warped, scan, warp
-from fewct.training.crops import Source
+from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice, Labels
 
 LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to be asked for: 40 px of 512 x 512
@@ -137,7 +137,7 @@ class EmbeddedLessons(Dataset[Lesson]):
         return make_lesson(self.embeddings[number], self.labels[number], self.asking, rng, index)
 
 
-def source_views(sources: Sequence[Source], size_px: int, upright: float = 0.0) -> Draw:
+def source_views(sources: Sequence[ExampleMix], size_px: int, upright: float = 0.0) -> Draw:
     """Return what draws a slice of one of several sources, as another scanner might show it.
 
     Args:
@@ -202,7 +202,7 @@ def make_lesson(
         seen: What the network gets of the picture.
         labels: int32 (side, side): its structures, at the size of the image encoder's input.
         asking: How prompts are drawn.
-        rng: Source of randomness.
+        rng: ExampleMix of randomness.
         number: Of the item.
     """
     areas = np.bincount(labels.ravel())
