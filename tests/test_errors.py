@@ -1,9 +1,21 @@
 """Errors name the input, what was expected, what was found and the way out."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 
-from fewct.errors import InputError, as_labels, as_slice_labels, check_image, check_labels, check_same_shape
+from fewct.errors import (
+    InputError,
+    UsageError,
+    as_labels,
+    as_slice_labels,
+    check_image,
+    check_labels,
+    check_range,
+    check_same_shape,
+)
 
 
 def test_message_has_four_parts() -> None:
@@ -15,6 +27,26 @@ def test_message_has_four_parts() -> None:
         "4",
         "Pick one phase.",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "message"),
+    [
+        (1.5, (0, 1), "size: expected a number in [0, 1], found 1.5. Leave it out for the default."),
+        (-1, (), "size: expected 0 or more, found -1."),
+        (0, (1,), "size: expected 1 or more, found 0."),
+        (math.nan, (0, 1), "found nan."),
+        (math.inf, (), "expected 0 or more, found inf."),
+    ],
+)
+def test_ranges_are_checked(value: float, limits: tuple[float, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        check_range("size", value, *limits)
+
+
+def test_both_ends_of_a_range_belong_to_it() -> None:
+    check_range("share", 0, 0, 1)
+    check_range("share", 1, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("name", ["min_original_px", "min_resized_px"])
     def test_a_threshold_below_0(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"{name}: expected 0 or more pixels, found -1"):
+        with pytest.raises(UsageError, match=f"{name}: expected 0 or more, found -1"):
             MedSAMSettings(**{name: -1})
 
     def test_intensities_without_weights(self) -> None:

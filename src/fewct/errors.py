@@ -3,6 +3,7 @@
 Every error names four things: the input, what was expected, what was found, and the way out.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -56,6 +57,29 @@ class MissingExtraError(FewctError):
 
 class FewctWarning(UserWarning):
     """Something a user should know about an input that was used all the same."""
+
+
+def check_range(
+    name: str,
+    value: float,
+    low: float = 0,
+    high: float = math.inf,
+    *,
+    fix: str = "Leave it out for the default.",
+) -> None:
+    """Raise unless a number is finite and lies in [low, high].
+
+    Raises:
+        UsageError: If it does not, or is NaN.
+
+    Example:
+        >>> check_range("level", 1.5, 0, 1)
+        Traceback (most recent call last):
+        fewct.errors.UsageError: level: expected a number in [0, 1], found 1.5. Leave it out for the default.
+    """
+    if not (low <= value <= high and math.isfinite(value)):
+        expected = f"{low} or more" if high == math.inf else f"a number in [{low}, {high}]"
+        raise UsageError(name, expected=expected, found=f"{value}", fix=fix)
 
 
 def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fewct
 from fewct.data.cases import Case, DataSet, read_cases
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, UsageError, check_range
 from fewct.imaging.intensity import to_display
 from fewct.imaging.resample import resize
 from fewct.io.medsam.reading import EMBEDDING, SIDE, Embed, Embedding, Picture
@@ -46,10 +46,7 @@ class MedSAMSettings:
 
     def __post_init__(self) -> None:
         for name in ("min_original_px", "min_resized_px"):
-            if getattr(self, name) < 0:
-                raise UsageError(
-                    name, expected="0 or more pixels", found=f"{getattr(self, name)}", fix="0 drops nothing."
-                )
+            check_range(name, getattr(self, name), fix="0 drops nothing.")
         if self.intensities != "auto" and not self.weights:
             raise UsageError(
                 "intensities",

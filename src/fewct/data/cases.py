@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from fewct.data.layouts import Labelled, read_source
 from fewct.data.splits import load_split
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, check_range
 from fewct.imaging.labelmap import labels_on_grid
 from fewct.metrics.catalog import TruthKind
 from fewct.types import CTSlice, CTVolume, Labels
@@ -170,8 +170,7 @@ def _source(
     patient: str | Mapping[str, str] | None = None,
 ) -> DataSource:
     """Return a source from its path, from which `:NAME` is taken if the whole is no file."""
-    if step < 1:
-        raise UsageError("step", expected="1 or more", found=f"{step}", fix="1 takes every slice.")
+    check_range("step", step, 1, fix="1 takes every slice.")
     bare, colon, chosen = text.rpartition(":")
     if colon and not (folder / text).exists() and (folder / bare).exists():
         return DataSource(folder / bare, chosen, labels, patient, step)

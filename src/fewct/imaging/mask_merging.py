@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import InputError, UsageError, as_slice_labels, check_same_shape
+from fewct.errors import InputError, UsageError, as_slice_labels, check_range, check_same_shape
 from fewct.imaging.masks import proposals_from_labels
 from fewct.types import Boxes, Labels, MaskProposals
 
@@ -105,13 +105,7 @@ def non_maximum_suppression(
     Raises:
         UsageError: If the threshold lies outside [0, 1].
     """
-    if not 0 <= iou_threshold <= 1:
-        raise UsageError(
-            "iou_threshold",
-            expected="a number in [0, 1]",
-            found=str(iou_threshold),
-            fix="0.7 is a usual choice.",
-        )
+    check_range("iou_threshold", iou_threshold, 0, 1, fix="0.7 is a usual choice.")
     overlaps = iou_matrix(proposals) if by == "mask" else box_iou_matrix(proposals.boxes_xyxy)
     kept: list[int] = []
     for i in by_content(proposals, -proposals.scores).tolist():

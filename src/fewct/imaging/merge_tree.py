@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
-from fewct.errors import UsageError, check_same_shape
+from fewct.errors import check_range, check_same_shape
 from fewct.types import Image, Labels, Mask, MergeTree
 
 LeafNodes: TypeAlias = Annotated[NDArray[np.int64], "leaves"]
@@ -48,11 +48,9 @@ def oversegment(
         array([[1, 1, 2, 2]], dtype=int32)
     """
     check_same_shape(boundary, mask, ("boundary", "mask"))
-    if not 0 <= depth <= 1:
-        raise UsageError("depth", expected="a number in [0, 1]", found=f"{depth}", fix="Start at 0.02.")
-    for name, value in (("min_leaf_px", min_leaf_px), ("max_leaves", max_leaves)):
-        if value < 1:
-            raise UsageError(name, expected="1 or more", found=f"{value}", fix=f"Raise {name}.")
+    check_range("depth", depth, 0, 1, fix="Start at 0.02.")
+    check_range("min_leaf_px", min_leaf_px, 1)
+    check_range("max_leaves", max_leaves, 1)
     box = (ndimage.find_objects(mask.astype(np.int8)) or [None])[0]
     if box is None:
         return np.zeros(mask.shape, dtype=np.int32)
@@ -105,10 +103,7 @@ def nodes_at_level(tree: MergeTree, level: float) -> LeafNodes:
     Raises:
         UsageError: If `level` is outside [0, 1].
     """
-    if not 0 <= level <= 1:
-        raise UsageError(
-            "level", expected="a number in [0, 1]", found=f"{level}", fix="Lower levels give more structures."
-        )
+    check_range("level", level, 0, 1, fix="Lower levels give more structures.")
     return _top_nodes(tree, tree.levels < level)
 
 
@@ -151,8 +146,7 @@ def cut_count(tree: MergeTree, regions: int) -> Labels:
     Raises:
         UsageError: If `regions` is below 1.
     """
-    if regions < 1:
-        raise UsageError("regions", expected="1 or more", found=f"{regions}", fix="Ask for at least one.")
+    check_range("regions", regions, 1, fix="Ask for at least one.")
     merges = np.arange(tree.n_leaves, len(tree.parents))
     last_first = merges[np.lexsort((merges, tree.levels[merges]))[::-1]]
     done = tree.levels < 1
@@ -173,8 +167,7 @@ def cut_area(tree: MergeTree, max_px: int) -> Labels:
     Raises:
         UsageError: If `max_px` is below 1.
     """
-    if max_px < 1:
-        raise UsageError("max_px", expected="1 or more", found=f"{max_px}", fix="Give an area in pixels.")
+    check_range("max_px", max_px, 1, fix="Give an area in pixels.")
     areas = node_areas(tree)
     return paint(tree, _top_nodes(tree, (areas <= max_px) & (tree.levels < 1)))
 

@@ -18,7 +18,7 @@ from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes, mesh_surface_area
 
-from fewct.errors import InputError, UsageError, as_labels, check_same_shape
+from fewct.errors import InputError, UsageError, as_labels, check_range, check_same_shape
 from fewct.metrics.overlap import Figures
 
 Box: TypeAlias = tuple[slice, ...]
@@ -136,13 +136,7 @@ def surface_scores(
     """
     true, pred = as_labels(truth, "truth"), as_labels(prediction, "prediction")
     check_same_shape(true, pred, ("truth", "prediction"))
-    if not tolerance_mm >= 0:
-        raise UsageError(
-            "tolerance_mm",
-            expected="0 or more",
-            found=str(tolerance_mm),
-            fix="Give a distance in mm, such as 2.",
-        )
+    check_range("tolerance_mm", tolerance_mm, fix="Give a distance in mm, such as 2.")
     if spacing_mm is None:
         return np.full(len(pairs), math.nan), np.full(len(pairs), math.nan)
     grid = _grid(spacing_mm, true.ndim)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
-from fewct.errors import UsageError
+from fewct.errors import UsageError, check_range
 from fewct.phantom.acquisition import acquire
 from fewct.phantom.anatomy.structures import TRUTH_OF_PART
 from fewct.phantom.anatomy.trunk import CENTRE_Y
@@ -86,8 +86,7 @@ def phantom_volume(
 
 
 def _check(seed: int, size: int, levels: tuple[float, ...]) -> None:
-    if seed < 0:
-        raise UsageError("seed", expected="0 or more", found=str(seed), fix="Choose another seed.")
+    check_range("seed", seed, fix="Choose another seed.")
     if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
         raise UsageError(
             "size",
