@@ -1,0 +1,107 @@
+"""Registries that packages add to by entry points: what is found, what is refused, what is imported when."""
+
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from fewct.errors import InputError, UsageError
+from fewct.runtime.entry_points import Registry
+
+GROUP = "fewct.test_group"
+BUILTIN = {"ordered": "collections:OrderedDict", "plain": dict}
+
+
+def install(folder: Path, package: str, entries: str, source: str = "") -> None:
+    """Write what an installed package leaves on sys.path: a module and a dist-info folder."""
+    info = folder / f"{package}-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entries}\n")
+    (folder / f"{package}.py").write_text(source)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def registry() -> Registry[type]:
+    return Registry(GROUP, BUILTIN)
+
+
+def test_builtin_objects_are_loaded_by_name(registry: Registry[type]):
+    assert registry["ordered"] is OrderedDict
+    assert registry["plain"] is dict
+    assert list(registry) == ["ordered", "plain"]
+    assert len(registry) == 2
+    assert "plain" in registry
+    assert "other" not in registry
+    with pytest.raises(KeyError, match="other"):
+        registry["other"]
+    assert registry.find("plain", "--kind") is dict
+    with pytest.raises(UsageError, match="--kind: expected one of ordered, plain, found 'other'"):
+        registry.find("other", "--kind")
+
+
+def test_an_entry_point_adds_a_name_and_is_imported_when_asked_for(site: Path, registry: Registry[type]):
+    install(site, "one_more_plugin", "more = one_more_plugin:More", "class More: ...")
+    assert list(registry) == ["ordered", "plain", "more"]
+    assert "more" in registry
+    assert "one_more_plugin" not in sys.modules
+    assert registry["more"].__name__ == "More"
+    loaded, errors = registry.load_all()
+    assert list(loaded) == ["ordered", "plain", "more"]
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "found"),
+    [
+        ("broken_plugin:More", "raise OSError('no licence')", "OSError: no licence"),
+        ("broken_plugin:More", "raise SystemExit('bye')", "SystemExit: bye"),
+        ("broken_plugin:More", "import no_such_package", "No module named 'no_such_package'"),
+        ("broken_plugin:More", "", "has no attribute 'More'"),
+        ("broken_plugin:More", "More = None", "TypeError: not a class"),
+    ],
+)
+def test_a_faulty_entry_point_is_named_and_hides_nothing(value: str, source: str, found: str, site: Path):
+    def check(value: type) -> None:
+        if not isinstance(value, type):
+            raise TypeError("not a class")
+
+    install(site, "broken_plugin", f"more = {value}", source)
+    registry: Registry[type] = Registry(GROUP, BUILTIN, check)
+    named = "entry point more = broken_plugin:More of broken_plugin 1.5"
+    with pytest.raises(InputError, match=f"{named}: expected .*{GROUP}.*{found}.*uninstall that package"):
+        registry["more"]
+    assert registry["ordered"] is OrderedDict
+    loaded, errors = registry.load_all()
+    assert list(loaded) == ["ordered", "plain"]
+    assert [found in str(error) for error in errors] == [True]
+    sys.modules.pop("broken_plugin", None)
+
+
+def test_a_builtin_name_cannot_be_claimed(site: Path, registry: Registry[type]):
+    install(site, "greedy_plugin", "plain = greedy_plugin:Mine", "class Mine: ...")
+    assert registry["plain"] is dict
+    assert list(registry) == ["ordered", "plain"]
+    loaded, errors = registry.load_all()
+    assert loaded["plain"] is dict
+    assert [
+        "plain = greedy_plugin:Mine of greedy_plugin 1.5: expected a name of its own" in str(error)
+        for error in errors
+    ] == [True]
+    assert "fewct's own plain" in str(errors[0])
+    assert "Rename it" in str(errors[0])
+
+
+def test_two_packages_cannot_claim_one_name(site: Path, registry: Registry[type]):
+    install(site, "first_plugin", "more = first_plugin:More", "class More: ...")
+    install(site, "second_plugin", "more = second_plugin:More", "class More: ...")
+    with pytest.raises(InputError, match=r"found the name of entry point more = .*_plugin:More of .* 1\.5\."):
+        registry["more"]
+    assert list(registry.load_all()[0]) == ["ordered", "plain"]
