@@ -17,7 +17,7 @@ from fewct.runtime import download
 from fewct.runtime.download import download_model
 from fewct.runtime.model_import import import_model
 from fewct.runtime.model_store import get_model, model_names
-from fewct.runtime.official_weights import Download
+from fewct.runtime.official_weights import OfficialFile
 from runtime.weights import flip_a_bit, safetensors_file, torch_file, transformers_folder
 
 
@@ -62,7 +62,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         answer.url = f"http://127.0.0.1:{http.server_port}/weights/tiny.pth"
-        offer = Download(answer.url, hashlib.sha256(content).hexdigest())
+        offer = OfficialFile(answer.url, hashlib.sha256(content).hexdigest())
         monkeypatch.setattr(download, "DOWNLOADS", {"tiny": offer})
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield answer
@@ -128,7 +128,7 @@ def test_a_connection_that_breaks_off(server: Server, store: Path) -> None:
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    monkeypatch.setattr(download, "DOWNLOADS", {"tiny": Download("http://127.0.0.1:9/tiny.pth", "00")})
+    monkeypatch.setattr(download, "DOWNLOADS", {"tiny": OfficialFile("http://127.0.0.1:9/tiny.pth", "00")})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(InputError, match=r"found connection refused, .*bring it from another machine"):
         download_model("tiny")

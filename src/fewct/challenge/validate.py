@@ -19,7 +19,7 @@ from fewct.challenge.checks import (
     name_images,
 )
 from fewct.challenge.editions import Edition
-from fewct.io.label_table.header import Header, read_header
+from fewct.io.label_table.header import TableHeader, read_header
 from fewct.io.label_table.layout import Problem, check_columns, image_number, list_images
 from fewct.io.label_table.table import MOST_FAULTS, count_rows, scan_table
 
@@ -99,7 +99,7 @@ def validate(
 
 
 def _read(
-    path: Path, header: Header, n_rows: int
+    path: Path, header: TableHeader, n_rows: int
 ) -> tuple[Annotated[NDArray[np.uint8], "images pixels"] | None, list[Problem], list[str]]:
     """Return the labels, None where some cannot be read; the problems; and notes."""
     labels = np.empty((len(header.names), n_rows), dtype=np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.phantom.anatomy.structures import PARTS
-from fewct.phantom.shapes import Box, RandomField, Section, Solid, Vector
+from fewct.phantom.shapes import Box, CrossSection, RandomField, Solid, Vector
 from fewct.types import Image, Mask
 
 Parts: TypeAlias = Annotated[NDArray[np.int16], "rows columns"]
@@ -51,7 +51,7 @@ class Canvas:
         """Return a random field on the canvas, float32 (rows, columns)."""
         return field.on_grid(self.columns_mm, self.rows_mm, self.z)
 
-    def signed(self, section: Section, window: Window) -> Image:
+    def signed(self, section: CrossSection, window: Window) -> Image:
         """Return a section's signed field in a window."""
         return section.signed(self.x[window], self.y[window])
 

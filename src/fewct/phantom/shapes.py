@@ -22,7 +22,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 _TURN = 720  # samples of a closed curve
 
 
-class Section(Protocol):
+class CrossSection(Protocol):
     """A plane region."""
 
     @property
@@ -36,7 +36,7 @@ class Section(Protocol):
 class Solid(Protocol):
     """A region of space that is known by its axial sections."""
 
-    def section(self, z: float) -> Section | None:
+    def section(self, z: float) -> CrossSection | None:
         """Return the section at height z, None where the solid does not reach."""
 
 
@@ -54,7 +54,7 @@ def polar(x: Image, y: Image, centre: tuple[float, float]) -> tuple[Image, Image
 
 
 @dataclass(frozen=True, eq=False)
-class PolarSection:
+class PolarCrossSection:
     """A curve about a centre: radius by angle, from posterior over the right, anterior and the left."""
 
     x: float
@@ -94,7 +94,7 @@ class Loft:
     radii: Annotated[NDArray[np.float64], "n angles"]
     caps_mm: tuple[float, float] = (12.0, 12.0)
 
-    def section(self, z: float) -> PolarSection | None:
+    def section(self, z: float) -> PolarCrossSection | None:
         """Return the section at height z, None where the solid does not reach."""
         low, high = self.z[0], self.z[-1]
         if not low < z < high:
@@ -105,13 +105,13 @@ class Loft:
         knots = _between(self.z, self.radii, z) * np.sqrt((1 - below**2) * (1 - above**2))
         angles = np.linspace(0, len(knots), _TURN, endpoint=False)
         radius = np.interp(angles, np.arange(len(knots) + 1), np.append(knots, knots[0]))
-        return PolarSection(
+        return PolarCrossSection(
             float(x), float(y), gaussian_filter1d(radius, 0.4 * _TURN / len(knots), mode="wrap")
         )
 
 
 @dataclass(frozen=True, eq=False)
-class ChainSection:
+class ChainCrossSection:
     """The points within a radius of a chain of segments that may leave the plane.
 
     Args:
@@ -165,7 +165,7 @@ class Tube:
     radii: Vector
     tall: float = 1.0
 
-    def section(self, z: float) -> ChainSection | None:
+    def section(self, z: float) -> ChainCrossSection | None:
         """Return the section at height z, None where the solid does not reach."""
         points = self.points - (0, 0, z)
         points[:, 2] /= self.tall
@@ -174,7 +174,7 @@ class Tube:
         near = (np.minimum(height[:-1], height[1:]) < reach) & (np.maximum(height[:-1], height[1:]) > -reach)
         if not near.any():
             return None
-        return ChainSection(
+        return ChainCrossSection(
             points[:-1][near], points[1:][near], np.column_stack([self.radii[:-1], self.radii[1:]])[near]
         )
 
@@ -193,14 +193,14 @@ class Band:
     points: Annotated[NDArray[np.float64], "n points 2"]
     half_widths: Annotated[NDArray[np.float64], "n points"]
 
-    def section(self, z: float) -> ChainSection | None:
+    def section(self, z: float) -> ChainCrossSection | None:
         """Return the section at height z, None where the solid does not reach."""
         if not self.z[0] < z < self.z[-1]:
             return None
         plane = _between(self.z, self.points, z)
         chain = np.column_stack([plane, np.zeros(len(plane))])
         radii = _between(self.z, self.half_widths, z)
-        return ChainSection(chain[:-1], chain[1:], np.column_stack([radii[:-1], radii[1:]]))
+        return ChainCrossSection(chain[:-1], chain[1:], np.column_stack([radii[:-1], radii[1:]]))
 
 
 def ellipses(

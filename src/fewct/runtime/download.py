@@ -27,7 +27,7 @@ from fewct.runtime.model_store import (
     model_names,
     verify_model,
 )
-from fewct.runtime.official_weights import DOWNLOADS, Download
+from fewct.runtime.official_weights import DOWNLOADS, OfficialFile
 
 TIMEOUT_S = 30.0
 HUB = "https://huggingface.co/"
@@ -69,7 +69,7 @@ def _untold(done: int, total: int | None) -> None:
     """Tell nobody."""
 
 
-def _official(name: str, offer: Download, progress: Progress) -> Model:
+def _official(name: str, offer: OfficialFile, progress: Progress) -> Model:
     """Return the model of an official file."""
     if name in model_names():
         return _there(name, lambda model: model.sha256 == offer.sha256)

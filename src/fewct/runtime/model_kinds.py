@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fewct.errors import InputError
-from fewct.runtime.model_store import Kind
+from fewct.runtime.model_store import WeightsKind
 from fewct.runtime.onnx_session import HASH_SUFFIX
 
 HUB_CONFIGURATION, HUB_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
@@ -29,7 +29,7 @@ class Contents(NamedTuple):
         sha256: Hashes that a file among them states of others, by name.
     """
 
-    kind: Kind
+    kind: WeightsKind
     files: tuple[Path, ...]
     sha256: Mapping[str, str] = MappingProxyType({})
 

@@ -17,12 +17,12 @@ from fewct.errors import InputError, UsageError
 from fewct.runtime.cache import cache_folder
 from fewct.runtime.official_weights import DOWNLOADS, official_name
 
-Kind: TypeAlias = Literal["torch", "safetensors", "onnx", "transformers", "sam-onnx"]
+WeightsKind: TypeAlias = Literal["torch", "safetensors", "onnx", "transformers", "sam-onnx"]
 State: TypeAlias = Literal["ok", "altered", "absent"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RECORD, FILES = "record.json", "files"
-_FOLDERS: tuple[Kind, ...] = ("transformers", "sam-onnx")  # what is loaded is the folder, not a file
+_FOLDERS: tuple[WeightsKind, ...] = ("transformers", "sam-onnx")  # what is loaded is the folder, not a file
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Model:
 
     name: str
     folder: Path
-    kind: Kind
+    kind: WeightsKind
     source: str
     files: tuple[StoredFile, ...]
 
@@ -108,7 +108,7 @@ def get_model(name: str) -> Model:
         model = Model(name, folder / FILES, content["kind"], content["source"], files)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged_record(path, name, f"{type(error).__name__}: {error}") from error
-    if model.kind not in get_args(Kind) or not files:
+    if model.kind not in get_args(WeightsKind) or not files:
         raise _damaged_record(path, name, f"{len(files)} files of kind {model.kind}")
     return model
 

@@ -16,7 +16,7 @@ OFFICIAL_SHA256: Mapping[str, str] = MappingProxyType(
 """Hashes of official files, as several public projects that load them record."""
 
 
-class Download(NamedTuple):
+class OfficialFile(NamedTuple):
     """An official file that can be fetched.
 
     Args:
@@ -33,9 +33,9 @@ _MOBILE_SAM = (
     "https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/"
 )
 
-DOWNLOADS: Mapping[str, Download] = MappingProxyType(
+DOWNLOADS: Mapping[str, OfficialFile] = MappingProxyType(
     {
-        name: Download(folder + file, OFFICIAL_SHA256[file])
+        name: OfficialFile(folder + file, OFFICIAL_SHA256[file])
         for name, folder, file in (
             ("sam_vit_b", _SAM, "sam_vit_b_01ec64.pth"),
             ("sam_vit_l", _SAM, "sam_vit_l_0b3195.pth"),

@@ -17,7 +17,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
-from fewct.training.synthetic_tissues import FAT_HU, MUSCLE, SKIN_HU, Tissue, mean_hu, tissue_of
+from fewct.training.synthetic_tissues import FAT_HU, MUSCLE, SKIN_HU, SyntheticTissue, mean_hu, tissue_of
 from fewct.types import Image, Labels, Mask
 
 MARGIN_MM = 75.0
@@ -38,7 +38,7 @@ class Anatomy:
     """
 
     labels: Annotated[NDArray[np.uint8], "slices rows columns"]
-    tissues: dict[int, Tissue]
+    tissues: dict[int, SyntheticTissue]
     pixel_mm: float
     complete: bool
 
@@ -117,7 +117,11 @@ def border_pixels(labels: NDArray[np.integer]) -> Mask:
 
 
 def draw(
-    scene: Scene, tissues: dict[int, Tissue], pixel_mm: float, complete: bool, rng: np.random.Generator
+    scene: Scene,
+    tissues: dict[int, SyntheticTissue],
+    pixel_mm: float,
+    complete: bool,
+    rng: np.random.Generator,
 ) -> Example:
     """Draw one slice.
 
@@ -201,7 +205,7 @@ def _surroundings(scene: Scene, rng: np.random.Generator) -> tuple[Image, Mask]:
 
 
 def _build(
-    tissue: Tissue,
+    tissue: SyntheticTissue,
     values: NDArray[np.float32],
     depth_mm: NDArray[np.float32],
     inside: Mask,

@@ -9,7 +9,7 @@ Build: TypeAlias = Literal["solid", "bone", "hollow", "lung", "kidney"]
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SyntheticTissue:
     """How a structure is drawn.
 
     Args:
@@ -26,42 +26,45 @@ class Tissue:
     build: Build = "solid"
 
 
-MUSCLE = Tissue((45, 65), (50, 80), 8)
+MUSCLE = SyntheticTissue((45, 65), (50, 80), 8)
 FAT_HU = (-125.0, -80.0)
 SKIN_HU = (-10.0, 60.0)
-_BONE = Tissue((120, 320), (120, 320), 50, "bone")
-_ARTERY = Tissue((30, 50), (120, 380), 4)
-_VEIN = Tissue((30, 50), (70, 220), 6)
-_BOWEL = Tissue((0, 45), (5, 60), 15, "hollow")
+_BONE = SyntheticTissue((120, 320), (120, 320), 50, "bone")
+_ARTERY = SyntheticTissue((30, 50), (120, 380), 4)
+_VEIN = SyntheticTissue((30, 50), (70, 220), 6)
+_BOWEL = SyntheticTissue((0, 45), (5, 60), 15, "hollow")
 
 # The first entry whose key occurs in the lower-case name of a structure holds.
-_TISSUES: tuple[tuple[tuple[str, ...], Tissue], ...] = (
+_TISSUES: tuple[tuple[tuple[str, ...], SyntheticTissue], ...] = (
     (("autochthon", "gluteus", "iliopsoas"), MUSCLE),
-    (("lung",), Tissue((-900, -760), (-900, -760), 25, "lung")),
-    (("trachea",), Tissue((-1000, -960), (-1000, -960), 5)),
-    (("cartilage",), Tissue((60, 140), (60, 140), 25)),
+    (("lung",), SyntheticTissue((-900, -760), (-900, -760), 25, "lung")),
+    (("trachea",), SyntheticTissue((-1000, -960), (-1000, -960), 5)),
+    (("cartilage",), SyntheticTissue((60, 140), (60, 140), 25)),
     (("rib", "vertebra", "hip", "sacrum", "femur", "scapula", "clavicula", "sternum"), _BONE),
-    (("humerus", "skull", "mandible", "cochlea"), Tissue((200, 700), (200, 700), 90, "bone")),
+    (("humerus", "skull", "mandible", "cochlea"), SyntheticTissue((200, 700), (200, 700), 90, "bone")),
     (("colon", "small_bowel", "duodenum", "stomach"), _BOWEL),
-    (("esophagus",), Tissue((25, 45), (35, 70), 10)),
-    (("spinal",), Tissue((15, 40), (15, 45), 5)),
-    (("kidney",), Tissue((25, 40), (90, 230), 7, "kidney")),
-    (("liver",), Tissue((35, 68), (80, 130), 6)),
-    (("spleen",), Tissue((40, 58), (90, 150), 6)),
-    (("pancreas",), Tissue((25, 50), (70, 120), 14)),
-    (("adrenal", "thyroid", "parotid", "submandibular", "lacrimal"), Tissue((10, 60), (40, 140), 10)),
-    (("gallbladder", "urinary_bladder"), Tissue((-2, 22), (-2, 25), 4)),
-    (("prostate",), Tissue((30, 50), (50, 90), 10)),
-    (("heart", "atrial"), Tissue((35, 50), (90, 280), 14)),
+    (("esophagus",), SyntheticTissue((25, 45), (35, 70), 10)),
+    (("spinal",), SyntheticTissue((15, 40), (15, 45), 5)),
+    (("kidney",), SyntheticTissue((25, 40), (90, 230), 7, "kidney")),
+    (("liver",), SyntheticTissue((35, 68), (80, 130), 6)),
+    (("spleen",), SyntheticTissue((40, 58), (90, 150), 6)),
+    (("pancreas",), SyntheticTissue((25, 50), (70, 120), 14)),
+    (
+        ("adrenal", "thyroid", "parotid", "submandibular", "lacrimal"),
+        SyntheticTissue((10, 60), (40, 140), 10),
+    ),
+    (("gallbladder", "urinary_bladder"), SyntheticTissue((-2, 22), (-2, 25), 4)),
+    (("prostate",), SyntheticTissue((30, 50), (50, 90), 10)),
+    (("heart", "atrial"), SyntheticTissue((35, 50), (90, 280), 14)),
     (("artery", "aorta", "brachiocephalic_trunk"), _ARTERY),
     (("vein", "vena"), _VEIN),
-    (("brain",), Tissue((25, 42), (30, 50), 5)),
-    (("orbit", "lens", "optic"), Tissue((0, 40), (0, 40), 8)),
+    (("brain",), SyntheticTissue((25, 42), (30, 50), 5)),
+    (("orbit", "lens", "optic"), SyntheticTissue((0, 40), (0, 40), 8)),
 )
-_OTHER = Tissue((10, 60), (40, 120), 8)
+_OTHER = SyntheticTissue((10, 60), (40, 120), 8)
 
 
-def tissue_of(name: str) -> Tissue:
+def tissue_of(name: str) -> SyntheticTissue:
     """Return the tissue of a structure by its name in a label map of anatomy.
 
     Example:
@@ -72,7 +75,7 @@ def tissue_of(name: str) -> Tissue:
     return next((tissue for keys, tissue in _TISSUES if any(key in lower for key in keys)), _OTHER)
 
 
-def mean_hu(tissue: Tissue, enhancement: float, rng: np.random.Generator) -> float:
+def mean_hu(tissue: SyntheticTissue, enhancement: float, rng: np.random.Generator) -> float:
     """Draw a structure's mean in Hounsfield units.
 
     Args:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dicom_builder import AXIAL, ramp, write_ct, write_enhanced, write_series
 from fewct.errors import FewctWarning, InputError
 from fewct.io.dicom import find_dicom
-from fewct.io.dicom.header import Header, read_header
+from fewct.io.dicom.header import DicomHeader, read_header
 from fewct.io.dicom.planes import Place, Plane
 from fewct.io.dicom.stack import stack_planes
 from fewct.types import CTVolume
@@ -30,7 +30,7 @@ def affine_of(volume: CTVolume) -> np.ndarray:
     return volume.geometry.affine
 
 
-def plane_at(header: Header, position: np.ndarray) -> Plane:
+def plane_at(header: DicomHeader, position: np.ndarray) -> Plane:
     place = Place(position, np.array([[0.0, 0.0, -1.0], [0.8, 0.6, 0.0]]))
     return Plane(header, 0, place, (0.8, 0.7), None, 5.0, 1.0, 0.0, "hu")
 

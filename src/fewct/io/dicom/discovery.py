@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import AnyPath, Header, read_header
+from fewct.io.dicom.header import AnyPath, DicomHeader, read_header
 from fewct.io.dicom.pixels import opener, read_plane
 from fewct.io.dicom.planes import check_holds_image, planes_of
 from fewct.io.dicom.series import Series, choose_series, group_series, listed_series, without_localizers
@@ -74,7 +74,7 @@ def find_dicom(
     return [_found(chosen[0], root, safe_name(name))]
 
 
-def _read_headers(files: Sequence[AnyPath]) -> tuple[list[Header], list[InputError]]:
+def _read_headers(files: Sequence[AnyPath]) -> tuple[list[DicomHeader], list[InputError]]:
     """Return the headers of the files, and the errors of those that have none."""
     headers, broken = [], []
     for file in files:
@@ -88,7 +88,7 @@ def _read_headers(files: Sequence[AnyPath]) -> tuple[list[Header], list[InputErr
     return headers, broken
 
 
-def _is_other_object(header: Header) -> bool:
+def _is_other_object(header: DicomHeader) -> bool:
     """Tell whether a file is by its own account something else than a grey image."""
     kind = header.sop_class_name
     colours = header.text("PhotometricInterpretation")
@@ -96,10 +96,10 @@ def _is_other_object(header: Header) -> bool:
     return (bool(kind) and "Image Storage" not in kind) or is_colour
 
 
-def _images(headers: Sequence[Header], root: Path) -> list[Header]:
+def _images(headers: Sequence[DicomHeader], root: Path) -> list[DicomHeader]:
     """Return the headers of images; a warning names what else there is, an error if that is all."""
-    images: list[Header] = []
-    others: list[Header] = []
+    images: list[DicomHeader] = []
+    others: list[DicomHeader] = []
     for header in headers:
         (others if _is_other_object(header) else images).append(header)
     if images:
@@ -111,13 +111,13 @@ def _images(headers: Sequence[Header], root: Path) -> list[Header]:
     return others
 
 
-def _warn_left_out(root: Path, headers: Sequence[Header], what: str) -> None:
+def _warn_left_out(root: Path, headers: Sequence[DicomHeader], what: str) -> None:
     if headers:
         names = listed([header.file.name for header in headers])
         warnings.warn(f"{root}: left out {what}: {names}", FewctWarning, stacklevel=3)
 
 
-def _found_file(header: Header, root: Path) -> DiscoveredImage:
+def _found_file(header: DicomHeader, root: Path) -> DiscoveredImage:
     path = header.file if isinstance(header.file, Path) else root
     return _found([header], path, safe_name(_name(Path(header.file.name))))
 

@@ -119,7 +119,7 @@ def _starts_with_element(start: bytes) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Header:
+class DicomHeader:
     """What a DICOM file tells of itself.
 
     Args:
@@ -176,7 +176,7 @@ class Header:
         return "LOCALIZER" in self.text("ImageType").upper()
 
 
-def read_header(file: AnyPath, extra: Sequence[str] = ()) -> Header:
+def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
     """Read a DICOM file up to its pixels.
 
     Args:
@@ -211,7 +211,7 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> Header:
         for part in (dataset.file_meta, dataset):
             for tag in list(part.keys()):
                 _value(part, keyword_for_tag(tag), file)
-    return Header(file, dataset)
+    return DicomHeader(file, dataset)
 
 
 def text(dataset: Dataset, keyword: str, file: AnyPath) -> str:

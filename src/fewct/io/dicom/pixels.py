@@ -12,14 +12,14 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fewct.errors import InputError
-from fewct.io.dicom.header import UNREADABLE, AnyPath, Header, numbers, quiet, reason
+from fewct.io.dicom.header import UNREADABLE, AnyPath, DicomHeader, numbers, quiet, reason
 from fewct.io.dicom.planes import Plane
 from fewct.types import Image
 
 Opener = Callable[[], BinaryIO]
 
 
-def opener(header: Header) -> Opener:
+def opener(header: DicomHeader) -> Opener:
     """Return a function that opens a DICOM file for reading at any place.
 
     A zip can only be read onwards, so a multi-frame file in it is unpacked into memory, once.
@@ -87,7 +87,7 @@ def _rescaled(plane: Plane, stored: NDArray[np.generic]) -> Image:
     return pixels
 
 
-def _is_padding(header: Header, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _is_padding(header: DicomHeader, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Mark stored values that the header calls padding.
 
     Headers often give a negative padding value as an unsigned one; both wrap to the pixels' own type.

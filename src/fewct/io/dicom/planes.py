@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from fewct.errors import InputError
-from fewct.io.dicom.header import FUNCTIONAL_GROUPS, Header, numbers, quiet, read_header, text
+from fewct.io.dicom.header import FUNCTIONAL_GROUPS, DicomHeader, numbers, quiet, read_header, text
 from fewct.types import Unit
 
 _CT_STORAGE = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -49,7 +49,7 @@ class Plane:
         unit: "hu" where the header tells that rescaled values are Hounsfield units.
     """
 
-    header: Header
+    header: DicomHeader
     frame: int
     place: Place | None
     spacing_mm: tuple[float, float] | None
@@ -66,7 +66,7 @@ class Plane:
         return self.header.file.name + (f" (frame {self.frame + 1})" if frames > 1 else "")
 
 
-def planes_of(header: Header) -> list[Plane]:
+def planes_of(header: DicomHeader) -> list[Plane]:
     """Return the planes of a file: one of a classic image, one a frame of a multi-frame file.
 
     Args:
@@ -90,7 +90,7 @@ def planes_of(header: Header) -> list[Plane]:
         ]
 
 
-def check_holds_image(header: Header) -> None:
+def check_holds_image(header: DicomHeader) -> None:
     """Raise unless a file holds a grey image that is no segmentation.
 
     Raises:
@@ -122,7 +122,7 @@ def check_holds_image(header: Header) -> None:
         )
 
 
-def _plane(header: Header, frame: int, groups: list[Dataset]) -> Plane:
+def _plane(header: DicomHeader, frame: int, groups: list[Dataset]) -> Plane:
     """Return a plane from the data sets that describe it, the most specific first, the header last.
 
     Of several frames, the header's own position is not that of each.
@@ -158,7 +158,7 @@ def _item(groups: list[Dataset], sequence: str, keyword: str) -> Dataset:
     return Dataset()
 
 
-def _spacing(measures: Dataset, header: Header) -> tuple[float, float] | None:
+def _spacing(measures: Dataset, header: DicomHeader) -> tuple[float, float] | None:
     values = numbers(measures, "PixelSpacing", 2, header.file)
     if values is None:
         return None
@@ -172,7 +172,7 @@ def _spacing(measures: Dataset, header: Header) -> tuple[float, float] | None:
     return float(values[0]), float(values[1])
 
 
-def _length(measures: Dataset, keyword: str, header: Header) -> float | None:
+def _length(measures: Dataset, keyword: str, header: DicomHeader) -> float | None:
     """Return a length from the measures, or else from the file as a whole; None if absent."""
     for dataset in (measures, header.dataset):
         value = numbers(dataset, keyword, 1, header.file)
@@ -181,7 +181,7 @@ def _length(measures: Dataset, keyword: str, header: Header) -> float | None:
     return None
 
 
-def _place(position: Dataset, orientation: Dataset, header: Header) -> Place | None:
+def _place(position: Dataset, orientation: Dataset, header: DicomHeader) -> Place | None:
     corner = numbers(position, "ImagePositionPatient", 3, header.file)
     cosines = numbers(orientation, "ImageOrientationPatient", 6, header.file)
     if corner is None or cosines is None:
@@ -198,7 +198,7 @@ def _place(position: Dataset, orientation: Dataset, header: Header) -> Place | N
     return Place(corner, axes / lengths[:, None])
 
 
-def _unit(rescale: Dataset, header: Header) -> Unit:
+def _unit(rescale: Dataset, header: DicomHeader) -> Unit:
     """Return "hu" if the rescale type says so or, where it is silent, for CT storage with a rescale slope."""
     if "RescaleSlope" not in rescale or "RescaleIntercept" not in rescale:
         return "grey"

@@ -12,7 +12,15 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import FUNCTIONAL_GROUPS, UNREADABLE, AnyPath, Header, quiet, read_header, reason
+from fewct.io.dicom.header import (
+    FUNCTIONAL_GROUPS,
+    UNREADABLE,
+    AnyPath,
+    DicomHeader,
+    quiet,
+    read_header,
+    reason,
+)
 from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.stack import SAME_PLACE_MM, STEP_TOLERANCE, check_alike, geometry_of
@@ -76,7 +84,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
     return LabelMap(labels if len(labels) > 1 else labels[0], geometry, source)
 
 
-def _ids(header: Header) -> NDArray[np.int32]:
+def _ids(header: DicomHeader) -> NDArray[np.int32]:
     """Return the id of each segment number, 0 for numbers that are not described."""
     items = list(header.dataset.SegmentSequence)
     named = [re.fullmatch(r"Structure (\d+)", str(item.get("SegmentLabel", "")).strip()) for item in items]
@@ -88,7 +96,7 @@ def _ids(header: Header) -> NDArray[np.int32]:
     return ids
 
 
-def _segment_of(header: Header, frame: int) -> int:
+def _segment_of(header: DicomHeader, frame: int) -> int:
     """Return the segment number of a frame; 0 in a label map, whose frames hold all segments."""
     if header.text("SegmentationType") == "LABELMAP":
         return 0
@@ -141,7 +149,7 @@ def _slots(distances: NDArray[np.float64], plane: Plane) -> NDArray[np.int64]:
     return places
 
 
-def _frames(header: Header, stream: BinaryIO) -> Iterator[NDArray[Any]]:
+def _frames(header: DicomHeader, stream: BinaryIO) -> Iterator[NDArray[Any]]:
     """Yield the frames' stored values (rows, columns), one after the other.
 
     Frames of single bits need not start at a byte, which pydicom 3.0 reads only all at once.
@@ -158,7 +166,7 @@ def _frames(header: Header, stream: BinaryIO) -> Iterator[NDArray[Any]]:
 
 
 def _painted(
-    header: Header, slots: NDArray[np.int64], segments: Sequence[int], ids: NDArray[np.int32]
+    header: DicomHeader, slots: NDArray[np.int64], segments: Sequence[int], ids: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Return the label map (slices, rows, columns); pixels are decoded frame by frame."""
     labels = np.zeros((int(slots.max()) + 1, *header.shape), dtype=np.int32)

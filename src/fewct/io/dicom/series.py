@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewct.errors import InputError
-from fewct.io.dicom.header import Header
+from fewct.io.dicom.header import DicomHeader
 
-Series = list[Header]
+Series = list[DicomHeader]
 
 
-def group_series(headers: Sequence[Header]) -> list[Series]:
+def group_series(headers: Sequence[DicomHeader]) -> list[Series]:
     """Part images into series, in the order in which they come.
 
     Images without a SeriesInstanceUID (de-identification often blanks it) belong together when patient,
@@ -29,7 +29,7 @@ def group_series(headers: Sequence[Header]) -> list[Series]:
     return list(groups.values())
 
 
-def _identity(header: Header) -> tuple[object, ...]:
+def _identity(header: DicomHeader) -> tuple[object, ...]:
     uid = header.text("SeriesInstanceUID")
     if uid:
         return (uid,)

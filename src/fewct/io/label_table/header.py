@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewct.errors import InputError
-from fewct.io.label_table.layout import Kind, Problem, split_cells
+from fewct.io.label_table.layout import Problem, ProblemKind, split_cells
 
 BOM = b"\xef\xbb\xbf"
 LONGEST_HEADER = 1 << 24
@@ -12,7 +12,7 @@ CHANGED_ENCODING = "Save the table as plain UTF-8 text, as `DataFrame.to_csv` do
 
 
 @dataclass(frozen=True)
-class Header:
+class TableHeader:
     """The first line of a label table.
 
     Args:
@@ -28,7 +28,7 @@ class Header:
     variants: tuple[str, ...] = ()
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> TableHeader:
     """Read the first line of a label table.
 
     Args:
@@ -56,11 +56,13 @@ def read_header(path: Path) -> Header:
         text = "\0"
     if not text.strip() or "\0" in text:
         found = "bytes that are not UTF-8 text" if text.strip() else "nothing"
-        return Header((), 0, (_header_problem("encoding", "a header of text", found, CHANGED_ENCODING),))
+        return TableHeader((), 0, (_header_problem("encoding", "a header of text", found, CHANGED_ENCODING),))
     if not text.endswith("\n") or "\r" in text.removesuffix("\r\n"):
         found = "another line end, or one line only"
         fix = "The file is cut off, or comes from an old Mac; write it again."
-        return Header((), 0, (_header_problem("encoding", "lines that end with LF or CR LF", found, fix),))
+        return TableHeader(
+            (), 0, (_header_problem("encoding", "lines that end with LF or CR LF", found, fix),)
+        )
     cells = split_cells(line.removeprefix(BOM).removesuffix(b"\n"))
     problems = _check_header_line(cells)
     variants = [
@@ -69,7 +71,7 @@ def read_header(path: Path) -> Header:
         *(["Column names stand in quotes."] if '"' in text else []),
     ]
     usable = all(problem.kind == "header" for problem in problems)
-    return Header(tuple(cells[1:]) if usable else (), len(line), tuple(problems), tuple(variants))
+    return TableHeader(tuple(cells[1:]) if usable else (), len(line), tuple(problems), tuple(variants))
 
 
 def _check_header_line(cells: list[str]) -> list[Problem]:
@@ -90,6 +92,6 @@ def _check_header_line(cells: list[str]) -> list[Problem]:
     return []
 
 
-def _header_problem(kind: Kind, expected: str, found: str, fix: str) -> Problem:
+def _header_problem(kind: ProblemKind, expected: str, found: str, fix: str) -> Problem:
     """Return a problem with the first line."""
     return Problem(kind, "line 1", expected, found, fix)

@@ -14,7 +14,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from fewct.errors import InputError
 
-Kind: TypeAlias = Literal[
+ProblemKind: TypeAlias = Literal[
     "encoding",
     "delimiter",
     "orientation",
@@ -46,7 +46,7 @@ class Problem:
         fix: What the user can do, as a sentence.
     """
 
-    kind: Kind
+    kind: ProblemKind
     where: str
     expected: str
     found: str

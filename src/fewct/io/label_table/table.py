@@ -20,7 +20,7 @@ from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.io.label_table.cells import format_rows, parse_rows
 from fewct.io.label_table.faults import find_faults, last_shift
-from fewct.io.label_table.header import Header, read_header
+from fewct.io.label_table.header import TableHeader, read_header
 from fewct.io.label_table.layout import Problem, check_columns, check_row_names, image_number
 from fewct.runtime.threads import thread_count
 
@@ -45,7 +45,7 @@ class LabelTable:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class RowBlock:
     """Some consecutive rows of a table.
 
     Args:
@@ -63,7 +63,7 @@ class Block:
     ended: bool
 
 
-def count_rows(path: Path, header: Header) -> int:
+def count_rows(path: Path, header: TableHeader) -> int:
     """Return the number of pixel rows of a table, without reading their values.
 
     Args:
@@ -73,7 +73,7 @@ def count_rows(path: Path, header: Header) -> int:
     return sum(_count_lines(text) for text in _read_texts(path, header))
 
 
-def scan_table(path: Path, header: Header) -> Iterator[Block]:
+def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
     """Go through a table block by block; a block that cannot be read says why, and the next follows.
 
     Args:
@@ -90,11 +90,11 @@ def scan_table(path: Path, header: Header) -> Iterator[Block]:
         if parsed is None:
             problems = tuple(islice(find_faults(text, header.names, first_row, shift), MOST_FAULTS))
             shift = last_shift(text, first_row + n_rows - 1, shift)
-            yield Block(first_row, None, problems, quoted, ended)
+            yield RowBlock(first_row, None, problems, quoted, ended)
         else:
             named, labels = parsed
             found, shift = check_row_names([f"Pixel {named}"], first_row, shift)
-            yield Block(first_row, labels, tuple(found), quoted, ended)
+            yield RowBlock(first_row, labels, tuple(found), quoted, ended)
         first_row += n_rows
 
 
@@ -203,7 +203,7 @@ def as_label_stack(labels: NDArray[Any], name: str = "labels") -> LabelStack:
     return labels.astype(np.uint8, copy=False)
 
 
-def _read_texts(path: Path, header: Header) -> Iterator[bytes]:
+def _read_texts(path: Path, header: TableHeader) -> Iterator[bytes]:
     """Yield the text after the header in blocks of whole lines."""
     with path.open("rb") as file:
         file.seek(header.start)
