@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fewct.adapt.adaptation import Budget, adapt, all_figures, fine_tuned
+from fewct.adapt.adaptation import Budget, adapt, all_metrics, fine_tuned
 from fewct.adapt.crossvalidation import FINE_TUNED
 from fewct.adapt.few_slices import few_of
-from fewct.adapt.settings_search import FIGURES, objective, settings_to_try
+from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid
 from fewct.data.cases import Case, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Mosaic
@@ -51,7 +51,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Figures on one slice before and after adapting to others; structures' IoU as a whole is the third."""
+    """Metrics on one slice before and after adapting to others; structures' IoU as a whole is the third."""
 
     data: str
     arm: str
@@ -109,15 +109,15 @@ def main() -> None:
 def arms(task: Task, budget_minutes: float) -> Iterator[tuple[str, Mosaic, dict[str, float]]]:
     """Yield what adapting keeps, and what it chose from: name, method, seconds by step."""
     base, slices = Mosaic(), few_of(task.few, task.truth)
-    tried = settings_to_try(base)
+    grid = settings_grid(base)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         found = adapt(slices, base, scratch, budget_minutes=budget_minutes)
         print(found.verdict)
         yield "kept", found.method, found.seconds
         yield "tuned settings", found.tuned, {}
-        scores = objective(all_figures(task.few, tried), task.truth)
-        yield "tuned settings, steps cost nothing", tried.settings[int(scores.mean(axis=0).argmax())], {}
+        scores = objective(all_metrics(task.few, grid), task.truth)
+        yield "tuned settings, steps cost nothing", grid.settings[int(scores.mean(axis=0).argmax())], {}
         if budget_minutes > 0:
             method = found.method
             if found.winner.name != FINE_TUNED:
@@ -129,9 +129,9 @@ def arms(task: Task, budget_minutes: float) -> Iterator[tuple[str, Mosaic, dict[
 
 def judge(arm: str, method: Mosaic, task: Task) -> list[Outcome]:
     """Return what a method is worth on the other slices, next to the shipped one."""
-    base = settings_to_try(Mosaic())._replace(settings=(Mosaic(),))
-    before = all_figures(task.others, base)[:, 0]
-    after = all_figures(task.others, base._replace(settings=(method,)))[:, 0]
+    base = settings_grid(Mosaic())._replace(settings=(Mosaic(),))
+    before = all_metrics(task.others, base)[:, 0]
+    after = all_metrics(task.others, base._replace(settings=(method,)))[:, 0]
     pairs = zip(task.others, before.tolist(), after.tolist(), strict=True)
     return [Outcome(task.data, arm, task.source, case, tuple(b), tuple(a)) for case, b, a in pairs]
 
@@ -158,10 +158,10 @@ def row_of(data: str, arm: str, source: str, outcomes: Sequence[Outcome]) -> dic
     )
     gains, (lows, highs), _ = cluster_means((after - before)[None], groups, draw_groups(len(names), seed=0))
     row: dict[str, object] = {"data": data, "arm": arm, "source": source, "judged": len(outcomes)}
-    for k, name in enumerate(FIGURES):
-        figures = (before[:, k].mean(), after[:, k].mean(), gains[0, k], lows[0, k], highs[0, k])
+    for k, name in enumerate(SLICE_METRICS):
+        metrics = (before[:, k].mean(), after[:, k].mean(), gains[0, k], lows[0, k], highs[0, k])
         labels = ("before", "after", "gain", "low", "high")
-        row |= {f"{name}_{label}": f"{x:.4f}" for label, x in zip(labels, figures, strict=True)}
+        row |= {f"{name}_{label}": f"{x:.4f}" for label, x in zip(labels, metrics, strict=True)}
     return row
 
 

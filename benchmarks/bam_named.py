@@ -26,7 +26,7 @@ from results_io import RESULTS, machine, save_results
 
 SUPPORTS, STEP = 5, 12  # slices of the source; every n-th of the others
 MIN_PX = 24  # of a structure on a slice of 256 x 256; what is smaller is neither there nor not there
-FIGURES = ("dice", "found where there is one", "found where there is none")
+METRICS = ("dice", "found where there is one", "found where there is none")
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ def row_of(outcomes: Sequence[Found]) -> dict[str, object]:
         [(one.patient, float(one.found)) for one in there],
         [(one.patient, float(one.found)) for one in absent],
     )
-    for figure, values in zip(FIGURES, columns, strict=True):
+    for metric, values in zip(METRICS, columns, strict=True):
         names, groups = np.unique([patient for patient, _ in values], return_inverse=True)
         numbers = np.array([[[value] for _, value in values]])
         means, (lows, highs), _ = cluster_means(numbers, groups, draw_groups(len(names), seed=0))
-        row[figure] = f"{means[0, 0]:.3f}"
+        row[metric] = f"{means[0, 0]:.3f}"
         for end, value in (("low", lows[0, 0]), ("high", highs[0, 0])):
-            row[f"{figure}, {end}"] = f"{value:.3f}" if len(names) > 1 else ""
+            row[f"{metric}, {end}"] = f"{value:.3f}" if len(names) > 1 else ""
     return row | {"judged": len(outcomes)}
 
 

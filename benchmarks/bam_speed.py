@@ -56,9 +56,9 @@ def main() -> None:
                 start = time.perf_counter()
                 method.segment(larger)
                 seconds.append(time.perf_counter() - start)
-            figures = {"first slice": seconds[0], "later slices, median": statistics.median(seconds[1:])}
-            for figure, value in figures.items():
-                row = {"side_px": side_px, "outlines": outlines, "figure": figure}
+            metrics = {"first slice": seconds[0], "later slices, median": statistics.median(seconds[1:])}
+            for metric, value in metrics.items():
+                row = {"side_px": side_px, "outlines": outlines, "metric": metric}
                 rows.append(row | {"seconds": f"{value:.2f}"})
                 print(*rows[-1].values(), flush=True)
     save_results(RESULTS / f"{Path(__file__).stem}.csv", rows, "python benchmarks/bam_speed.py")

@@ -1,6 +1,6 @@
 """Time and peak memory of the command line on real CT: python benchmarks/end_to_end.py.
 
-Each figure is the median of several runs, each in a process of its own.
+Each number is the median of several runs, each in a process of its own.
 """
 
 import argparse

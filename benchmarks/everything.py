@@ -123,7 +123,7 @@ def measure(program: str, folder: Path, image: CTSlice, points: int) -> None:
 
 
 def row(program: str, folder: Path) -> dict[str, object]:
-    """Return the figures of a program beside those of the official code."""
+    """Return the results of a program beside those of the official code."""
     with np.load(folder / f"{program}.npz") as found, np.load(folder / "segment-anything.npz") as theirs:
         return {
             "program": program,
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=32, help="points along one side of the grid")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of real CT data")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV file of the figures")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV file of the results")
     parser.add_argument("--part", nargs=2, metavar=("PROGRAM", "FOLDER"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     image = the_slice(chosen.data)

@@ -59,7 +59,7 @@ def example(item: LabelledSlice) -> Example:
 
 
 def values_of(backend: Backend, cases: Sequence[Case]) -> list[Value]:
-    """Return the figures of boxes and points on all slices, the same prompts for every backend."""
+    """Return the metrics of boxes and points on all slices, the same prompts for every backend."""
     rng = np.random.default_rng(0)
     return [value for case in cases for value in prompted(backend, case, rng)]
 
@@ -77,15 +77,15 @@ def main() -> None:
     after = values_of(SpotsBackend(TorchBackend(finished(practice, starting_network(recipe)[0]))), cases)
     rows: list[dict[str, object]] = []
     print(machine())
-    for figure in dict.fromkeys(value.figure for value in before):
-        pairs = [(a, b) for a, b in zip(before, after, strict=True) if a.figure == figure]
+    for metric in dict.fromkeys(value.metric for value in before):
+        pairs = [(a, b) for a, b in zip(before, after, strict=True) if a.metric == metric]
         names, groups = np.unique([a.group for a, _ in pairs], return_inverse=True)
         numbers = np.array([[[a.value] for a, _ in pairs], [[b.value] for _, b in pairs]])
         differences = np.concatenate([numbers, numbers[1:] - numbers[:1]])
         means, intervals, _ = cluster_means(differences, groups, draw_groups(len(names), seed=0))
         rows.append(
             {
-                "figure": figure,
+                "metric": metric,
                 "before": f"{means[0, 0]:.3f}",
                 "after": f"{means[1, 0]:.3f}",
                 "gain": f"{means[2, 0]:+.3f}",

@@ -4,7 +4,7 @@
 
 Sets: the abdominal series with its complete truth (all 20 slices, and every 4th); 8-bit slices of the BTCV
 patients kept for validation with partial truth (every 6th slice of each patient); and all their slices of
-weak contrast with 13 organs as truth. Figures are means over slices, seconds medians.
+weak contrast with 13 organs as truth. Scores are means over slices, seconds medians.
 """
 
 import argparse
@@ -60,7 +60,7 @@ SETS: dict[str, Callable[[Path], Pairs]] = {
 
 
 def measure(method: Method, pairs: Pairs) -> dict[str, object]:
-    """Return the mean figures over slices, and the median processor time of a slice."""
+    """Return the mean scores over slices, and the median processor time of a slice."""
     scores, seconds, cpu_seconds = [], [], []
     for image, truth in pairs:
         start, cpu_start = time.perf_counter(), time.process_time()

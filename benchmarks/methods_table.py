@@ -3,7 +3,7 @@
     python benchmarks/methods_table.py [--methods watershed felzenszwalb mosaic] [--out FOLDER]
 
 It runs `fewct benchmark` and keeps its summary. Truth of the first two sets is partial: it holds organs only.
-Watershed's index on all pixels is the figure of the challenge's organisers, who report 0.137 on their slices.
+Watershed's index on all pixels is the metric of the challenge's organisers, who report 0.137 on their slices.
 """
 
 import csv
@@ -26,7 +26,7 @@ DATA_SETS = {
     "btcv_val_dense": {"truth": "partial", "sources": [{"path": f"{DATA}/btcv/val:dense"}]},
     "abdomen_series": {"truth": "complete", "sources": [{"path": f"{DATA}/abdomen_series"}]},
 }
-NAMES = ("data", "method", "figure")
+NAMES = ("data", "method", "metric")
 SHOWN = ("ari", "ari_foreground", "mean_best_iou", "foreground_dice", "pq", "seconds", "peak_memory_mb")
 
 
@@ -67,7 +67,7 @@ def main() -> None:
         print(f"{data} ({content['truth']} truth)\n{'':40}" + "".join(f"{name:>16}" for name in SHOWN))
         for method in options.methods:
             means = {
-                row["figure"]: row["mean"] for row in rows if (row["data"], row["method"]) == (data, method)
+                row["metric"]: row["mean"] for row in rows if (row["data"], row["method"]) == (data, method)
             }
             print(f"{method:40}" + "".join(f"{means.get(name, ''):>16}" for name in SHOWN))
     print("harness:", json.dumps(timing))

@@ -82,10 +82,10 @@ def main() -> None:
     speedup = rows[1]["value"] / rows[0]["value"]
     rows.append({"what": "ari_scikit_learn / ari", "value": round(speedup, 1), "unit": "times"})
 
-    figures = metrics.score(table)
+    scores = metrics.score(table)
     print(machine())
-    print(f"{figures.n_true} true and {figures.n_predicted} predicted structures, {(truth > 0).mean():.0%}")
-    print(f"of the pixels labelled; ARI {figures.ari:.2f}, mean best IoU {figures.mean_best_iou:.2f}")
+    print(f"{scores.n_true} true and {scores.n_predicted} predicted structures, {(truth > 0).mean():.0%}")
+    print(f"of the pixels labelled; ARI {scores.ari:.2f}, mean best IoU {scores.mean_best_iou:.2f}")
     for row in rows:
         print(f"{row['value']:8} {row['unit']:6}{row['what']}")
     save_results(RESULTS, rows, "python benchmarks/metrics_speed.py")

@@ -3,7 +3,7 @@
     python benchmarks/onnx_agreement.py [--weights FILE] [--slices 10] [--half] [--data ../shared/data]
 
 Without weights: a ViT-B with random weights whose masks are like those of a trained network. The checkpoint
-is exported to a temporary folder. Figures: the largest difference of logits and of predicted IoU over a grid
+is exported to a temporary folder. Results: the largest difference of logits and of predicted IoU over a grid
 of 8 x 8 points, each with three masks; the share of slices whose label map of segment-everything is the same
 in each pixel; the largest share of pixels that differ on a slice; and the median seconds of a slice.
 """

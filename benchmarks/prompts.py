@@ -53,14 +53,14 @@ class Options:
     stability_score_thresh: float | None = None
     """Of everything; None: its default."""
     save: bool = True
-    """Whether to keep the figures."""
+    """Whether to keep the metrics."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One figure of one structure or slice of a group, a patient or a slice."""
+    """One metric of one structure or slice of a group, a patient or a slice."""
 
-    figure: str
+    metric: str
     group: str
     value: float
 
@@ -84,7 +84,7 @@ def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 
 def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator[Value]:
-    """Give the figures of boxes and points on one slice."""
+    """Give the metrics of boxes and points on one slice."""
     predictor = Predictor(backend)
     predictor.set_image(case.image)
     scale = max(case.image.shape) / 512
@@ -109,7 +109,7 @@ def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator
 
 
 def from_nothing(method: Everything, case: Case) -> Iterator[Value]:
-    """Give the figures of everything on one slice."""
+    """Give the metrics of everything on one slice."""
     start = time.perf_counter()
     labels = method.segment(case.image).labels
     yield Value("everything, seconds", f"{case.patient}", time.perf_counter() - start)
@@ -120,19 +120,19 @@ def from_nothing(method: Everything, case: Case) -> Iterator[Value]:
 
 
 def summary(name: str, values: list[Value]) -> list[dict[str, object]]:
-    """Return a row for each figure, with its interval over patients or slices."""
+    """Return a row for each metric, with its interval over patients or slices."""
     rows: list[dict[str, object]] = []
-    for figure in dict.fromkeys(value.figure for value in values):
-        chosen = [v for v in values if v.figure == figure and not np.isnan(v.value)]
+    for metric in dict.fromkeys(value.metric for value in values):
+        chosen = [v for v in values if v.metric == metric and not np.isnan(v.value)]
         names, groups = np.unique([v.group for v in chosen], return_inverse=True)
         numbers = np.array([[[v.value] for v in chosen]])
         means, intervals, _ = cluster_means(numbers, groups, draw_groups(len(names), seed=0))
-        middle = statistics.median(v.value for v in chosen) if "seconds" in figure else means[0, 0]
+        middle = statistics.median(v.value for v in chosen) if "seconds" in metric else means[0, 0]
         low, high = intervals[0, 0, 0], intervals[1, 0, 0]
         rows.append(
             {
                 "data": name,
-                "figure": figure,
+                "metric": metric,
                 "value": f"{middle:.3f}",
                 "low": f"{low:.3f}",
                 "high": f"{high:.3f}",

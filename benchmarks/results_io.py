@@ -1,4 +1,4 @@
-"""How benchmark scripts keep their figures: CSV with command, machine and date on top."""
+"""How benchmark scripts keep their results: CSV with command, machine and date on top."""
 
 import csv
 import os

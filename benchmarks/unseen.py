@@ -59,15 +59,15 @@ def main() -> None:
     cases = val_cases()
     rows = rows_of("never saw the four", organ_scores(Mosaic(weights=f"{options.weights}"), cases))
     rows += rows_of("saw all", organ_scores(Mosaic(), cases))
-    figure = {(row["network"], row["organs"]): float(str(row["mean_best_iou"])) for row in rows}
-    unseen, seen = figure["never saw the four", "the four"], figure["never saw the four", "the others"]
+    score = {(row["network"], row["organs"]): float(str(row["mean_best_iou"])) for row in rows}
+    unseen, seen = score["never saw the four", "the four"], score["never saw the four", "the others"]
     print(machine())
     for row in rows:
         print(
             f"{row['network']:20}{row['organs']:26}{row['mean_best_iou']:>8}  [{row['low']}, {row['high']}]"
         )
     print(f"unseen / seen: {unseen / seen:.3f} (goal 0.85)")
-    print(f"unseen / the same organs, seen: {unseen / figure['saw all', 'the four']:.3f}")
+    print(f"unseen / the same organs, seen: {unseen / score['saw all', 'the four']:.3f}")
     save_results(RESULTS / "unseen.csv", rows, "python benchmarks/unseen.py")
 
 

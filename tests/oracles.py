@@ -1,4 +1,4 @@
-"""Slow, obvious reference code: what the figures mean, pixel by pixel; and label maps to try it on."""
+"""Slow, obvious reference code: what the metrics mean, pixel by pixel; and label maps to try it on."""
 
 from itertools import combinations, permutations
 

@@ -31,7 +31,7 @@ def scan():
     return truth, prediction
 
 
-def test_slice_has_all_figures_of_its_functions(scan):
+def test_slice_has_all_metrics_of_its_functions(scan):
     truth, prediction = scan[0][2], scan[1][2]
     evaluation = evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY), tolerance_mm=1.0)
     assert evaluation.overall == metrics.score(truth, prediction)
@@ -73,7 +73,7 @@ def test_scan_is_scored_in_three_dimensions_and_slice_by_slice(scan):
     assert shifted.hausdorff_95_mm == distances.hausdorff_95_mm()
 
 
-def test_slices_without_a_defined_figure_are_left_out_of_its_mean(scan):
+def test_slices_without_a_defined_metric_are_left_out_of_its_mean(scan):
     truth, prediction = scan
     truth[3] = 0
     evaluation = evaluate(prediction, truth)
@@ -143,11 +143,11 @@ def test_a_segmentation_is_a_prediction(scan):
 
 
 def test_as_dict_is_ready_for_json(scan):
-    figures = json.loads(json.dumps(evaluate(LabelMap(scan[1], GEOMETRY), scan[0]).as_dict()))
-    assert set(figures) == {"overall", "mean_over_slices", "structures"}
-    assert figures["overall"]["tolerance_mm"] == 2.0
-    assert figures["overall"]["surface_dice"] > 0
-    assert [row["pred_id"] for row in figures["structures"]] == [30, 10, 0]
+    metrics = json.loads(json.dumps(evaluate(LabelMap(scan[1], GEOMETRY), scan[0]).as_dict()))
+    assert set(metrics) == {"overall", "mean_over_slices", "structures"}
+    assert metrics["overall"]["tolerance_mm"] == 2.0
+    assert metrics["overall"]["surface_dice"] > 0
+    assert [row["pred_id"] for row in metrics["structures"]] == [30, 10, 0]
 
 
 def test_a_truth_without_structures_has_no_rows():

@@ -1,4 +1,4 @@
-"""All figures of a prediction against truth: of the whole, of each slice and of each structure."""
+"""All metrics of a prediction against truth: of the whole, of each slice and of each structure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ class StructureScore:
         size_px: Its pixels in truth.
         best_iou: IoU with the predicted structure that fits it best.
         pred_id: Label of the predicted structure matched to it, 0 if it has none.
-        iou: Figure of that match, 0 if it has none; so are `dice`, `precision` and `recall`.
+        iou: Metric of that match, 0 if it has none; so are `dice`, `precision` and `recall`.
         surface_dice: Normalised surface Dice of the match, 0 if it has none; NaN if the spacing is unknown.
         hausdorff_95_mm: 95 % Hausdorff distance of the match; NaN if it has none or the spacing is unknown.
     """
@@ -54,8 +54,8 @@ class Evaluation:
     """How good a prediction is.
 
     Args:
-        overall: Figures of all pixels together; for a scan, of its structures in three dimensions.
-        slices: Figures of each slice for itself; for a single slice, `overall`.
+        overall: Metrics of all pixels together; for a scan, of its structures in three dimensions.
+        slices: Metrics of each slice for itself; for a single slice, `overall`.
         structures: One row for each true structure, by label.
         tolerance_mm: The tolerance of the surface Dice.
     """
@@ -77,9 +77,9 @@ class Evaluation:
 
     @property
     def mean_over_slices(self) -> Mapping[str, float]:
-        """Mean of each figure over the slices on which it is defined, by name (see `Scores.as_dict`)."""
-        figures = [scores.as_dict() for scores in self.slices]
-        return {name: mean_defined(np.array([row[name] for row in figures])) for name in figures[0]}
+        """Mean of each metric over the slices on which it is defined, by name (see `Scores.as_dict`)."""
+        metrics = [scores.as_dict() for scores in self.slices]
+        return {name: mean_defined(np.array([row[name] for row in metrics])) for name in metrics[0]}
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the single slices, as plain dictionaries and lists."""
@@ -102,7 +102,7 @@ def evaluate(
 
     Where both have a geometry and their grids differ (order or direction of axes, spacing, field of
     view), the prediction is placed on truth's grid by nearest neighbour. Where one has none, the two
-    must have the same shape. Surface figures need a spacing: truth's, or else the prediction's.
+    must have the same shape. Surface metrics need a spacing: truth's, or else the prediction's.
 
     Args:
         prediction: Labels (rows, columns) or (slices, rows, columns), 0 for background.
@@ -111,7 +111,7 @@ def evaluate(
         tolerance_mm: Distance up to which surfaces count as the same, in mm.
 
     Returns:
-        Figures of the whole, of each slice and of each true structure.
+        Metrics of the whole, of each slice and of each true structure.
 
     Raises:
         InputError: If one is not a label map, the shapes differ and a geometry is missing, or the two

@@ -13,7 +13,7 @@ from fewct.adapt import adaptation
 from fewct.adapt.adaptation import Budget, adapt, cross_fitted
 from fewct.adapt.crossvalidation import FINE_TUNED, TUNED, UNCHANGED
 from fewct.adapt.few_slices import few_of
-from fewct.adapt.settings_search import FIGURES, Tried, settings_to_try
+from fewct.adapt.settings_search import SLICE_METRICS, SettingsGrid, settings_grid
 from fewct.data.cases import Case
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network_maps import WEIGHTS
@@ -25,10 +25,10 @@ BASE = Mosaic(maps="gradients")
 def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try two levels besides the first, so that tests are quick."""
 
-    def tried(base: Mosaic) -> Tried:
-        return Tried((base, replace(base, level=0.15), replace(base, level=0.8)), np.array([0, 1, 1]))
+    def grid(base: Mosaic) -> SettingsGrid:
+        return SettingsGrid((base, replace(base, level=0.15), replace(base, level=0.8)), np.array([0, 1, 1]))
 
-    monkeypatch.setattr(adaptation, "settings_to_try", tried)
+    monkeypatch.setattr(adaptation, "settings_grid", grid)
 
 
 def as_level_finds(level: float, cases: Sequence[Case]) -> list[Case]:
@@ -91,10 +91,12 @@ def test_a_gain_that_may_be_chance_is_not_believed(
 ) -> None:
     """Another setting is better on most slices and worse on one."""
     gains = np.array([0.3, 0.3, 0.3, 0.3, -0.4])
-    figures = np.stack([np.full((5, 3), 0.5), np.repeat(0.5 + gains[:, None], 3, axis=1)], axis=1)
-    monkeypatch.setattr(adaptation, "all_figures", lambda *_: figures)
+    metrics = np.stack([np.full((5, 3), 0.5), np.repeat(0.5 + gains[:, None], 3, axis=1)], axis=1)
+    monkeypatch.setattr(adaptation, "all_metrics", lambda *_: metrics)
     monkeypatch.setattr(
-        adaptation, "settings_to_try", lambda base: Tried((base, replace(base, level=0.8)), np.array([0, 1]))
+        adaptation,
+        "settings_grid",
+        lambda base: SettingsGrid((base, replace(base, level=0.8)), np.array([0, 1])),
     )
     found = adapt(few_of(people, "complete"), BASE, tmp_path)
     assert found.winner.name == UNCHANGED
@@ -130,12 +132,12 @@ class TestFineTuning:
         few = few_of([first, second, third, replace(fourth, patient=first.patient)], "partial")
         judged: dict[str, list[str]] = {}
 
-        def all_figures(cases: Sequence[Case], tried: Tried) -> np.ndarray:
-            judged[Path(tried.settings[0].weights).parent.name] = [case.name for case in cases]
-            return np.zeros((len(cases), len(tried.settings), len(FIGURES)))
+        def all_metrics(cases: Sequence[Case], grid: SettingsGrid) -> np.ndarray:
+            judged[Path(grid.settings[0].weights).parent.name] = [case.name for case in cases]
+            return np.zeros((len(cases), len(grid.settings), len(SLICE_METRICS)))
 
-        monkeypatch.setattr(adaptation, "all_figures", all_figures)
-        cross_fitted(few, Mosaic(), settings_to_try(Mosaic()), Budget(1, 4), tmp_path, 0)
+        monkeypatch.setattr(adaptation, "all_metrics", all_metrics)
+        cross_fitted(few, Mosaic(), settings_grid(Mosaic()), Budget(1, 4), tmp_path, 0)
         patient_of = {case.name: case.patient for case in few.cases}
         assert sorted(name for names in judged.values() for name in names) == sorted(patient_of)
         assert len(learnt) == 3
@@ -150,11 +152,11 @@ class TestFineTuning:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def all_figures(cases: Sequence[Case], tried: Tried, *_: object) -> np.ndarray:
-            value = 0.9 if tried.settings[0].weights else 0.5
-            return np.full((len(cases), len(tried.settings), len(FIGURES)), value)
+        def all_metrics(cases: Sequence[Case], grid: SettingsGrid, *_: object) -> np.ndarray:
+            value = 0.9 if grid.settings[0].weights else 0.5
+            return np.full((len(cases), len(grid.settings), len(SLICE_METRICS)), value)
 
-        monkeypatch.setattr(adaptation, "all_figures", all_figures)
+        monkeypatch.setattr(adaptation, "all_metrics", all_metrics)
         found = adapt(few_of(people, "partial"), Mosaic(), tmp_path, budget_minutes=1)
         assert found.winner.name == FINE_TUNED
         assert found.winner.gain == pytest.approx(0.4)

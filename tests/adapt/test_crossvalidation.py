@@ -11,11 +11,11 @@ from fewct.adapt.crossvalidation import (
     UNCHANGED,
     Candidate,
     choose,
+    choose_leave_group_out,
     compare,
-    held_out_choices,
     winner,
 )
-from fewct.adapt.settings_search import FIGURES
+from fewct.adapt.settings_search import SLICE_METRICS
 
 STEPS = np.array([0, 1, 1, 4])
 
@@ -44,7 +44,7 @@ class TestHeldOutChoices:
         """Setting k is perfect for patient k and bad for all others, so nobody may get his own."""
         groups = np.array([0, 0, 1, 2, 2, 2])
         scores = (groups[:, None] == np.arange(3)).astype(float)
-        found = held_out_choices(scores, np.zeros(3, dtype=np.int64), groups)
+        found = choose_leave_group_out(scores, np.zeros(3, dtype=np.int64), groups)
         assert (found != groups).all()
         assert len(set(found[groups == 2])) == 1
 
@@ -52,15 +52,15 @@ class TestHeldOutChoices:
         rng = np.random.default_rng(1)
         groups = np.array([0, 1, 1, 2])
         scores = rng.uniform(size=(4, 4))
-        before = held_out_choices(scores, STEPS, groups)
+        before = choose_leave_group_out(scores, STEPS, groups)
         for group in range(3):
             changed = scores.copy()
             changed[groups == group] = rng.uniform(size=changed[groups == group].shape) * 9
-            after = held_out_choices(changed, STEPS, groups)
+            after = choose_leave_group_out(changed, STEPS, groups)
             np.testing.assert_array_equal(after[groups == group], before[groups == group])
 
     def test_one_group_leaves_nothing_to_choose_on(self) -> None:
-        assert held_out_choices(np.array([[0.0, 1.0, 0.0, 0.0]]), STEPS, np.array([0])).tolist() == [0]
+        assert choose_leave_group_out(np.array([[0.0, 1.0, 0.0, 0.0]]), STEPS, np.array([0])).tolist() == [0]
 
 
 class TestCompare:
@@ -72,7 +72,7 @@ class TestCompare:
         assert (first.gain, first.gain_low, first.gain_high) == (0, 0, 0)
         assert second.gain == pytest.approx(0.2)
         assert 0.099 < second.gain_low < 0.2 < second.gain_high < 0.301
-        assert second.figures == pytest.approx(dict(zip(FIGURES, (0.4, 17 / 30, 8 / 15), strict=True)))
+        assert second.metrics == pytest.approx(dict(zip(SLICE_METRICS, (0.4, 17 / 30, 8 / 15), strict=True)))
 
     def test_one_group_has_no_interval(self) -> None:
         only = compare({UNCHANGED: np.full((2, 3), 0.5)}, np.zeros(2, dtype=np.int64), "partial", seed=0)[0]

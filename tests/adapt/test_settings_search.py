@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapt.conftest import make_case
-from fewct.adapt.settings_search import FIGURES, objective, settings_to_try, slice_figures
+from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid, slice_metrics
 from fewct.data.cases import Case
 from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import Cleanup
@@ -18,14 +18,14 @@ BASE = Mosaic(maps="gradients")
 
 
 def by_hand(case: Case, method: Mosaic) -> list[float]:
-    """Segment, then score: what `slice_figures` must come to."""
-    figures = score(case.truth, method.segment(case.image).labels).as_dict()
-    return [figures[name] for name in FIGURES]
+    """Segment, then score: what `slice_metrics` must come to."""
+    metrics = score(case.truth, method.segment(case.image).labels).as_dict()
+    return [metrics[name] for name in SLICE_METRICS]
 
 
 class TestSettingsToTry:
     def test_what_it_begins_with_comes_first_then_what_changes_least(self) -> None:
-        settings, steps = settings_to_try(BASE)
+        settings, steps = settings_grid(BASE)
         assert settings[0] == BASE
         assert (np.diff(steps) >= 0).all()
         assert len(set(settings)) == len(settings) == len(steps)
@@ -35,7 +35,7 @@ class TestSettingsToTry:
 
     def test_values_of_its_own_are_among_them(self) -> None:
         base = Mosaic(level=0.33, cleanup=Cleanup("25px", "30%", body_only=True))
-        settings, steps = settings_to_try(base)
+        settings, steps = settings_grid(base)
         assert settings[0] == base
         assert {one.level for one, step in zip(settings, steps, strict=True) if step == 1} == {
             0.3,
@@ -45,17 +45,17 @@ class TestSettingsToTry:
 
     def test_all_else_stays(self) -> None:
         base = Mosaic(maps="gradients", depth=0.2, pairs=0.1, min_region_mm2=5)
-        for one in settings_to_try(base).settings:
+        for one in settings_grid(base).settings:
             assert (one.depth, one.pairs, one.min_region_mm2, one.maps) == (0.2, 0.1, 5, "gradients")
 
 
-class TestSliceFigures:
+class TestSliceMetrics:
     @pytest.mark.parametrize("body_only", [True, False])
     def test_as_segmenting_with_each_setting(self, body_only: bool) -> None:
         case = make_case(3)
         base = replace(BASE, cleanup=Cleanup("0.03%", body_only=body_only))
-        settings = settings_to_try(base).settings[::211]
-        found = slice_figures(case.image, case.truth, settings)
+        settings = settings_grid(base).settings[::211]
+        found = slice_metrics(case.image, case.truth, settings)
         np.testing.assert_allclose(found, [by_hand(case, one) for one in settings], rtol=1e-12)
         assert len(np.unique(found[:, 1])) > 5
 
@@ -64,14 +64,14 @@ class TestSliceFigures:
         case = make_case(1)
         truth = case.truth.copy()
         truth[:4] = 99
-        settings = settings_to_try(BASE).settings[:3]
+        settings = settings_grid(BASE).settings[:3]
         beside = replace(case, truth=truth)
-        found = slice_figures(case.image, truth, settings)
+        found = slice_metrics(case.image, truth, settings)
         np.testing.assert_allclose(found, [by_hand(beside, one) for one in settings], rtol=1e-12)
 
     def test_a_slice_without_any_region(self) -> None:
         truth = np.eye(32, dtype=np.int32)
-        found = slice_figures(CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
+        found = slice_metrics(CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
         np.testing.assert_array_equal(found, [[1.0, 0.0, 0.0]])
 
     def test_a_known_better_level_wins(self) -> None:
@@ -79,8 +79,8 @@ class TestSliceFigures:
         case = make_case(2)
         better = replace(BASE, level=0.1)
         truth = better.segment(case.image).labels
-        settings = settings_to_try(BASE).settings
-        scores = objective(slice_figures(case.image, truth, settings), "complete")
+        settings = settings_grid(BASE).settings
+        scores = objective(slice_metrics(case.image, truth, settings), "complete")
         assert scores[settings.index(better)] == pytest.approx(1.0)
         assert scores[0] < 0.99
 
@@ -88,15 +88,15 @@ class TestSliceFigures:
         image = CTSlice(make_case(0).image.pixels, "hu")
         method = replace(BASE, cleanup=Cleanup("20mm2"))
         with pytest.raises(UsageError, match="spacing"):
-            slice_figures(image, make_case(0).truth, (method,))
+            slice_metrics(image, make_case(0).truth, (method,))
 
     def test_weights_of_nothing(self) -> None:
         case = make_case(0)
         with pytest.raises(InputError, match="no such file"):
-            slice_figures(case.image, case.truth, (Mosaic(weights="nowhere"),))
+            slice_metrics(case.image, case.truth, (Mosaic(weights="nowhere"),))
 
 
 def test_the_objective_leaves_out_what_partial_truth_cannot_tell() -> None:
-    figures = np.array([[0.3, 0.6, 0.9]])
-    assert objective(figures, "complete") == pytest.approx([0.6])
-    assert objective(figures, "partial") == pytest.approx([0.45])
+    metrics = np.array([[0.3, 0.6, 0.9]])
+    assert objective(metrics, "complete") == pytest.approx([0.6])
+    assert objective(metrics, "partial") == pytest.approx([0.45])

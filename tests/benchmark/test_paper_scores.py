@@ -77,7 +77,7 @@ def test_the_inversion_turns_much_of_the_background_into_structure() -> None:
         rle_encode(truth)
 
 
-def test_figures_agree_with_scikit_learn() -> None:
+def test_metrics_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     union, mask = rng.random((2, 12, 9)) > 0.6
     scores, flat = score_mask(union, mask), (union.ravel(), mask.ravel())
@@ -99,7 +99,7 @@ def test_a_mask_against_the_union_punishes_a_perfect_answer_and_rewards_one_blob
     assert perfect.meant.recall == pytest.approx(1 / n)
     assert perfect.meant.precision == 1
     assert blob.meant.iou == 1
-    # Sound figures order the two the other way round.
+    # Sound metrics order the two the other way round.
     assert mean_best_iou(truth, truth) == 1
     assert mean_best_iou(truth, (truth > 0).astype(int)) < 0.5
 

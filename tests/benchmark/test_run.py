@@ -278,7 +278,18 @@ def test_row_log_survives_a_cut_line(tmp_path: Path) -> None:
     with RowLog(tmp_path / "rows.jsonl") as log:
         assert list(log.known) == ["a", "b"]
         assert log.known["b"].structures == measured.structures
-        assert math.isnan(log.known["b"].figures["ari"])
+        assert math.isnan(log.known["b"].metrics["ari"])
+
+
+def test_row_log_passes_over_rows_of_another_layout(tmp_path: Path) -> None:
+    measured = Measured({"ari": 0.5}, ())
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"key": "old", "figures": {"ari": 0.9}, "structures": []}\n[1, 2]\n')
+    with RowLog(path) as log:
+        assert log.known == {}
+        log.add("old", measured)
+    with RowLog(path) as log:
+        assert log.known == {"old": measured}
 
 
 def test_command_line(patients: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,7 +300,7 @@ def test_command_line(patients: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "report.html" in out
     assert main([*words, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"ari_foreground", "seconds"} <= {row["figure"] for row in rows}
+    assert {"ari_foreground", "seconds"} <= {row["metric"] for row in rows}
     assert rows[0]["low"] is None
     assert main([*words[:-3], "nosuch"]) == 2
     assert "method: expected one of" in capsys.readouterr().err

@@ -11,22 +11,22 @@ from fewct.benchmark.summary import SummaryRow, shared_rows, summarise
 from fewct.benchmark.work import Measured
 from fewct.metrics import score
 from fewct.metrics.bootstrap import RESAMPLES
-from fewct.metrics.catalog import FIGURES, MAIN, meaningful
+from fewct.metrics.catalog import MAIN_METRIC, METRICS, is_interpretable
 
 GROUPS = ("A", "A", "A", "B", "C", "C")
 
 
-def rows(figures: Mapping[str, list[Mapping[str, float]]], groups: tuple[str, ...] = GROUPS) -> list[Row]:
-    """Rows from the figures of each method on each slice."""
+def rows(metrics: Mapping[str, list[Mapping[str, float]]], groups: tuple[str, ...] = GROUPS) -> list[Row]:
+    """Rows from the metrics of each method on each slice."""
     return [
         Row("data", f"{k}", group, "complete", method, "", Measured(dict(one), ()))
-        for method, all_figures in figures.items()
-        for k, (group, one) in enumerate(zip(groups, all_figures, strict=True))
+        for method, all_metrics in metrics.items()
+        for k, (group, one) in enumerate(zip(groups, all_metrics, strict=True))
     ]
 
 
-def of(summary: list[SummaryRow], method: str, figure: str = "ari") -> SummaryRow:
-    (row,) = [row for row in summary if (row.method, row.figure) == (method, figure)]
+def of(summary: list[SummaryRow], method: str, metric: str = "ari") -> SummaryRow:
+    (row,) = [row for row in summary if (row.method, row.metric) == (method, metric)]
     return row
 
 
@@ -48,9 +48,9 @@ def test_slices_drawn_one_by_one_would_feign_certainty() -> None:
     """Neighbouring slices of one patient are no independent cases."""
     groups = tuple(f"p{k // 20}" for k in range(100))
     of_patient = np.random.default_rng(1).random(5)
-    figures = {"m": [{"ari": of_patient[k // 20]} for k in range(100)]}
-    honest = of(summarise(rows(figures, groups)), "m")
-    feigned = of(summarise(rows(figures, tuple(map(str, range(100))))), "m")
+    metrics = {"m": [{"ari": of_patient[k // 20]} for k in range(100)]}
+    honest = of(summarise(rows(metrics, groups)), "m")
+    feigned = of(summarise(rows(metrics, tuple(map(str, range(100))))), "m")
     assert honest.mean == pytest.approx(feigned.mean)
     assert honest.high - honest.low > 3 * (feigned.high - feigned.low)
 
@@ -81,8 +81,8 @@ def test_differences_are_paired_slice_by_slice() -> None:
 
 
 def test_what_is_undefined_on_a_slice_does_not_count_there() -> None:
-    figures = [{"ari": 0.2}, {"ari": math.nan}, {}, {"ari": 0.4}, {"ari": 0.6}, {"ari": math.nan}]
-    row = of(summarise(rows({"m": figures})), "m")
+    metrics = [{"ari": 0.2}, {"ari": math.nan}, {}, {"ari": 0.4}, {"ari": 0.6}, {"ari": math.nan}]
+    row = of(summarise(rows({"m": metrics})), "m")
     assert row.mean == pytest.approx(0.4)
     assert row.n_slices == 3
     assert 0.2 <= row.low <= row.high <= 0.6
@@ -93,15 +93,15 @@ def test_what_is_undefined_on_a_slice_does_not_count_there() -> None:
 
 
 def test_ranks_know_what_is_better() -> None:
-    figures = {
+    metrics = {
         "slow": [{"ari": 0.9, "seconds": 2.0, "n_predicted": 7.0}] * 6,
         "fast": [{"ari": 0.5, "seconds": 1.0, "n_predicted": 8.0}] * 6,
         "same": [{"ari": 0.9, "seconds": 3.0, "n_predicted": 9.0}] * 6,
     }
-    summary = summarise(rows(figures))
-    assert [of(summary, method).rank for method in figures] == [1, 3, 1]
-    assert [of(summary, method, "seconds").rank for method in figures] == [2, 1, 3]
-    assert all(math.isnan(of(summary, method, "n_predicted").rank) for method in figures)
+    summary = summarise(rows(metrics))
+    assert [of(summary, method).rank for method in metrics] == [1, 3, 1]
+    assert [of(summary, method, "seconds").rank for method in metrics] == [2, 1, 3]
+    assert all(math.isnan(of(summary, method, "n_predicted").rank) for method in metrics)
 
 
 def test_methods_are_compared_on_the_slices_that_all_finished() -> None:
@@ -114,22 +114,22 @@ def test_methods_are_compared_on_the_slices_that_all_finished() -> None:
 
 
 def test_same_seed_same_intervals() -> None:
-    figures = {"m": [{"ari": value} for value in np.random.default_rng(5).random(12)]}
-    some = rows(figures, tuple("ABCDEFGHIJKL"))
+    metrics = {"m": [{"ari": value} for value in np.random.default_rng(5).random(12)]}
+    some = rows(metrics, tuple("ABCDEFGHIJKL"))
     assert summarise(some, seed=1) == summarise(some, seed=1)
     assert of(summarise(some, seed=1), "m").low != of(summarise(some, seed=2), "m").low
 
 
-def test_every_figure_of_a_row_has_a_meaning() -> None:
+def test_every_metric_of_a_row_has_a_meaning() -> None:
     labels = np.array([[0, 1, 2]])
     made = set(score(labels, labels, partial=True).as_dict())
     extra = {"surface_dice", "hausdorff_95_mm", "seconds", "peak_memory_mb"}
-    assert set(FIGURES) == made | extra
-    assert all(meaningful(figure, truth) for truth, figure in MAIN.items())
+    assert set(METRICS) == made | extra
+    assert all(is_interpretable(metric, truth) for truth, metric in MAIN_METRIC.items())
 
 
-def test_figures_that_partial_truth_leaves_sound_do_not_punish_what_nobody_annotated() -> None:
-    """An unannotated structure, found or not: sound figures stay, misleading ones move."""
+def test_metrics_that_partial_truth_leaves_sound_do_not_punish_what_nobody_annotated() -> None:
+    """An unannotated structure, found or not: sound metrics stay, misleading ones move."""
     truth = np.zeros((8, 12), dtype=int)
     truth[1:4, 1:4], truth[5:7, 1:6] = 1, 2
     unannotated = truth.copy()
@@ -142,6 +142,6 @@ def test_figures_that_partial_truth_leaves_sound_do_not_punish_what_nobody_annot
     counts = {"n_predicted"}
     assert moved - counts == {
         name
-        for name, figure in FIGURES.items()
-        if figure.on_partial in ("misleading", "lower bound") and name != "n_true"
+        for name, metric in METRICS.items()
+        if metric.on_partial_truth in ("misleading", "lower bound") and name != "n_true"
     }

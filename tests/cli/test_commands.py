@@ -25,7 +25,7 @@ def labels(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_evaluate_prints_every_figure(labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_every_metric(labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *map(str, labels), "--structures"]) == 0
     text = capsys.readouterr().out
     assert "adjusted Rand index, all pixels" in text
@@ -37,10 +37,10 @@ def test_evaluate_gives_json_without_nan(
     labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", *map(str, labels), "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["overall"]["mean_best_iou"] == 0.5
-    assert figures["overall"]["surface_dice"] is None
-    assert [row["pred_id"] for row in figures["structures"]] == [9, 0]
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["overall"]["mean_best_iou"] == 0.5
+    assert metrics["overall"]["surface_dice"] is None
+    assert [row["pred_id"] for row in metrics["structures"]] == [9, 0]
 
 
 def test_evaluate_of_other_shapes_is_an_error(

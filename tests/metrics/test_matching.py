@@ -23,7 +23,7 @@ def test_no_one_to_one_matching_has_a_larger_total(pair):
 
 @given(pairs_of_label_maps())
 @EXAMPLES
-def test_figures_belong_to_the_matched_pair(pair):
+def test_metrics_belong_to_the_matched_pair(pair):
     matching, overlaps = match_structures(*pair), structure_overlaps(*pair)
     np.testing.assert_array_equal(matching.true_ids, overlaps.true_ids)
     for row, pred_id in enumerate(matching.pred_ids):

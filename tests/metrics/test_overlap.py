@@ -67,13 +67,13 @@ def test_foreground_equals_scikit_learn(pair):
     truth, prediction = (labels > 0 for labels in pair)
     overlap = foreground_overlap(*pair)
     masks = truth.ravel(), prediction.ravel()
-    figures = {
+    metrics = {
         "iou": (jaccard_score, (truth | prediction).any()),
         "dice": (f1_score, (truth | prediction).any()),
         "precision": (precision_score, prediction.any()),
         "recall": (recall_score, truth.any()),
     }
-    for name, (reference, defined) in figures.items():
+    for name, (reference, defined) in metrics.items():
         value = getattr(overlap, name)
         assert value == pytest.approx(reference(*masks)) if defined else math.isnan(value)
 

@@ -10,7 +10,7 @@ from fewct.errors import InputError
 from fewct.metrics import adjusted_rand_index, contingency, rand_index
 from oracles import pairs_of_label_maps, rand_index_by_pairs
 
-FIGURES = (rand_index, adjusted_rand_index)
+METRICS = (rand_index, adjusted_rand_index)
 SKLEARN = (rand_score, adjusted_rand_score)
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=150)
 
@@ -19,9 +19,9 @@ EXAMPLES = settings(deadline=None, derandomize=True, max_examples=150)
 @EXAMPLES
 def test_equal_to_scikit_learn_on_all_pixels(pair):
     truth, prediction = pair
-    for figure, reference in zip(FIGURES, SKLEARN, strict=True):
+    for metric, reference in zip(METRICS, SKLEARN, strict=True):
         expected = reference(truth.ravel(), prediction.ravel())
-        assert figure(truth, prediction) == pytest.approx(expected, abs=1e-12)
+        assert metric(truth, prediction) == pytest.approx(expected, abs=1e-12)
 
 
 @given(pairs_of_label_maps())
@@ -30,9 +30,9 @@ def test_equal_to_scikit_learn_on_foreground_pixels(pair):
     truth, prediction = pair
     inside = truth > 0
     assume(inside.any())
-    for figure, reference in zip(FIGURES, SKLEARN, strict=True):
+    for metric, reference in zip(METRICS, SKLEARN, strict=True):
         expected = reference(truth[inside], prediction[inside])
-        assert figure(truth, prediction, foreground_only=True) == pytest.approx(expected, abs=1e-12)
+        assert metric(truth, prediction, foreground_only=True) == pytest.approx(expected, abs=1e-12)
 
 
 @given(pairs_of_label_maps())
@@ -48,21 +48,21 @@ def test_rand_index_counts_pairs(pair):
 def test_symmetric_bounded_and_blind_to_ids(pair, order):
     truth, prediction = pair
     renamed = np.array(order)[prediction]
-    for figure in FIGURES:
-        value = figure(truth, prediction)
-        assert value == figure(prediction, truth) == figure(truth, renamed)
+    for metric in METRICS:
+        value = metric(truth, prediction)
+        assert value == metric(prediction, truth) == metric(truth, renamed)
         assert value <= 1
-        assert figure(truth, truth) == 1
+        assert metric(truth, truth) == 1
     assert rand_index(truth, prediction) >= 0
 
 
 def test_a_table_gives_what_its_arrays_give():
     truth, prediction = np.random.default_rng(0).integers(0, 5, (2, 20, 20))
     table = contingency(truth, prediction)
-    for figure in FIGURES:
+    for metric in METRICS:
         for foreground_only in (False, True):
-            expected = figure(truth, prediction, foreground_only=foreground_only)
-            assert figure(table, foreground_only=foreground_only) == expected
+            expected = metric(truth, prediction, foreground_only=foreground_only)
+            assert metric(table, foreground_only=foreground_only) == expected
 
 
 def test_by_hand():
@@ -92,23 +92,23 @@ def test_one_label_for_all_foreground_is_great_on_all_pixels_and_worthless_on_fo
     assert adjusted_rand_index(truth, foreground, foreground_only=True) == 0
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_single_regions_and_single_pixels(figure):
+@pytest.mark.parametrize("metric", METRICS)
+def test_single_regions_and_single_pixels(metric):
     one, two = np.ones((2, 2), int), np.array([[1, 1], [2, 2]])
-    assert figure(one, one) == figure(0 * one, one) == figure(np.array([[3]]), np.array([[0]])) == 1
+    assert metric(one, one) == metric(0 * one, one) == metric(np.array([[3]]), np.array([[0]])) == 1
     assert (
-        figure(two, one)
-        == figure(one, two)
-        == (rand_score if figure is rand_index else adjusted_rand_score)(one.ravel(), two.ravel())
+        metric(two, one)
+        == metric(one, two)
+        == (rand_score if metric is rand_index else adjusted_rand_score)(one.ravel(), two.ravel())
     )
-    assert figure(np.array([[0, 7]]), np.array([[1, 2]]), foreground_only=True) == 1
+    assert metric(np.array([[0, 7]]), np.array([[1, 2]]), foreground_only=True) == 1
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_no_foreground_is_undefined(figure):
+@pytest.mark.parametrize("metric", METRICS)
+def test_no_foreground_is_undefined(metric):
     background = np.zeros((3, 3), dtype=np.int32)
-    assert math.isnan(figure(background, background + 1, foreground_only=True))
-    assert figure(background, background) == 1
+    assert math.isnan(metric(background, background + 1, foreground_only=True))
+    assert metric(background, background) == 1
 
 
 def test_counts_of_a_large_scan_do_not_overflow():
@@ -124,7 +124,7 @@ def test_counts_of_a_large_scan_do_not_overflow():
     assert adjusted_rand_index(large) == pytest.approx(ari, abs=1e-12)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_wrong_shapes_are_refused(figure):
+@pytest.mark.parametrize("metric", METRICS)
+def test_wrong_shapes_are_refused(metric):
     with pytest.raises(InputError, match="expected arrays of the same shape"):
-        figure(np.ones((2, 2), int), np.ones((2, 3), int))
+        metric(np.ones((2, 2), int), np.ones((2, 3), int))

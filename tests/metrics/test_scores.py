@@ -9,22 +9,22 @@ TRUTH = np.array([[0, 0, 0, 1, 1, 1, 2, 2, 2, 3]])
 PREDICTION = np.array([[0, 9, 9, 4, 4, 4, 6, 6, 9, 0]])
 
 
-def test_each_figure_is_that_of_its_function():
-    figures = score(TRUTH, PREDICTION, partial=True)
-    assert (figures.n_true, figures.n_predicted) == (3, 3)
-    assert figures.rand_index == metrics.rand_index(TRUTH, PREDICTION)
-    assert figures.rand_index_foreground == metrics.rand_index(TRUTH, PREDICTION, foreground_only=True)
-    assert figures.ari == metrics.adjusted_rand_index(TRUTH, PREDICTION)
-    assert figures.ari_foreground == metrics.adjusted_rand_index(TRUTH, PREDICTION, foreground_only=True)
-    assert figures.mean_best_iou == metrics.mean_best_iou(TRUTH, PREDICTION)
-    assert figures.matched == metrics.match_structures(TRUTH, PREDICTION).mean()
-    assert figures.foreground == metrics.foreground_overlap(TRUTH, PREDICTION)
-    assert figures.panoptic == metrics.panoptic_quality(TRUTH, PREDICTION)
+def test_each_metric_is_that_of_its_function():
+    scores = score(TRUTH, PREDICTION, partial=True)
+    assert (scores.n_true, scores.n_predicted) == (3, 3)
+    assert scores.rand_index == metrics.rand_index(TRUTH, PREDICTION)
+    assert scores.rand_index_foreground == metrics.rand_index(TRUTH, PREDICTION, foreground_only=True)
+    assert scores.ari == metrics.adjusted_rand_index(TRUTH, PREDICTION)
+    assert scores.ari_foreground == metrics.adjusted_rand_index(TRUTH, PREDICTION, foreground_only=True)
+    assert scores.mean_best_iou == metrics.mean_best_iou(TRUTH, PREDICTION)
+    assert scores.matched == metrics.match_structures(TRUTH, PREDICTION).mean()
+    assert scores.foreground == metrics.foreground_overlap(TRUTH, PREDICTION)
+    assert scores.panoptic == metrics.panoptic_quality(TRUTH, PREDICTION)
     upper = metrics.foreground_overlap(TRUTH, PREDICTION, ignore_unlabelled=True)
-    assert figures.foreground_upper == upper
+    assert scores.foreground_upper == upper
     upper = metrics.panoptic_quality(TRUTH, PREDICTION, ignore_unlabelled=True)
-    assert figures.panoptic_upper == upper
-    assert score(contingency(TRUTH, PREDICTION), partial=True) == figures
+    assert scores.panoptic_upper == upper
+    assert score(contingency(TRUTH, PREDICTION), partial=True) == scores
 
 
 def test_flat_names_are_unique_and_complete():
@@ -46,13 +46,13 @@ def test_flat_names_are_unique_and_complete():
 
 def test_perfect_is_one_everywhere():
     renamed = np.array([0, 300, 2, 77])[TRUTH]
-    for name, figure in score(TRUTH, renamed, partial=True).as_dict().items():
+    for name, value in score(TRUTH, renamed, partial=True).as_dict().items():
         expected = {"n": 3, "tp": 3, "fp": 0, "fn": 0}.get(name.partition("_")[0], 1)
-        assert figure == expected, name
+        assert value == expected, name
 
 
 def test_nothing_on_nothing_is_undefined_but_agrees():
-    figures = score(np.zeros((4, 4), int), np.zeros((4, 4), int)).as_dict()
-    assert figures["rand_index"] == figures["ari"] == 1
-    undefined = {name for name, figure in figures.items() if math.isnan(figure)}
-    assert undefined == set(figures) - {"n_true", "n_predicted", "rand_index", "ari", "tp", "fp", "fn"}
+    scores = score(np.zeros((4, 4), int), np.zeros((4, 4), int)).as_dict()
+    assert scores["rand_index"] == scores["ari"] == 1
+    undefined = {name for name, value in scores.items() if math.isnan(value)}
+    assert undefined == set(scores) - {"n_true", "n_predicted", "rand_index", "ari", "tp", "fp", "fn"}

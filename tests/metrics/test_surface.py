@@ -144,14 +144,14 @@ def test_pairs_of_structures_equal_their_masks(ids):
     truth[:3][truth[:3] == ids[1]] = 0
     pairs = [(ids[0], ids[1]), (ids[1], ids[0]), (ids[2], ids[2]), (ids[0], 0), (ids[0], 4), (0, 0)]
     dice, hausdorff_mm = surface_scores(truth, prediction, pairs, (3.0, 0.9, 0.8), 0.9)
-    for (true_id, pred_id), *figures in zip(pairs[:3], dice[:3], hausdorff_mm[:3], strict=True):
+    for (true_id, pred_id), *metrics in zip(pairs[:3], dice[:3], hausdorff_mm[:3], strict=True):
         distances = surface_distances(truth == true_id, prediction == pred_id, (3.0, 0.9, 0.8))
-        assert figures == [distances.surface_dice(0.9), distances.hausdorff_95_mm()]
+        assert metrics == [distances.surface_dice(0.9), distances.hausdorff_95_mm()]
     assert dice[3:].tolist() == [0, 0, 0]
     assert np.isnan(hausdorff_mm[3:]).all()
 
 
-def test_unknown_spacing_leaves_the_figures_undefined():
+def test_unknown_spacing_leaves_the_metrics_undefined():
     labels = np.ones((3, 3), dtype=np.int32)
     dice, hausdorff_mm = surface_scores(labels, labels, [(1, 1)], None, 2.0)
     assert np.isnan(dice).all()

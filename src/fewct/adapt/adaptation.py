@@ -17,18 +17,18 @@ from fewct.adapt.crossvalidation import (
     UNCHANGED,
     Candidate,
     choose,
+    choose_leave_group_out,
     compare,
-    held_out_choices,
     winner,
 )
 from fewct.adapt.few_slices import FewSlices
-from fewct.adapt.settings_search import FIGURES, Tried, objective, settings_to_try, slice_figures
+from fewct.adapt.settings_search import SLICE_METRICS, SettingsGrid, objective, settings_grid, slice_metrics
 from fewct.data.cases import Case
 from fewct.methods import Mosaic
 from fewct.metrics.catalog import TruthKind
 from fewct.runtime.threads import thread_count
 
-AllFigures = Annotated[NDArray[np.float64], "slices settings figures"]
+AllMetrics = Annotated[NDArray[np.float64], "slices settings metrics"]
 Progress = Callable[[str, int, int], None]
 
 MOST_FOLDS = 3  # of fine-tuning, which costs minutes
@@ -97,55 +97,55 @@ def adapt(
         OutputError: If a file cannot be written.
     """
     start = time.monotonic()
-    tried = settings_to_try(base)
-    figures = all_figures(few.cases, tried, progress)
-    scores = objective(figures, few.truth)
+    grid = settings_grid(base)
+    metrics = all_metrics(few.cases, grid, progress)
+    scores = objective(metrics, few.truth)
     slices = np.arange(len(few.cases))
     held_out = {
-        UNCHANGED: figures[:, 0],
-        TUNED: figures[slices, held_out_choices(scores, tried.steps, few.groups)],
+        UNCHANGED: metrics[:, 0],
+        TUNED: metrics[slices, choose_leave_group_out(scores, grid.steps, few.groups)],
     }
-    tuned = tried.settings[choose(scores, tried.steps)]
+    tuned = grid.settings[choose(scores, grid.steps)]
     seconds = {"settings": time.monotonic() - start}
     scoring_minutes = seconds["settings"] / 60  # what judging all slices takes is known by now
     budget = Budget(budget_minutes - scoring_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
     if budget_minutes > 0 and few.n_groups >= FEWEST:
-        figures = cross_fitted(few, base, tried, budget, scratch, seed)
-        scores = objective(figures, few.truth)
-        held_out[FINE_TUNED] = figures[slices, held_out_choices(scores, tried.steps, few.groups)]
+        metrics = cross_fitted(few, base, grid, budget, scratch, seed)
+        scores = objective(metrics, few.truth)
+        held_out[FINE_TUNED] = metrics[slices, choose_leave_group_out(scores, grid.steps, few.groups)]
     candidates = compare(held_out, few.groups, few.truth, seed)
     best = winner(candidates, few.n_groups)
     method = tuned if best.name == TUNED else base
     if best.name == FINE_TUNED:
         network = fine_tuned(few.cases, few.truth, base, budget, scratch / "all", seed)
-        method = replace(tried.settings[choose(scores, tried.steps)], weights=f"{network}")
+        method = replace(grid.settings[choose(scores, grid.steps)], weights=f"{network}")
     if FINE_TUNED in held_out:
         seconds["fine-tuning"] = budget.elapsed_s
     return Adaptation(tuple(candidates), best, method, tuned, few, seconds)
 
 
 def cross_fitted(
-    few: FewSlices, base: Mosaic, tried: Tried, budget: "Budget", scratch: Path, seed: int
-) -> AllFigures:
+    few: FewSlices, base: Mosaic, grid: SettingsGrid, budget: "Budget", scratch: Path, seed: int
+) -> AllMetrics:
     """Return what each slice says of each setting of a network that was trained without the slice's group.
 
     Args:
         few: The slices.
         base: What training starts from.
-        tried: The settings.
+        grid: The settings.
         budget: Time for all trainings.
         scratch: Where the networks go.
         seed: Of the training.
     """
     folds = few.groups % min(MOST_FOLDS, few.n_groups)
-    figures = np.full((len(few.cases), len(tried.settings), len(FIGURES)), np.nan)
+    metrics = np.full((len(few.cases), len(grid.settings), len(SLICE_METRICS)), np.nan)
     for fold in np.unique(folds).tolist():
         learnt = [case for case, k in zip(few.cases, folds, strict=True) if k != fold]
         network = fine_tuned(learnt, few.truth, base, budget, scratch / f"{fold}", seed)
-        settings = tuple(replace(one, weights=f"{network}") for one in tried.settings)
+        settings = tuple(replace(one, weights=f"{network}") for one in grid.settings)
         held_out = tuple(case for case, k in zip(few.cases, folds, strict=True) if k == fold)
-        figures[folds == fold] = all_figures(held_out, Tried(settings, tried.steps))
-    return figures
+        metrics[folds == fold] = all_metrics(held_out, SettingsGrid(settings, grid.steps))
+    return metrics
 
 
 def fine_tuned(
@@ -186,19 +186,19 @@ class Budget:
         return max(share, SHORTEST_MINUTES)
 
 
-def all_figures(cases: Sequence[Case], tried: Tried, progress: Progress | None = None) -> AllFigures:
+def all_metrics(cases: Sequence[Case], grid: SettingsGrid, progress: Progress | None = None) -> AllMetrics:
     """Return what each slice says of each setting; slices are worked on by several threads.
 
     Args:
         cases: Labelled slices.
-        tried: The settings.
+        grid: The settings.
         progress: As in `adapt`.
     """
     found = []
     with ThreadPoolExecutor(thread_count()) as pool:
-        work = pool.map(lambda case: slice_figures(case.image, case.truth, tried.settings), cases)
-        for number, figures in enumerate(work, start=1):
-            found.append(figures)
+        work = pool.map(lambda case: slice_metrics(case.image, case.truth, grid.settings), cases)
+        for number, metrics in enumerate(work, start=1):
+            found.append(metrics)
             if progress is not None:
                 progress("settings", number, len(cases))
     return np.stack(found)

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.adapt.settings_search import FIGURES, objective
+from fewct.adapt.settings_search import SLICE_METRICS, objective
 from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.metrics.catalog import TruthKind
 
@@ -35,7 +35,7 @@ class Candidate:
         gain: Mean difference to "unchanged" on the same slices.
         gain_low: Lower end of its 95 % interval.
         gain_high: Its upper end.
-        figures: Means of the single figures, by name.
+        metrics: Means of the single metrics, by name.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Candidate:
     gain: float
     gain_low: float
     gain_high: float
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 def choose(
@@ -55,7 +55,7 @@ def choose(
 
     Args:
         scores: What each slice says of each setting.
-        steps: See `Tried`.
+        steps: See `SettingsGrid`.
 
     Example:
         >>> steps = np.array([0, 1, 5])
@@ -67,7 +67,7 @@ def choose(
     return int(np.argmax(scores.mean(axis=0) - STEP_PRICE / len(scores) * steps))
 
 
-def held_out_choices(
+def choose_leave_group_out(
     scores: Annotated[NDArray[np.float64], "slices settings"],
     steps: Annotated[NDArray[np.int64], "settings"],
     groups: Annotated[NDArray[np.int64], "slices"],
@@ -76,7 +76,7 @@ def held_out_choices(
 
     Args:
         scores: What each slice says of each setting.
-        steps: See `Tried`.
+        steps: See `SettingsGrid`.
         groups: Number of each slice's group; with a single group nothing is left to choose on, and each
             slice gets setting 0, which is what was begun with.
     """
@@ -89,7 +89,7 @@ def held_out_choices(
 
 
 def compare(
-    held_out: Mapping[str, Annotated[NDArray[np.float64], "slices figures"]],
+    held_out: Mapping[str, Annotated[NDArray[np.float64], "slices metrics"]],
     groups: Annotated[NDArray[np.int64], "slices"],
     truth: TruthKind,
     seed: int,
@@ -97,14 +97,14 @@ def compare(
     """Return means and gains over "unchanged", with intervals over resampled groups.
 
     Args:
-        held_out: Figures of each slice by name of the candidate, "unchanged" first; nothing of a candidate
+        held_out: Metrics of each slice by name of the candidate, "unchanged" first; nothing of a candidate
             was chosen or trained with the slice or its group.
         groups: int64 (slices,): number of each slice's group, below the number of groups.
         truth: Kind of truth.
         seed: Of the resampling.
     """
-    figures = np.stack(list(held_out.values()))
-    values = np.concatenate([objective(figures, truth)[..., None], figures], axis=-1)
+    metrics = np.stack(list(held_out.values()))
+    values = np.concatenate([objective(metrics, truth)[..., None], metrics], axis=-1)
     draws = draw_groups(int(groups.max()) + 1, seed)
     means, intervals, _ = cluster_means(values, groups, draws)
     gains, gain_intervals, _ = cluster_means(values - values[:1], groups, draws)
@@ -113,7 +113,7 @@ def compare(
         Candidate(
             name,
             **dict(zip(MEASURES, columns[:, k].tolist(), strict=True)),
-            figures=dict(zip(FIGURES, means[k, 1:].tolist(), strict=True)),
+            metrics=dict(zip(SLICE_METRICS, means[k, 1:].tolist(), strict=True)),
         )
         for k, name in enumerate(held_out)
     ]

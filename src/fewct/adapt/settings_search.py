@@ -2,7 +2,7 @@
 
 The network runs once a slice and a merge tree is built once for each `structure` threshold. From then on a
 setting costs no pixels: a cut joins rows of one table, how many pixels each leaf shares with each true
-structure, and that table is what all figures are made from.
+structure, and that table is what all metrics are made from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ from fewct.metrics.catalog import TruthKind
 from fewct.metrics.overlap import foreground_overlap
 from fewct.types import CTSlice, Image, Labels, Mask, MergeTree
 
-FIGURES = ("ari_foreground", "mean_best_iou", "foreground_iou")
+SLICE_METRICS = ("ari_foreground", "mean_best_iou", "foreground_iou")
 """What a slice says of a setting."""
 JUDGED_BY: Mapping[TruthKind, tuple[str, ...]] = MappingProxyType(
-    {"complete": FIGURES, "partial": ("ari_foreground", "mean_best_iou")}
+    {"complete": SLICE_METRICS, "partial": ("ari_foreground", "mean_best_iou")}
 )
-"""The figures whose mean settings are chosen by. Where truth is partial, nobody knows whether what is found
+"""The metrics whose mean settings are chosen by. Where truth is partial, nobody knows whether what is found
 beside it is wrong; where it is complete, the IoU of all structures together counts that."""
 
 LEVELS = tuple(np.round(np.arange(0.1, 0.85, 0.05), 2).tolist())
@@ -38,10 +38,10 @@ MAX_AREAS = (None, "40%", "20%")
 NUMBERS = (LEVELS, STRUCTURES, CERTAINTIES)
 AREAS: tuple[tuple[str | None, ...], ...] = (MIN_AREAS, MAX_AREAS)
 
-Values: TypeAlias = Annotated[NDArray[np.float64], "settings figures"]
+Values: TypeAlias = Annotated[NDArray[np.float64], "settings metrics"]
 
 
-class Tried(NamedTuple):
+class SettingsGrid(NamedTuple):
     """Settings that are tried, those that change least first.
 
     Args:
@@ -53,28 +53,28 @@ class Tried(NamedTuple):
     steps: Annotated[NDArray[np.int64], "settings"]
 
 
-def settings_to_try(base: Mosaic) -> Tried:
+def settings_grid(base: Mosaic) -> SettingsGrid:
     """Return all combinations of the values that are tried.
 
     Args:
         base: The settings to begin with; its own values are among those that are tried.
 
     Example:
-        >>> tried = settings_to_try(Mosaic())
-        >>> tried.settings[0] == Mosaic(), tried.steps[:3]
+        >>> grid = settings_grid(Mosaic())
+        >>> grid.settings[0] == Mosaic(), grid.steps[:3]
         (True, array([0, 1, 1]))
     """
     own = (base.level, base.structure, base.certainty, base.cleanup.min_area, base.cleanup.max_area)
     lists: list[list[Any]] = [
-        *(sorted({*tried, value}) for tried, value in zip(NUMBERS, own[:3], strict=True)),
-        *(list(dict.fromkeys((*tried, value))) for tried, value in zip(AREAS, own[3:], strict=True)),
+        *(sorted({*values, value}) for values, value in zip(NUMBERS, own[:3], strict=True)),
+        *(list(dict.fromkeys((*values, value))) for values, value in zip(AREAS, own[3:], strict=True)),
     ]
     home = [values.index(value) for values, value in zip(lists, own, strict=True)]
     places = np.stack(np.meshgrid(*(np.arange(len(v)) for v in lists), indexing="ij"), -1).reshape(-1, 5)
     steps = np.abs(places - home).sum(axis=1)
     order = np.argsort(steps, kind="stable")
     chosen = [[values[k] for values, k in zip(lists, place, strict=True)] for place in places[order].tolist()]
-    return Tried(tuple(_changed(base, *values) for values in chosen), steps[order])
+    return SettingsGrid(tuple(_changed(base, *values) for values in chosen), steps[order])
 
 
 def _changed(
@@ -84,7 +84,7 @@ def _changed(
     return replace(base, level=level, structure=structure, certainty=certainty, cleanup=cleanup)
 
 
-def slice_figures(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> Values:
+def slice_metrics(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> Values:
     """Return what one labelled slice says of each of some settings, as if it were segmented with each.
 
     Args:
@@ -93,7 +93,7 @@ def slice_figures(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> 
         settings: They may differ in `level`, `structure`, `certainty` and `cleanup`'s areas alone.
 
     Returns:
-        float64 (settings, figures): `FIGURES` of each.
+        float64 (settings, metrics): `SLICE_METRICS` of each.
 
     Raises:
         InputError: If the weights are absent, damaged, or of another network.
@@ -104,7 +104,7 @@ def slice_figures(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> 
     body = body_mask(image)
     limits = {one: one.limits_px(image, body) for one in {method.cleanup for method in settings}}
     counted = body if cleanup.body_only else np.ones_like(body)
-    figures = np.full((len(settings), len(FIGURES)), np.nan)
+    metrics = np.full((len(settings), len(SLICE_METRICS)), np.nan)
     for numbers in _alike(settings, range(len(settings)), "structure"):
         tree = settings[numbers[0]].tree_of(image, maps)
         leaves = _Regions.of_leaves(tree, maps.structure, truth, counted)
@@ -116,23 +116,23 @@ def slice_figures(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> 
                 kept = cut.kept(method.certainty, *limits[method.cleanup])
                 key = kept.tobytes()
                 if key not in known:
-                    known[key] = _figures(cut.table(kept))
-                figures[number] = known[key]
-    return figures
+                    known[key] = _metrics(cut.table(kept))
+                metrics[number] = known[key]
+    return metrics
 
 
-def objective(figures: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
-    """Return the one number that settings are chosen by: the mean of the figures that truth can tell.
+def objective(metrics: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
+    """Return the one number that settings are chosen by: the mean of the metrics that truth can tell.
 
     Args:
-        figures: float64 (..., figures): `FIGURES`.
+        metrics: float64 (..., metrics): `SLICE_METRICS`.
         truth: Kind of truth.
 
     Returns:
         float64 (...): mean of those in `JUDGED_BY`.
     """
-    told = [FIGURES.index(name) for name in JUDGED_BY[truth]]
-    means: NDArray[np.float64] = figures[..., told].mean(axis=-1)
+    told = [SLICE_METRICS.index(name) for name in JUDGED_BY[truth]]
+    means: NDArray[np.float64] = metrics[..., told].mean(axis=-1)
     return means
 
 
@@ -209,7 +209,7 @@ class _Regions:
         return Contingency(self.true_ids, ids, rows, columns, cells[present].T[rows, columns])
 
 
-def _figures(table: Contingency) -> tuple[float, ...]:
+def _metrics(table: Contingency) -> tuple[float, ...]:
     return (
         adjusted_rand_index(table, foreground_only=True),
         mean_best_iou(table),

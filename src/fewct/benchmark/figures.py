@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from fewct.benchmark.rows import Row
 from fewct.benchmark.summary import SummaryRow, shared_rows
 from fewct.metrics.bootstrap import cluster_means, draw_groups
-from fewct.metrics.catalog import FIGURES, MAIN, TruthKind
+from fewct.metrics.catalog import MAIN_METRIC, METRICS, TruthKind
 from fewct.plot import RGB, overlay, side_by_side
 from fewct.types import CTSlice, Labels
 
@@ -59,14 +59,14 @@ def example_picture(example: Example) -> RGB:
 
 
 def score_against_time(summary: Sequence[SummaryRow], rows: Sequence[Row]) -> Canvas:
-    """Draw the main figure of each method over its seconds a slice, with intervals; a panel a data set."""
+    """Draw the main metric of each method over its seconds a slice, with intervals; a panel a data set."""
     canvas, panels = _panels(rows)
     colour = _colours(rows)
     for data, truth, axes in panels:
-        figure = MAIN[truth]
-        of = {(row.method, row.figure): row for row in summary if row.data == data}
+        metric = MAIN_METRIC[truth]
+        of = {(row.method, row.metric): row for row in summary if row.data == data}
         for method in dict.fromkeys(row.method for row in summary if row.data == data):
-            score, seconds = of[method, figure], of[method, "seconds"]
+            score, seconds = of[method, metric], of[method, "seconds"]
             axes.errorbar(
                 seconds.mean,
                 score.mean,
@@ -79,7 +79,7 @@ def score_against_time(summary: Sequence[SummaryRow], rows: Sequence[Row]) -> Ca
             )
         _plain_log_scale(axes, (1, 2, 5))
         axes.set_xlabel("seconds a slice, one thread")
-        axes.set_ylabel(FIGURES[figure].title, fontsize=9)
+        axes.set_ylabel(METRICS[metric].title, fontsize=9)
         axes.set_ylim(0, 1)
         axes.margins(x=0.2)
     return _with_legend(canvas)

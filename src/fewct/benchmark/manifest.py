@@ -71,7 +71,7 @@ def timing(log: RowLog, n_rows: int, wall_seconds: float) -> dict[str, Any]:
         n_rows: Number of all rows.
         wall_seconds: Wall-clock time from the first file read to the last row.
     """
-    own = sum(measured.figures["seconds"] for measured in log.added)
+    own = sum(measured.metrics["seconds"] for measured in log.added)
     workers = thread_count()
     return {
         "workers": workers,

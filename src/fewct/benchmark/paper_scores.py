@@ -1,6 +1,6 @@
 """Scores as in Table 1 of the founding paper, for comparison with it and with nothing else.
 
-Each proposed mask is compared with the union of all true structures, and the figures are averaged over all
+Each proposed mask is compared with the union of all true structures, and the metrics are averaged over all
 (mask, image) pairs. A perfect answer does not score 1 there but about one over the number of structures, and
 one mask over everything scores 1: `docs/concepts/paper-scores.md` shows it.
 """
@@ -187,7 +187,7 @@ def score_as_paper(truth: LabelMap, prediction: LabelMap | Sequence[MaskProposal
 
 
 def _scores(table: Contingency) -> MaskScores:
-    """Return the figures of two binary images from their table."""
+    """Return the metrics of two binary images from their table."""
     overlap = foreground_overlap(table)
     return MaskScores(
         overlap.iou,
@@ -200,7 +200,7 @@ def _scores(table: Contingency) -> MaskScores:
 
 
 def _mean(scores: Iterable[MaskScores]) -> MaskScores:
-    """Return the mean of each figure over the pairs on which it is defined."""
+    """Return the mean of each metric over the pairs on which it is defined."""
     columns = np.array([[getattr(row, field.name) for field in fields(MaskScores)] for row in scores])
     if not columns.size:
         return MaskScores(*[math.nan] * len(fields(MaskScores)))

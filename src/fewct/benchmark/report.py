@@ -14,7 +14,7 @@ from fewct.benchmark.figures import Example, example_picture, png, score_against
 from fewct.benchmark.results import Benchmark
 from fewct.benchmark.summary import SummaryRow
 from fewct.io.atomic import atomic_path, write_text
-from fewct.metrics.catalog import FIGURES, MAIN, TruthKind, meaningful
+from fewct.metrics.catalog import MAIN_METRIC, METRICS, TruthKind, is_interpretable
 from fewct.outputs import make_folder
 
 TEMPLATE = "report.html.jinja"
@@ -44,7 +44,7 @@ SHOWN: Mapping[TruthKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of one method, as the tables show it."""
+    """One metric of one method, as the tables show it."""
 
     mean: str
     interval: str
@@ -56,12 +56,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Section:
-    """One data set in the report: tables by method and figure, figures over time and size, examples."""
+    """One data set in the report: tables by method and metric, figures over time and size, examples."""
 
     name: str
     about: Mapping[str, Any]
-    figures: tuple[str, ...]
-    all_figures: tuple[str, ...]
+    metrics: tuple[str, ...]
+    all_metrics: tuple[str, ...]
     methods: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]
     examples: tuple[tuple[str, str], ...]
@@ -103,9 +103,9 @@ def write_report(result: Benchmark, examples: Sequence[Example], folder: Path) -
         failures=result.failures,
         time_url=time_url,
         size_url=size_url,
-        titles={name: figure.title for name, figure in FIGURES.items()},
-        worth={name: figure.on_partial for name, figure in FIGURES.items()},
-        main=MAIN,
+        titles={name: metric.title for name, metric in METRICS.items()},
+        worth={name: metric.on_partial_truth for name, metric in METRICS.items()},
+        main=MAIN_METRIC,
     )
     write_text(text, folder / "report.html")
 
@@ -116,21 +116,21 @@ def _section(
     """Return what the report tells about one data set."""
     rows = [row for row in result.summary if row.data == about["name"]]
     truth: TruthKind = about["truth"]
-    defined = {row.figure for row in rows if not math.isnan(row.mean)}
+    defined = {row.metric for row in rows if not math.isnan(row.mean)}
     return Section(
         name=about["name"],
         about=about,
-        figures=tuple(name for name in SHOWN[truth] if name in defined),
-        all_figures=tuple(name for name in FIGURES if name in defined and meaningful(name, truth)),
+        metrics=tuple(name for name in SHOWN[truth] if name in defined),
+        all_metrics=tuple(name for name in METRICS if name in defined and is_interpretable(name, truth)),
         methods=tuple(dict.fromkeys(row.method for row in rows)),
-        cells={(row.method, row.figure): _cell(row) for row in rows},
+        cells={(row.method, row.metric): _cell(row) for row in rows},
         examples=tuple(shown.get(about["name"], ())),
     )
 
 
 def _cell(row: SummaryRow) -> Cell:
-    """Return a figure as the tables show it."""
-    digits = 0 if row.figure == "peak_memory_mb" else 3
+    """Return a metric as the tables show it."""
+    digits = 0 if row.metric == "peak_memory_mb" else 3
     return Cell(
         mean=_number(row.mean, digits),
         interval=_interval(row.low, row.high, digits),

@@ -17,7 +17,7 @@ class Benchmark:
 
     Args:
         rows: One a slice and method, by data set, then method, then slice.
-        summary: One a data set, method and figure.
+        summary: One a data set, method and metric.
         failures: Slices that a method could not segment; methods are compared on the others.
         manifest: Data, methods, program, machine and timing.
     """

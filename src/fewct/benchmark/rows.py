@@ -13,7 +13,7 @@ from typing import Any, Self
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.errors import FewctError, OutputError
 from fewct.io.atomic import write_text
-from fewct.metrics.catalog import FIGURES, TruthKind
+from fewct.metrics.catalog import METRICS, TruthKind
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Row:
         truth: Kind of truth.
         method: Name of the method.
         key: Hash of all that the row follows from: image, truth, method with its configuration, program.
-        measured: Its figures and true structures.
+        measured: Its metrics and true structures.
     """
 
     data: str
@@ -39,9 +39,9 @@ class Row:
     measured: Measured
 
     @property
-    def figures(self) -> Mapping[str, float]:
-        """By name, see `fewct.metrics.catalog.FIGURES`; NaN for what is undefined."""
-        return self.measured.figures
+    def metrics(self) -> Mapping[str, float]:
+        """By name, see `fewct.metrics.catalog.METRICS`; NaN for what is undefined."""
+        return self.measured.metrics
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Failure:
 class RowLog:
     """The file in which each measurement is kept as soon as it is made, by its key: one line of JSON each.
 
-    A line that a kill cut off is passed over, and the next one starts on a new line.
+    A line that a kill cut off, or one of another layout, is passed over and measured again; the next one
+    starts on a new line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,10 +69,10 @@ class RowLog:
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+                structures = tuple(StructureRow(*values) for values in entry["structures"])
+                self.known[entry["key"]] = Measured(entry["metrics"], structures)
+            except (ValueError, KeyError, TypeError):
                 continue
-            structures = tuple(StructureRow(*values) for values in entry["structures"])
-            self.known[entry["key"]] = Measured(entry["figures"], structures)
         self._file = path.open("a", encoding="utf-8")
         if text and not text.endswith("\n"):
             self._file.write("\n")
@@ -91,7 +92,7 @@ class RowLog:
             OutputError: If the disk is full.
         """
         structures = [list(asdict(row).values()) for row in measured.structures]
-        entry = {"key": key, "figures": measured.figures, "structures": structures}
+        entry = {"key": key, "metrics": measured.metrics, "structures": structures}
         try:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
@@ -117,7 +118,7 @@ def write_rows(rows: Sequence[Row], folder: Path) -> None:
     names = ("data", "case", "group", "truth", "method")
     write_csv(
         [
-            {**{name: getattr(row, name) for name in names}, **_all_figures(row.figures), "key": row.key}
+            {**{name: getattr(row, name) for name in names}, **_all_metrics(row.metrics), "key": row.key}
             for row in rows
         ],
         folder / "rows.csv",
@@ -147,9 +148,9 @@ def write_csv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     write_text(text.getvalue(), path)
 
 
-def _all_figures(figures: Mapping[str, float]) -> dict[str, float]:
-    """Return all figures in the order of the tables, NaN for those a kind of truth does not have."""
-    return {name: figures.get(name, math.nan) for name in FIGURES}
+def _all_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return all metrics in the order of the tables, NaN for those a kind of truth does not have."""
+    return {name: metrics.get(name, math.nan) for name in METRICS}
 
 
 def _is_nan(value: Any) -> bool:

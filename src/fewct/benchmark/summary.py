@@ -9,35 +9,35 @@ from numpy.typing import NDArray
 
 from fewct.benchmark.rows import Row
 from fewct.metrics.bootstrap import cluster_means, draw_groups
-from fewct.metrics.catalog import FIGURES
+from fewct.metrics.catalog import METRICS
 
 MEASURES = ("mean", "low", "high", "difference", "difference_low", "difference_high", "rank", "first")
 
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One figure of one method on one data set; NaN for what is undefined.
+    """One metric of one method on one data set; NaN for what is undefined.
 
     Args:
         data: Name of the data set.
         method: Name of the method.
-        figure: Its name, see `fewct.metrics.catalog.FIGURES`.
+        metric: Its name, see `fewct.metrics.catalog.METRICS`.
         mean: Mean over the slices on which it is defined.
         low: Lower end of the mean's 95 % interval; NaN with one patient only, from whom nothing follows for
             others.
         high: Its upper end.
-        difference: Mean over slices of this method's figure minus the first method's on the same slice.
+        difference: Mean over slices of this method's metric minus the first method's on the same slice.
         difference_low: Lower end of its 95 % interval.
         difference_high: Its upper end.
         rank: Rank of the mean, 1 for the best, shared by equals; NaN for mere counts.
         first: Share of the resamples in which the method ranks first, alone or with others.
-        n_slices: Slices on which the figure is defined.
+        n_slices: Slices on which the metric is defined.
         n_groups: Patients, or groups of similar slices, that were resampled.
     """
 
     data: str
     method: str
-    figure: str
+    metric: str
     mean: float
     low: float
     high: float
@@ -58,10 +58,10 @@ def summarise(rows: Sequence[Row], seed: int = 0) -> list[SummaryRow]:
 
     Args:
         rows: One a slice and method; the first method is the one that others are compared with.
-        seed: Of the resampling, which is the same for all methods and figures.
+        seed: Of the resampling, which is the same for all methods and metrics.
 
     Returns:
-        One row for each data set, method and figure, in this order.
+        One row for each data set, method and metric, in this order.
     """
     summary = []
     for data in dict.fromkeys(row.data for row in rows):
@@ -85,18 +85,18 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
         return []
     methods = list(dict.fromkeys(row.method for row in rows))
     cases = list(dict.fromkeys(row.case for row in rows))
-    figures = [name for name in FIGURES if any(name in row.figures for row in rows)]
-    values = np.full((len(methods), len(cases), len(figures)), math.nan)
+    metrics = [name for name in METRICS if any(name in row.metrics for row in rows)]
+    values = np.full((len(methods), len(cases), len(metrics)), math.nan)
     group_of: dict[str, str] = {}
     for row in rows:
         group_of[row.case] = row.group
-        figures_of_row = [row.figures.get(name, math.nan) for name in figures]
-        values[methods.index(row.method), cases.index(row.case)] = figures_of_row
+        metrics_of_row = [row.metrics.get(name, math.nan) for name in metrics]
+        values[methods.index(row.method), cases.index(row.case)] = metrics_of_row
     names, groups = np.unique([group_of[case] for case in cases], return_inverse=True)
     draws = draw_groups(len(names), seed)
     means, intervals, resampled = cluster_means(values, groups, draws)
     differences, difference_intervals, _ = cluster_means(values - values[:1], groups, draws)
-    ranks, first = _ranks(means, figures), _ranks(resampled, figures) == 1
+    ranks, first = _ranks(means, metrics), _ranks(resampled, metrics) == 1
     first_share = np.where(np.isnan(ranks), math.nan, first.mean(axis=0)) if len(draws) else ranks * math.nan
     defined = (~np.isnan(values)).sum(axis=1)
     columns = np.stack([means, *intervals, differences, *difference_intervals, ranks, first_share])
@@ -104,24 +104,24 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
         SummaryRow(
             rows[0].data,
             method,
-            figure,
+            metric,
             **dict(zip(MEASURES, columns[:, m, f].tolist(), strict=True)),
             n_slices=int(defined[m, f]),
             n_groups=len(names),
         )
         for m, method in enumerate(methods)
-        for f, figure in enumerate(figures)
+        for f, metric in enumerate(metrics)
     ]
 
 
-def _ranks(means: NDArray[np.float64], figures: Sequence[str]) -> NDArray[np.float64]:
+def _ranks(means: NDArray[np.float64], metrics: Sequence[str]) -> NDArray[np.float64]:
     """Return the rank of each method, 1 + the number of better ones; NaN where that has no meaning.
 
     Args:
-        means: (..., methods, figures).
-        figures: Their names, which tell whether more is better.
+        means: (..., methods, metrics).
+        metrics: Their names, which tell whether more is better.
     """
-    better = [FIGURES[name].higher_is_better for name in figures]
+    better = [METRICS[name].higher_is_better for name in metrics]
     sign = np.array([math.nan if higher is None else 2.0 * higher - 1 for higher in better])
     scores = means * sign
     ranks = 1.0 + (scores[..., None, :, :] > scores[..., :, None, :]).sum(axis=-2)

@@ -43,11 +43,11 @@ class Measured:
     """What was measured on one slice; what is undefined is NaN.
 
     Args:
-        figures: By name, see `fewct.metrics.catalog.FIGURES`.
+        metrics: By name, see `fewct.metrics.catalog.METRICS`.
         structures: One row for each true structure.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     structures: tuple[StructureRow, ...]
 
 
@@ -127,7 +127,7 @@ def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None
     labels = method.segment(image).labels
     seconds = time.perf_counter() - start
     scored = evaluate(LabelMap(labels, image.geometry), LabelMap(truth, image.geometry), partial=partial)
-    figures = {
+    metrics = {
         **scored.overall.as_dict(),
         "surface_dice": scored.surface_dice,
         "hausdorff_95_mm": scored.hausdorff_95_mm,
@@ -138,7 +138,7 @@ def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None
     if labels_to is not None:
         with atomic_path(labels_to) as temporary:
             np.savez_compressed(temporary, labels=narrow(labels))
-    return Measured(figures, rows)
+    return Measured(metrics, rows)
 
 
 def peak_memory_mb() -> float:

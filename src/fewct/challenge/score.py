@@ -12,7 +12,7 @@ from fewct.challenge.editions import Edition
 from fewct.errors import InputError
 from fewct.io.label_table.table import LabelTable
 from fewct.metrics.contingency import contingency
-from fewct.metrics.overlap import FigureMatrix, Figures, class_dice, mean_class_dice, mean_defined
+from fewct.metrics.overlap import ValueMatrix, Values, class_dice, mean_class_dice, mean_defined
 from fewct.metrics.rand import adjusted_rand_index, rand_index
 
 
@@ -45,27 +45,27 @@ class ClassScores:
     """
 
     classes: tuple[int, ...]
-    upper: FigureMatrix
-    lower: FigureMatrix
+    upper: ValueMatrix
+    lower: ValueMatrix
 
     @property
-    def upper_by_class(self) -> Figures:
+    def upper_by_class(self) -> Values:
         """Mean of `upper` over the images, float64 (classes,); NaN for a class on none of them."""
         return np.array([mean_defined(column) for column in self.upper.T])
 
     @property
-    def lower_by_class(self) -> Figures:
+    def lower_by_class(self) -> Values:
         """Mean of `lower` over the images, likewise."""
         return np.array([mean_defined(column) for column in self.lower.T])
 
     @property
     def mean_upper(self) -> float:
-        """The upper bound of the challenge's figure: mean over images, then over classes."""
+        """The upper bound of the challenge's metric: mean over images, then over classes."""
         return mean_class_dice(self.upper)
 
     @property
     def mean_lower(self) -> float:
-        """The lower bound of the challenge's figure."""
+        """The lower bound of the challenge's metric."""
         return mean_class_dice(self.lower)
 
 
@@ -133,7 +133,7 @@ def score_tables(
 ) -> ChallengeScores:
     """Score a prediction as the challenge does.
 
-    Which pixels the challenge's server counts for the adjusted Rand index is unresolved, so both figures
+    Which pixels the challenge's server counts for the adjusted Rand index is unresolved, so both metrics
     are given. An image without any label in truth is unlabelled, not empty: it is left out.
 
     Args:

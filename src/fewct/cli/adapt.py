@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MINUTES = 5.0
 SETTINGS = ("level", "structure", "certainty")
-FIGURES = {
+TITLES = {
     "ari_foreground": "foreground ARI",
     "mean_best_iou": "mean best IoU",
     "foreground_iou": "foreground IoU",
@@ -117,17 +117,17 @@ def _print(found: "Adaptation", folder: Path) -> None:
     console = Console()
     slices = f"{len(few.cases)} slice{'s' * (len(few.cases) > 1)}"
     title = f"{slices}, cross-validated by {few.grouped_by} ({few.n_groups})"
-    shown = {name: FIGURES[name] for name in JUDGED_BY[few.truth]}
+    shown = {name: TITLES[name] for name in JUDGED_BY[few.truth]}
     table = Table("", "score", "gain", *shown.values(), title=title)
     for one in found.candidates:
         table.add_row(
             f"[bold]{one.name}, kept[/]" if one is found.winner else one.name,
             _with_interval(one.score, one.low, one.high),
             "" if one is found.candidates[0] else _with_interval(one.gain, one.gain_low, one.gain_high),
-            *(f"{one.figures[name]:.3f}" for name in shown),
+            *(f"{one.metrics[name]:.3f}" for name in shown),
         )
     console.print(table)
-    console.print("The score is the mean of the figures to its right, each slice judged without itself.")
+    console.print("The score is the mean of the metrics to its right, each slice judged without itself.")
     console.print(found.verdict, highlight=False)
     console.print(f"Settings that all slices choose: {_changes(found.tuned)}", highlight=False)
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.seconds.items())

@@ -16,7 +16,7 @@ from fewct.cli.segment import settings_as_words
 from fewct.errors import UsageError
 from fewct.methods import Method, get_method
 from fewct.methods.mosaic.method import is_adapted, load_adapted
-from fewct.metrics.catalog import FIGURES, TruthKind, meaningful
+from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable
 
 if TYPE_CHECKING:
     from fewct.benchmark.results import Benchmark as Result
@@ -97,12 +97,12 @@ def parse_method(text: str) -> Method:
 
 
 def _print(result: "Result") -> None:
-    """Print the main figures of each data set."""
+    """Print the main metrics of each data set."""
     for data in result.manifest["data"]:
-        printed = [name for name in PRINTED if meaningful(name, data["truth"])]
+        printed = [name for name in PRINTED if is_interpretable(name, data["truth"])]
         title = f"{data['name']}: {data['slices']} slices, {data['groups']} by {data['grouped_by']}"
-        table = Table("method", *(FIGURES[name].title for name in printed), title=escape(title))
-        of = {(row.method, row.figure): row for row in result.summary if row.data == data["name"]}
+        table = Table("method", *(METRICS[name].title for name in printed), title=escape(title))
+        of = {(row.method, row.metric): row for row in result.summary if row.data == data["name"]}
         for method in dict.fromkeys(row.method for row in result.summary if row.data == data["name"]):
             cells = []
             for name in printed:

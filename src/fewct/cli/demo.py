@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fewct.cli.evaluate import figures_table
+from fewct.cli.evaluate import metrics_table
 from fewct.cli.options import Out
 from fewct.cli.progress import progress_of_slices
 from fewct.methods import Mosaic
@@ -35,5 +35,5 @@ class Demo:
             for file in outcome.files:
                 console.print(f"  {file}", highlight=False)
         console.print(f"Phantom against its truth ({result.truth}):", highlight=False)
-        console.print(figures_table(result.scores))
+        console.print(metrics_table(result.scores))
         return 0

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fewct.cli.options import Json
 from fewct.errors import UsageError
-from fewct.metrics.catalog import FIGURES
+from fewct.metrics.catalog import METRICS
 
 if TYPE_CHECKING:
     from fewct.benchmark.paper_scores import PaperScores
@@ -38,7 +38,7 @@ SHOWN = (
     "n_predicted",
 )
 
-PAPER_FIGURES = {
+PAPER_METRICS = {
     "iou": "IoU",
     "dice": "Dice (DSC)",
     "precision": "precision",
@@ -68,7 +68,7 @@ class Evaluate:
     json: Json = False
 
     def run(self) -> int:
-        """Print all figures and return 0."""
+        """Print all metrics and return 0."""
         if self.definition == "paper":
             return self._run_as_paper()
         from fewct.evaluation import evaluate
@@ -84,13 +84,13 @@ class Evaluate:
             print(json.dumps(_without_nan(evaluation.as_dict()), indent=1))
             return 0
         console = Console()
-        console.print(figures_table(evaluation))
+        console.print(metrics_table(evaluation))
         if self.structures:
             console.print(_structures_table(evaluation))
         return 0
 
     def _run_as_paper(self) -> int:
-        """Print the figures of the paper's definition and return 0."""
+        """Print the metrics of the paper's definition and return 0."""
         from fewct.benchmark.paper_scores import score_as_paper
         from fewct.io import read_labels
         from fewct.io.coco import read_proposals
@@ -112,12 +112,12 @@ class Evaluate:
         return 0
 
 
-def figures_table(evaluation: "Evaluation") -> Table:
-    """Return the figures for people: of the whole, and for a scan the mean over its slices."""
+def metrics_table(evaluation: "Evaluation") -> Table:
+    """Return the metrics for people: of the whole, and for a scan the mean over its slices."""
     everything = evaluation.as_dict()
     overall, mean = everything["overall"], everything["mean_over_slices"]
     is_scan = len(evaluation.slices) > 1
-    table = Table("figure", "whole scan" if is_scan else "slice", *(["mean over slices"] if is_scan else []))
+    table = Table("metric", "whole scan" if is_scan else "slice", *(["mean over slices"] if is_scan else []))
     for name in SHOWN:
         upper = f"{name}_upper"
         cells = []
@@ -126,18 +126,18 @@ def figures_table(evaluation: "Evaluation") -> Table:
             if upper in column:
                 cell += f" to {_number(column[upper])}"
             cells.append(cell)
-        table.add_row(FIGURES[name].title, *cells)
+        table.add_row(METRICS[name].title, *cells)
     return table
 
 
 def _paper_table(scores: "PaperScores") -> Table:
     table = Table(
-        "figure",
+        "metric",
         "as meant",
         "as coded",
         caption=f"Mean over {scores.n_pairs} pairs of a mask and its image, {scores.n_images} images.",
     )
-    for name, meaning in PAPER_FIGURES.items():
+    for name, meaning in PAPER_METRICS.items():
         table.add_row(meaning, *(f"{getattr(one, name):.4f}" for one in (scores.meant, scores.coded)))
     return table
 

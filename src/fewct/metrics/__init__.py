@@ -1,9 +1,9 @@
 """How good a label map is, measured against truth.
 
-Every figure takes two label maps, `figure(truth, prediction)`, truth first as in scikit-learn; or the
-`contingency` table of the two, counted once for all figures: `figure(table)`. `score` gives all of them.
+Every metric takes two label maps, `metric(truth, prediction)`, truth first as in scikit-learn; or the
+`contingency` table of the two, counted once for all metrics: `metric(table)`. `score` gives all of them.
 Labels are numbers without meaning: only `class_dice` takes a label to name the same structure in both
-maps. Surface figures need the pixels themselves, and a spacing in millimetres. What is undefined is NaN;
+maps. Surface metrics need the pixels themselves, and a spacing in millimetres. What is undefined is NaN;
 each docstring tells when.
 
 Example:

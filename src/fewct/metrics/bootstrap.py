@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Values: TypeAlias = Annotated[NDArray[np.float64], "methods slices figures"]
+Values: TypeAlias = Annotated[NDArray[np.float64], "methods slices metrics"]
 Draws: TypeAlias = Annotated[NDArray[np.float64], "draws groups"]
 RESAMPLES = 2000
 COVERED = (0.025, 0.975)
@@ -30,13 +30,13 @@ def cluster_means(
     """Return means and how they vary when groups are drawn anew with all their slices.
 
     Args:
-        values: float64 (methods, slices, figures), NaN where undefined.
+        values: float64 (methods, slices, metrics), NaN where undefined.
         groups: int64 (slices,): number of each slice's group, below the number of groups.
         draws: What `draw_groups` gave.
 
     Returns:
-        Means over the slices (methods, figures); ends of their 95 % intervals (2, methods, figures), NaN
-        without draws; means of each draw (draws, methods, figures).
+        Means over the slices (methods, metrics); ends of their 95 % intervals (2, methods, metrics), NaN
+        without draws; means of each draw (draws, methods, metrics).
 
     Example:
         >>> values = np.array([[[0.2], [0.4], [0.9]]])

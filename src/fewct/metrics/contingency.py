@@ -1,4 +1,4 @@
-"""The table that all pixel-counting figures are made from: how often each pair of labels meets.
+"""The table that all pixel-counting metrics are made from: how often each pair of labels meets.
 
 Counted once, it replaces the two label maps: a few hundred numbers instead of a quarter of a million
 pixels.
@@ -115,7 +115,7 @@ def merge_tables(tables: Sequence[Contingency]) -> Contingency:
 
 
 def as_table(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> Contingency:
-    """Return the table of two label maps, or a table as it is: what every figure starts with.
+    """Return the table of two label maps, or a table as it is: what every metric starts with.
 
     Args:
         truth: Label map, or a table counted before.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from fewct.metrics.contingency import Contingency, Counts, as_table
-from fewct.metrics.overlap import Figures, Overlap, mean_defined, structure_overlaps
+from fewct.metrics.overlap import Overlap, Values, mean_defined, structure_overlaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,16 +19,16 @@ class Matching:
     Args:
         true_ids: int64 (n,): labels of the true structures, ascending.
         pred_ids: int64 (n,): label of each one's match, 0 where it has none.
-        iou: float64 (n,): figure of each match, 0 where there is none; so are `dice`, `precision` and
+        iou: float64 (n,): metric of each match, 0 where there is none; so are `dice`, `precision` and
             `recall`.
     """
 
     true_ids: Counts
     pred_ids: Counts
-    iou: Figures
-    dice: Figures
-    precision: Figures
-    recall: Figures
+    iou: Values
+    dice: Values
+    precision: Values
+    recall: Values
 
     def mean(self) -> Overlap:
         """Return the means over the true structures, a missed one counting 0; NaN without any."""
@@ -89,11 +89,11 @@ def match_structures(truth: NDArray[Any] | Contingency, prediction: NDArray[Any]
     n = len(pairs.true_ids)
     pred_ids = np.zeros(n, dtype=np.int64)
     pred_ids[rows] = pairs.pred_ids[columns]
-    figures = np.zeros((4, n))
-    figures[:, rows] = [
+    metrics = np.zeros((4, n))
+    metrics[:, rows] = [
         matrix[rows, columns] for matrix in (pairs.iou, pairs.dice, pairs.precision, pairs.recall)
     ]
-    return Matching(pairs.true_ids, pred_ids, *figures)
+    return Matching(pairs.true_ids, pred_ids, *metrics)
 
 
 def panoptic_quality(
@@ -117,7 +117,7 @@ def panoptic_quality(
             matches, has no bounds.
 
     Returns:
-        The figures. `sq` is NaN without matches; `pq` and `rq` are NaN if there is no structure in
+        The metrics. `sq` is NaN without matches; `pq` and `rq` are NaN if there is no structure in
         either map, 0 if they have no match.
 
     Raises:

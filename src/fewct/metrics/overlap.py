@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fewct.metrics.contingency import Contingency, Counts, as_table
 
-Figures: TypeAlias = Annotated[NDArray[np.float64], "n"]
-FigureMatrix: TypeAlias = Annotated[NDArray[np.float64], "n m"]
+Values: TypeAlias = Annotated[NDArray[np.float64], "n"]
+ValueMatrix: TypeAlias = Annotated[NDArray[np.float64], "n m"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Overlap:
 
 @dataclass(frozen=True, eq=False)
 class StructureOverlaps:
-    """The same four figures for each true structure with each predicted one.
+    """The same four metrics for each true structure with each predicted one.
 
     Args:
         true_ids: int64 (n,): labels of the true structures, ascending, without background.
@@ -43,10 +43,10 @@ class StructureOverlaps:
 
     true_ids: Counts
     pred_ids: Counts
-    iou: FigureMatrix
-    dice: FigureMatrix
-    precision: FigureMatrix
-    recall: FigureMatrix
+    iou: ValueMatrix
+    dice: ValueMatrix
+    precision: ValueMatrix
+    recall: ValueMatrix
 
 
 def structure_overlaps(
@@ -85,7 +85,7 @@ def structure_overlaps(
     )
 
 
-def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> Figures:
+def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> Values:
     """Return for each true structure the IoU of the predicted structure that fits it best.
 
     One predicted structure may be the best for several true ones.
@@ -104,14 +104,14 @@ def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None 
         >>> best_iou(np.array([[1, 1, 2, 0]]), np.array([[3, 3, 3, 0]]))
         array([0.66666667, 0.33333333])
     """
-    best: Figures = structure_overlaps(truth, prediction).iou.max(axis=1, initial=0.0)
+    best: Values = structure_overlaps(truth, prediction).iou.max(axis=1, initial=0.0)
     return best
 
 
 def mean_best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> float:
     """Return the mean of `best_iou` over the true structures.
 
-    Predicted structures that fit nothing cost nothing, so it is the honest figure where truth is
+    Predicted structures that fit nothing cost nothing, so it is the honest metric where truth is
     incomplete: a structure that nobody annotated is neither found nor missed.
 
     Args:
@@ -138,12 +138,12 @@ def foreground_overlap(
     Args:
         truth: Label map, or the table of both.
         prediction: Label map of the same shape; None with a table.
-        ignore_unlabelled: For partial truth, where 0 means unknown: leave those pixels out. Each figure
+        ignore_unlabelled: For partial truth, where 0 means unknown: leave those pixels out. Each metric
             is then an upper bound, and without this option, where they count as background, a lower
             bound.
 
     Returns:
-        The four figures. NaN are: precision if nothing is predicted, recall if truth has no structure,
+        The four metrics. NaN are: precision if nothing is predicted, recall if truth has no structure,
         IoU and Dice if both hold.
 
     Raises:
@@ -175,7 +175,7 @@ def class_dice(
     *,
     classes: Sequence[int],
     annotated: Collection[int] | None = None,
-) -> Figures:
+) -> Values:
     """Return the Dice coefficient of each named class on one image: labels mean the same in both maps.
 
     Dice = 2 |truth and prediction| / (|truth| + |prediction|). Where an annotator looked for some classes
@@ -217,7 +217,7 @@ def class_dice(
     )
 
 
-def mean_class_dice(dice: FigureMatrix) -> float:
+def mean_class_dice(dice: ValueMatrix) -> float:
     """Return the mean over classes of each class's mean over the images, leaving out what is undefined.
 
     Args:
@@ -233,9 +233,9 @@ def mean_class_dice(dice: FigureMatrix) -> float:
     return mean_defined(np.array([mean_defined(column) for column in np.asarray(dice).T]))
 
 
-def mean_defined(figures: Figures) -> float:
+def mean_defined(values: Values) -> float:
     """Return the mean of the values that are not NaN; NaN if there are none."""
-    defined = figures[~np.isnan(figures)]
+    defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else math.nan
 
 

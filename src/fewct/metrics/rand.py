@@ -58,7 +58,7 @@ def adjusted_rand_index(
     ARI = (RI - expected RI) / (1 - expected RI) (Hubert and Arabie 1985,
     https://doi.org/10.1007/BF01908075); equal to scikit-learn's `adjusted_rand_score` on the flat arrays.
     On all pixels, background is a region like any other: where it fills most of the slice, a prediction
-    that finds it and nothing else scores high. Report the figure on foreground pixels beside it.
+    that finds it and nothing else scores high. Report the metric on foreground pixels beside it.
 
     Args:
         truth: Label map, or the table of both.

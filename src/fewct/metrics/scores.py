@@ -1,4 +1,4 @@
-"""All figures that the contingency table yields, in one record."""
+"""All metrics that the contingency table yields, in one record."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from fewct.metrics.rand import adjusted_rand_index, rand_index
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of one pair of label maps; what is undefined is NaN.
+    """The metrics of one pair of label maps; what is undefined is NaN.
 
     Args:
         n_true: Number of true structures.
@@ -45,7 +45,7 @@ class Scores:
     panoptic_upper: PanopticQuality | None = None
 
     def as_dict(self) -> dict[str, float]:
-        """Return all figures by name, flat: `ari`, `matched_iou`, `foreground_dice`, `pq` and so on.
+        """Return all metrics by name, flat: `ari`, `matched_iou`, `foreground_dice`, `pq` and so on.
 
         For partial truth, the five that unlabelled pixels can raise come a second time, as
         `foreground_iou_upper`, `foreground_dice_upper`, `foreground_precision_upper`, `pq_upper` and
@@ -53,8 +53,8 @@ class Scores:
 
         Example:
             >>> import numpy as np
-            >>> figures = score(np.array([[0, 1, 2]]), np.array([[0, 1, 1]])).as_dict()
-            >>> figures["matched_dice"], figures["tp"]
+            >>> scores = score(np.array([[0, 1, 2]]), np.array([[0, 1, 1]])).as_dict()
+            >>> scores["matched_dice"], scores["tp"]
             (0.3333333333333333, 0)
         """
         flat = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
@@ -73,7 +73,7 @@ class Scores:
 def score(
     truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None, *, partial: bool = False
 ) -> Scores:
-    """Return all figures that count pixels, from one contingency table.
+    """Return all metrics that count pixels, from one contingency table.
 
     Args:
         truth: Label map, or the table of both.

@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from fewct.errors import InputError, UsageError, as_labels, check_range, check_same_shape
-from fewct.metrics.overlap import Figures
+from fewct.metrics.overlap import Values
 
 Box: TypeAlias = tuple[slice, ...]
 
@@ -38,10 +38,10 @@ class SurfaceDistances:
         pred_weights: float64 (p,): the same for the prediction.
     """
 
-    true_to_pred_mm: Figures
-    pred_to_true_mm: Figures
-    true_weights: Figures
-    pred_weights: Figures
+    true_to_pred_mm: Values
+    pred_to_true_mm: Values
+    true_weights: Values
+    pred_weights: Values
 
     def surface_dice(self, tolerance_mm: float) -> float:
         """Return the share of both surfaces that lies within a tolerance of the other one.
@@ -71,7 +71,7 @@ class SurfaceDistances:
 def surface_distances(
     truth: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
-    """Return the distances between the surfaces of two masks, from which both surface figures follow.
+    """Return the distances between the surfaces of two masks, from which both surface metrics follow.
 
     Args:
         truth: bool (rows, columns) or (slices, rows, columns).
@@ -110,7 +110,7 @@ def surface_scores(
     pairs: Sequence[tuple[int, int]],
     spacing_mm: Sequence[float] | None,
     tolerance_mm: float,
-) -> tuple[Figures, Figures]:
+) -> tuple[Values, Values]:
     """Return surface Dice and 95 % Hausdorff distance of pairs of structures, each cropped to its box.
 
     Args:
@@ -156,8 +156,8 @@ def surface_scores(
 class _Grid:
     """Spacing in mm along each axis, and the size of the surface element of each code (see `_codes`)."""
 
-    spacing_mm: Figures
-    element_sizes: Figures
+    spacing_mm: Values
+    element_sizes: Values
 
 
 def _grid(spacing_mm: Sequence[float], ndim: int) -> _Grid:
@@ -173,7 +173,7 @@ def _grid(spacing_mm: Sequence[float], ndim: int) -> _Grid:
     return _Grid(spacing, _element_lengths(spacing) if ndim == 2 else _element_areas(spacing))
 
 
-def _element_lengths(spacing_mm: Figures) -> Figures:
+def _element_lengths(spacing_mm: Values) -> Values:
     """Return the length of contour that marching squares draws for each code of 4 pixels, float64 (16,)."""
     row_mm, column_mm = spacing_mm
     half_diagonal = 0.5 * math.hypot(row_mm, column_mm)
@@ -185,7 +185,7 @@ def _element_lengths(spacing_mm: Figures) -> Figures:
     return lengths
 
 
-def _element_areas(spacing_mm: Figures) -> Figures:
+def _element_areas(spacing_mm: Values) -> Values:
     """Return the area of surface that marching cubes draws for each code of 8 voxels, float64 (256,).
 
     A code and its complement describe one surface; the smaller drawing of the two counts.
@@ -224,7 +224,7 @@ def _codes(mask: NDArray[np.bool_]) -> Annotated[NDArray[np.uint8], "*corners"]:
     return codes
 
 
-def _nearest_mm(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing_mm: Figures) -> Figures:
+def _nearest_mm(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing_mm: Values) -> Values:
     """Return for each element of `start`, in C order, the distance in mm to the nearest one of `goal`.
 
     A search tree over the goal's elements costs by surface, a distance transform would by volume. Cells
@@ -241,7 +241,7 @@ def _nearest_mm(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing_mm: F
     return distances
 
 
-def _percentile_95(distances_mm: Figures, weights: Figures) -> float:
+def _percentile_95(distances_mm: Values, weights: Values) -> float:
     """Return the distance that 95 % of the weight does not exceed."""
     order = np.lexsort((weights, distances_mm))
     reached = np.cumsum(weights[order]) / weights.sum()
