@@ -52,10 +52,10 @@ def write_weights(folder: Path, image: CTSlice) -> None:
     import torch
 
     from fewct.methods.sam.backends.torch import TorchBackend
-    from fewct.methods.sam.mask_generator.candidates import stability_of
+    from fewct.methods.sam.mask_generator.candidates import stability_score
     from fewct.methods.sam.mask_generator.generator import Crop
     from fewct.methods.sam.mask_generator.point_grids import point_grid
-    from fewct.methods.sam.mask_generator.settings import EverythingSettings
+    from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
     from fewct.methods.sam.preprocessing import Frame, network_input
     from random_sam import random_vit_b
 
@@ -63,12 +63,14 @@ def write_weights(folder: Path, image: CTSlice) -> None:
     network = random_vit_b(network_input(picture, Frame(picture.shape, 1024, 256), "sam"))
     torch.save(network.state_dict(), folder / "sam.pth")
     whole = np.array([0, 0, *picture.shape[::-1]])
-    settings = EverythingSettings(pred_iou_thresh=0)
+    settings = MaskGeneratorSettings(pred_iou_thresh=0)
     crop = Crop(TorchBackend(network), picture, whole, image, settings)
-    drawn = crop.ask(point_grid(8) * picture.shape[::-1])
-    iou = drawn.predicted_iou[tuple(drawn.chosen.T)]
-    good = np.quantile(drawn.predicted_iou, 1 - GOOD_SHARE)
-    stability = [stability_of(logits, settings.stability_score_offset) for logits in drawn.logits[iou > good]]
+    decoded = crop.ask(point_grid(8) * picture.shape[::-1])
+    iou = decoded.predicted_iou[tuple(decoded.chosen.T)]
+    good = np.quantile(decoded.predicted_iou, 1 - GOOD_SHARE)
+    stability = [
+        stability_score(logits, settings.stability_score_offset) for logits in decoded.logits[iou > good]
+    ]
     stable = np.quantile(np.nan_to_num(stability), 1 - STABLE_SHARE)
     thresholds = {"pred_iou_thresh": float(good), "stability_score_thresh": float(stable)}
     (folder / "thresholds.json").write_text(json.dumps(thresholds))
@@ -87,13 +89,13 @@ def ours(mode: Any) -> Callable[[Path, CTSlice, dict[str, Any]], Callable[[], Ma
 
     def made_ready(checkpoint: Path, image: CTSlice, settings: dict[str, Any]) -> Callable[[], Masks]:
         from fewct.methods.sam.backends.torch import TorchBackend
-        from fewct.methods.sam.mask_generator.generator import find_everything
-        from fewct.methods.sam.mask_generator.settings import EverythingSettings
+        from fewct.methods.sam.mask_generator.generator import generate_masks
+        from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 
-        backend, chosen = TorchBackend.load(checkpoint), EverythingSettings(mode=mode, **settings)
+        backend, chosen = TorchBackend.load(checkpoint), MaskGeneratorSettings(mode=mode, **settings)
 
         def masks() -> Masks:
-            found = find_everything(backend, image, chosen).proposals
+            found = generate_masks(backend, image, chosen).proposals
             return np.array([found.mask(i) for i in range(len(found))]).reshape(-1, *image.shape)
 
         return masks

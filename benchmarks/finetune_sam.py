@@ -19,9 +19,9 @@ from fewct.data.cases import Case
 from fewct.data.examples import Example, labelled_example
 from fewct.data.packed import ORGANS, LabelledSlice, load_patients
 from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
 from fewct.methods.sam.backends.torch import TorchBackend
-from fewct.methods.sam.finetuning.recipe import SamRecipe, finished, starting_network, train
+from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, train, trained_network
 from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.types import CTSlice
 from organs import DATA
@@ -70,11 +70,13 @@ def main() -> None:
     recipe = replace(recipe, loop=replace(recipe.loop, budget_minutes=options.minutes))
     plain, weak, _ = (cases for _, cases in cases_of_sets(VAL_STEP))
     cases = weak if options.weak else plain
-    before = values_of(SpotsBackend(TorchBackend(starting_network(recipe)[0])), cases)
+    before = values_of(MaskPromptBackend(TorchBackend(starting_network(recipe)[0])), cases)
     with tempfile.TemporaryDirectory() as folder:
         practice = train(recipe, few_slices(options.weak), [], Path(folder))
         steps = len((Path(folder) / "curves.csv").read_text().splitlines())
-    after = values_of(SpotsBackend(TorchBackend(finished(practice, starting_network(recipe)[0]))), cases)
+    after = values_of(
+        MaskPromptBackend(TorchBackend(trained_network(practice, starting_network(recipe)[0]))), cases
+    )
     rows: list[dict[str, object]] = []
     print(machine())
     for metric in dict.fromkeys(value.metric for value in before):

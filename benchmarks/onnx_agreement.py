@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from fewct.imaging.intensity import to_display
 from fewct.methods import Everything
-from fewct.methods.sam.backends.base import Backend, Drawn
-from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+from fewct.methods.sam.backends.base import Backend, DecodedMasks
+from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
 from fewct.methods.sam.backends.onnx import OnnxBackend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints.onnx_export import export_network
@@ -58,14 +58,14 @@ def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[Backend,
     else:
         in_torch = TorchBackend.load(weights)
     with TemporaryDirectory() as folder:
-        made = export_network(in_torch.network, in_torch.intensities, Path(folder) / "sam", half)
+        made = export_network(in_torch.network, in_torch.normalization, Path(folder) / "sam", half)
         in_onnx = OnnxBackend.load(made)
-    if in_torch.intensities == "ranks":
-        return SpotsBackend(in_torch), SpotsBackend(in_onnx)
+    if in_torch.normalization == "ranks":
+        return MaskPromptBackend(in_torch), MaskPromptBackend(in_onnx)
     return in_torch, in_onnx
 
 
-def grid_answers(backend: Backend, image: CTSlice) -> Drawn:
+def grid_answers(backend: Backend, image: CTSlice) -> DecodedMasks:
     """Return three masks for each point of a grid."""
     embedded = embed(backend, to_display(image))
     steps = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
@@ -73,7 +73,7 @@ def grid_answers(backend: Backend, image: CTSlice) -> Drawn:
     points = np.zeros((len(xy), 2, 2), dtype=np.float32)
     points[:, 0] = embedded.frame.to_input(xy)
     labels = np.tile(np.array([INSIDE, NO_POINT], dtype=np.int64), (len(xy), 1))
-    return backend.decode(backend.prepare(embedded.embedding, None), points, labels, True)
+    return backend.decode_masks(backend.encode_prompts(embedded.embedding, None), points, labels, True)
 
 
 def label_map(backend: Backend, image: CTSlice, method: Everything) -> tuple[NDArray[np.int32], float]:

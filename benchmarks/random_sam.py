@@ -65,10 +65,10 @@ def _draw(name: str, parameter: Tensor) -> None:
 def _scale_last_layers(network: Sam, embedding: Tensor) -> None:
     """Bring logits and predicted IoU of some prompts on an image to a mean and a deviation."""
     prompts, decoder = network.prompt_encoder, network.mask_decoder
-    places = torch.linspace(0.1, 0.9, 5) * network.input_px
+    places = torch.linspace(0.1, 0.9, 5) * network.image_size
     xy = torch.stack([torch.cartesian_prod(places, places), torch.zeros(25, 2)], dim=1)
     labels = torch.tensor([INSIDE, NO_POINT]).expand(25, 2)
-    side = decoder.image_side(embedding, prompts.mask(None), prompts.positions())
+    side = decoder.image_tokens(embedding, prompts.mask(None), prompts.positions())
     answers = decoder.answers(side, prompts.points(xy, labels)[None])
 
     score = decoder.iou_prediction_head.layers[-1]

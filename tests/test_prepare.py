@@ -236,8 +236,8 @@ class TestBadInput:
             MedSAMSettings(**{name: -1})
 
     def test_intensities_without_weights(self) -> None:
-        with pytest.raises(UsageError, match="intensities: expected weights"):
-            MedSAMSettings(intensities="medsam")
+        with pytest.raises(UsageError, match="normalization: expected weights"):
+            MedSAMSettings(normalization="medsam")
 
 
 def write_checkpoint(path: Path, outputs: int = 256, grid: int = 64) -> Path:
@@ -250,16 +250,16 @@ def write_checkpoint(path: Path, outputs: int = 256, grid: int = 64) -> Path:
 
 
 class TestEmbeddings:
-    @pytest.mark.parametrize("intensities", ["auto", "medsam"])
-    def test_they_are_those_of_the_pictures(self, tmp_path: Path, intensities: str) -> None:
+    @pytest.mark.parametrize("normalization", ["auto", "medsam"])
+    def test_they_are_those_of_the_pictures(self, tmp_path: Path, normalization: str) -> None:
         labels = squares(SIDE, {1: (0, 0, 60), 2: (100, 100, 60)})
         path = write_scan(tmp_path / "p.npz", np.stack([labels, labels]))
         weights = write_checkpoint(tmp_path / "sam.pth")
-        prepare(path, tmp_path / "out", weights=str(weights), intensities=intensities)
+        prepare(path, tmp_path / "out", weights=str(weights), normalization=normalization)
         data = read_medsam(tmp_path / "out" / "p.npz")
         assert data.img_embeddings is not None
         assert (data.img_embeddings.shape, data.img_embeddings.dtype) == ((4, *EMBEDDING), np.float32)
-        kind = "medsam" if intensities == "medsam" else "sam"
+        kind = "medsam" if normalization == "medsam" else "sam"
         for entry in (0, 3):
             pixels = network_input(data.imgs[entry, ..., 0], Frame((SIDE, SIDE), 128, 256), kind)
             with torch.inference_mode():

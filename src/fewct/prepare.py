@@ -17,7 +17,7 @@ from fewct.imaging.intensity import to_display
 from fewct.imaging.resample import resize
 from fewct.io.medsam.reading import EMBEDDING, SIDE, Embed, Embedding, Picture
 from fewct.io.medsam.writing import SquareSlice, write_medsam
-from fewct.methods.sam.backends.load import IntensityChoice, checkpoint_sha256, load_backend
+from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.outputs import make_folder, numbered
 from fewct.types import Labels, WindowName
@@ -28,7 +28,7 @@ class MedSAMSettings:
     """What goes into MedSAM's NPZ; the defaults are the founding paper's.
 
     Raises:
-        UsageError: If a threshold is below 0, or `intensities` is chosen without weights.
+        UsageError: If a threshold is below 0, or `normalization` is chosen without weights.
     """
 
     multi: bool = False
@@ -41,15 +41,15 @@ class MedSAMSettings:
     """How Hounsfield units become grey; None: soft tissue. For grey data percentiles do that."""
     weights: str = ""
     """Checkpoint of SAM or MedSAM, file or folder, whose image embeddings are written, too. Needs torch."""
-    intensities: IntensityChoice = "auto"
+    normalization: NormalizationChoice = "auto"
     """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
 
     def __post_init__(self) -> None:
         for name in ("min_original_px", "min_resized_px"):
             check_range(name, getattr(self, name), fix="0 drops nothing.")
-        if self.intensities != "auto" and not self.weights:
+        if self.normalization != "auto" and not self.weights:
             raise UsageError(
-                "intensities",
+                "normalization",
                 expected="weights of a network that sees them",
                 found="none",
                 fix="Name a checkpoint with --weights, or leave this out.",
@@ -102,7 +102,7 @@ def prepare_medsam(data: Iterable[DataSet], folder: Path, settings: MedSAMSettin
     """
     _check_free(folder)
     named = settings.weights
-    embed = load_embedding(named, settings.intensities) if named else None
+    embed = load_embedding(named, settings.normalization) if named else None
     sha256 = checkpoint_sha256(named) if named else None
     manifest = {"version": fewct.__version__, "settings": asdict(settings), "weights_sha256": sha256}
     make_folder(folder)
@@ -216,12 +216,12 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def load_embedding(weights: str, intensities: IntensityChoice = "auto") -> Embed:
+def load_embedding(weights: str, normalization: NormalizationChoice = "auto") -> Embed:
     """Return what embeds pictures with the image encoder of a checkpoint.
 
     Args:
         weights: A checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, or a folder of transformers.
-        intensities: How the network was trained to see grey; "auto" for what its kind tells, which is the
+        normalization: How the network was trained to see grey; "auto" for what its kind tells, which is the
             same for SAM and MedSAM.
 
     Returns:
@@ -232,12 +232,12 @@ def load_embedding(weights: str, intensities: IntensityChoice = "auto") -> Embed
         InputError: If the checkpoint is absent, damaged or of another network.
         MissingExtraError: If torch is not installed.
     """
-    backend = load_backend(weights, 0, intensities)
+    backend = load_backend(weights, 0, normalization)
 
     def embed(picture: Picture) -> Embedding:
         rows, columns = picture.shape
-        frame = Frame((rows, columns), backend.input_px, backend.mask_px)
-        embedding = backend.embed(network_input(picture, frame, backend.intensities))
+        frame = Frame((rows, columns), backend.image_size, backend.mask_px)
+        embedding = backend.embed(network_input(picture, frame, backend.normalization))
         if embedding.shape != EMBEDDING:
             raise UsageError(
                 "weights",

@@ -164,7 +164,7 @@ def test_download(
         ((), "sam.pth", (Path("sam-onnx"), None, None, False)),
         ((), "mine-1.5", (Path("mine-1.5-onnx"), None, None, False)),
         (
-            ("-o", "out", "--input-px", "512", "--intensities", "medsam", "--half"),
+            ("-o", "out", "--image-size", "512", "--normalization", "medsam", "--half"),
             "sam.pth",
             (Path("out"), 512, "medsam", True),
         ),

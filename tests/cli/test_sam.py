@@ -91,7 +91,7 @@ def test_an_image_without_boxes_does_not_lose_the_others(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("everything", "--input-px", "512"), "input_px: expected 256"),
+        (("everything", "--image-size", "512"), "image_size: expected 256"),
         (("medsam-boxes", "--boxes", "b.csv", "--boxes-from", "mosaic"), "found b.csv and mosaic"),
         (("medsam-boxes", "--boxes-from", "unet"), "boxes_weights: expected the weights of unet"),
     ],
@@ -132,12 +132,19 @@ def test_fine_tuning(picture: Path, weights: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(
         "fewct.recipes.labelled.export_folder", lambda folder: folder / "model"
     )  # test_recipe exports
-    small = ("--steps", 2, "--batch-size", 1, "--workers", 0, "--prompts", 2, "--views", 1, "--no-bfloat16")
+    small = (
+        "--steps=2",
+        "--batch-size=1",
+        "--workers=0",
+        "--prompts=2",
+        "--augmented-views=1",
+        "--no-bfloat16",
+    )
     words = ("train", "sam", "--data", picture.parent, "--weights", weights, "--validation-share", 0, *small)
     assert run(*words, "-o", tmp_path / "runs") == 0
     kept = {path.name for path in (tmp_path / "runs").iterdir()}
     assert {"checkpoint.pt", "curves.csv", "training.json", "split.json"} <= kept
-    assert run(*words, "--parts", "all", "-o", tmp_path / "runs") == 2  # another training
+    assert run(*words, "--trainable", "all", "-o", tmp_path / "runs") == 2  # another training
 
 
 def test_fine_tuning_needs_a_checkpoint_that_is_there(

@@ -11,7 +11,7 @@ import tyro
 
 from fewct.cli.train import check_torch
 from fewct.errors import UsageError
-from fewct.methods.sam.backends.load import IntensityChoice
+from fewct.methods.sam.backends.load import NormalizationChoice
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Export:
     """Export a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
     """With --onnx: the folder to write, new or empty; None: named after the checkpoint, with -onnx added."""
-    input_px: int | None = None
+    image_size: int | None = None
     """With --onnx: side of the image that the network is to see; None: what it was made for."""
-    intensities: IntensityChoice = "auto"
+    normalization: NormalizationChoice = "auto"
     """With --onnx: how the network was trained to see grey; name medsam for MedSAM."""
     half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --onnx: keep weights in 16 bits, for half the size."""
@@ -73,8 +73,8 @@ class Export:
 
         named = checkpoint.stem if Path(self.source).exists() else self.source
         out = self.out or Path(f"{named}-onnx")
-        seen = None if self.intensities == "auto" else self.intensities
-        return export_sam(checkpoint, out, self.input_px, seen, half=self.half)
+        seen = None if self.normalization == "auto" else self.normalization
+        return export_sam(checkpoint, out, self.image_size, seen, half=self.half)
 
 
 @contextmanager

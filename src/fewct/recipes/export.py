@@ -14,9 +14,9 @@ from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.preprocessing import N_CHANNELS
 from fewct.methods.sam.checkpoints.layout import TRAINED
 from fewct.methods.sam.checkpoints.onnx_export import export_network
-from fewct.methods.sam.finetuning.prompt_small import SHAPE, practising
-from fewct.methods.sam.finetuning.recipe import SamRecipe, finished, starting_network
-from fewct.methods.sam.finetuning.trainable import Practice
+from fewct.methods.sam.finetuning.prompt_small import SHAPE, trainable_network
+from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, trained_network
+from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.unet.recipe import UNetRecipe, build_network
 from fewct.methods.unet.recipe import export as export_unet
@@ -67,17 +67,17 @@ def _export_sam(recipe: str, settings: dict[str, Any], folder: Path) -> Path:
     """Write a promptable network as ONNX and as an official file, in the place of older ones."""
     if recipe == "sam":
         fine_tuning = _recipe_of(SamRecipe, settings, folder)
-        network, intensities = starting_network(fine_tuning)
-        practice = Practice(copy.deepcopy(network), fine_tuning.parts, corrected=0)
+        network, normalization = starting_network(fine_tuning)
+        practice = TrainableSam(copy.deepcopy(network), fine_tuning.trainable, correction_prompts=0)
     else:
-        network, intensities = Sam(SHAPE), "ranks"
-        practice = practising(copy.deepcopy(network), corrected=0)
+        network, normalization = Sam(SHAPE), "ranks"
+        practice = trainable_network(copy.deepcopy(network), correction_prompts=0)
     learnt = _with_weights(practice, folder)
-    whole = finished(learnt, network)
+    whole = trained_network(learnt, network)
     save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
     exported, fresh = folder / TRAINED, folder / f".{TRAINED}"
     shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted export left
-    export_network(whole, intensities, fresh)
+    export_network(whole, normalization, fresh)
     shutil.rmtree(exported, ignore_errors=True)
     fresh.rename(exported)
     return exported

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewct.methods.sam.backends.base import Drawn
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.backends.base import DecodedMasks
+from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
@@ -105,16 +105,16 @@ with torchvision_written_out():
 __all__ = ["SamAutomaticMaskGenerator", "SamPredictor"]
 
 
-def official(shape: SamShape = SHAPE, input_px: int = 128) -> Any:
+def official(shape: SamShape = SHAPE, image_size: int = 128) -> Any:
     """Return the official network of a shape, with random weights that give masks of some size."""
     vit, decoder = shape.encoder, shape.decoder
     assert isinstance(vit, ViTShape)
-    grid = input_px // vit.patch_px
+    grid = image_size // vit.patch_px
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = OfficialSam(
             ImageEncoderViT(
-                img_size=input_px,
+                img_size=image_size,
                 patch_size=vit.patch_px,
                 embed_dim=vit.width,
                 depth=len(vit.windows),
@@ -126,7 +126,7 @@ def official(shape: SamShape = SHAPE, input_px: int = 128) -> Any:
                 window_size=max(vit.windows),
                 global_attn_indexes=tuple(i for i, window in enumerate(vit.windows) if not window),
             ),
-            PromptEncoder(decoder.width, (grid, grid), (input_px, input_px), shape.mask_channels),
+            PromptEncoder(decoder.width, (grid, grid), (image_size, image_size), shape.mask_channels),
             MaskDecoder(
                 transformer_dim=decoder.width,
                 transformer=TwoWayTransformer(decoder.depth, decoder.width, decoder.heads, decoder.hidden),
@@ -161,9 +161,9 @@ def write_checkpoint(path: Path) -> str:
     return str(path)
 
 
-def ours(network: Any, shape: SamShape = SHAPE, input_px: int = 128) -> Sam:
+def ours(network: Any, shape: SamShape = SHAPE, image_size: int = 128) -> Sam:
     """Return our network with the weights of an official one."""
-    copy = Sam(shape, input_px)
+    copy = Sam(shape, image_size)
     copy.load_state_dict(network.state_dict(), strict=True)
     return copy.eval()
 
@@ -175,22 +175,22 @@ def blobs(side: int = 96, seed: int = 0) -> NDArray[np.uint8]:
     return np.asarray(small.resize((side - 16, side), Image.Resampling.BICUBIC))
 
 
-def drops(points_xy: NDArray[np.float32], side: int, input_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def drops(points_xy: NDArray[np.float32], side: int, image_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return three round masks for each point, wider and wider, sharp or blurred, and how good they are.
 
     Args:
         points_xy: (n, 2): x, y in pixels of the input.
         side: Of the masks.
-        input_px: Of the input.
+        image_size: Of the input.
 
     Returns:
         Logits float32 (n, 3, side, side) and predicted IoU float32 (n, 3).
     """
     x, y = points_xy.astype(np.float64).T
     kind = np.sin(0.37 * x + 0.11 * y)[:, None] + np.array([0.0, 0.9, 2.1])
-    radius = input_px * (0.07 + 0.03 * np.sin(5 * kind)) * np.array([0.6, 1.0, 2.2])
-    softness = input_px * (0.001 + 0.01 * np.cos(3 * kind) ** 2)
-    centres = (np.arange(side) + 0.5) * input_px / side
+    radius = image_size * (0.07 + 0.03 * np.sin(5 * kind)) * np.array([0.6, 1.0, 2.2])
+    softness = image_size * (0.001 + 0.01 * np.cos(3 * kind) ** 2)
+    centres = (np.arange(side) + 0.5) * image_size / side
     distance = np.hypot(centres - x[:, None, None], centres[:, None] - y[:, None, None])
     logits = (radius[..., None, None] - distance[:, None]) / softness[..., None, None]
     return logits.astype(np.float32), (0.75 + 0.25 * np.cos(7 * kind)).astype(np.float32)
@@ -209,8 +209,8 @@ class DropPredictor(SamPredictor):
 class DropBackend:
     """A backend whose masks are drops; counts the prompts put to it."""
 
-    input_px, mask_px = 128, 32
-    intensities: Intensities = "sam"
+    image_size, mask_px = 128, 32
+    normalization: Normalization = "sam"
 
     def __init__(self) -> None:
         self.count = 0
@@ -218,10 +218,12 @@ class DropBackend:
     def embed(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return pixels[:, :1, :1]
 
-    def prepare(self, *_: Any) -> None:
+    def encode_prompts(self, *_: Any) -> None:
         return None
 
-    def decode(self, _: Any, points_xy: NDArray[np.float32], __: Any, ___: bool, above: float) -> Drawn:
+    def decode_masks(
+        self, _: Any, points_xy: NDArray[np.float32], __: Any, ___: bool, above: float
+    ) -> DecodedMasks:
         self.count += len(points_xy)
-        logits, iou = drops(points_xy[:, 0], self.mask_px, self.input_px)
-        return Drawn(iou, np.argwhere(iou > above), logits[iou > above])
+        logits, iou = drops(points_xy[:, 0], self.mask_px, self.image_size)
+        return DecodedMasks(iou, np.argwhere(iou > above), logits[iou > above])

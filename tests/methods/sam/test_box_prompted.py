@@ -15,7 +15,7 @@ from fewct.imaging.mask_merging import merge_masks
 from fewct.io import write
 from fewct.methods import METHODS, BoxPrompted, UNet, Watershed
 from fewct.methods.sam.backends import load
-from fewct.methods.sam.backends.base import Drawn
+from fewct.methods.sam.backends.base import DecodedMasks
 from fewct.methods.sam.box_prompted import masks_in_boxes
 from fewct.methods.sam.box_sources import SOURCES, SourceName, boxes_in_file, source_method
 from fewct.phantom import phantom_slice, phantom_volume
@@ -130,13 +130,13 @@ class TestFiles:
         self, in_file: BoxPrompted, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend = load.load_backend(in_file.weights, 0, "auto", like_sam="medsam")
-        decode = backend.decode
+        decode = backend.decode_masks
 
-        def below(*args: Any, **settings: Any) -> Drawn:
+        def below(*args: Any, **settings: Any) -> DecodedMasks:
             drawn = decode(*args, **settings)
             return replace(drawn, logits=-np.abs(drawn.logits) - 1)
 
-        monkeypatch.setattr(backend, "decode", below)
+        monkeypatch.setattr(backend, "decode_masks", below)
         found = in_file.segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
@@ -213,5 +213,5 @@ class TestSettings:
         found = BoxPrompted().segment(ct)
         assert found.labels.max() >= 3
         assert BoxPrompted().weights_sha256 == BoxPrompted(boxes_from="mosaic").weights_sha256
-        with pytest.raises(UsageError, match=r"intensities: expected ranks, .*found medsam"):
-            BoxPrompted(intensities="medsam").segment(ct)
+        with pytest.raises(UsageError, match=r"normalization: expected ranks, .*found medsam"):
+            BoxPrompted(normalization="medsam").segment(ct)

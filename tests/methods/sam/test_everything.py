@@ -19,10 +19,10 @@ from fewct.io import write
 from fewct.methods.sam import Everything, everything
 from fewct.methods.sam.backends import load
 from fewct.methods.sam.mask_generator import generator
-from fewct.methods.sam.mask_generator.candidates import Found, none_found
-from fewct.methods.sam.mask_generator.generator import find_everything
+from fewct.methods.sam.mask_generator.candidates import GeneratedMasks, no_masks
+from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.mask_generator.records import counts_as_text, records
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice, LabelMap
 from methods.sam.reference import DropBackend
@@ -79,8 +79,8 @@ class TestMethod:
 
     def test_a_large_slice(self, ct: CTSlice) -> None:
         large = CTSlice(ct.pixels.repeat(32, axis=0).repeat(32, axis=1), ct.unit)
-        chosen = EverythingSettings(points_per_side=4, pred_iou_thresh=0.6, stability_score_thresh=0.8)
-        found = find_everything(DropBackend(), large, chosen)
+        chosen = MaskGeneratorSettings(points_per_side=4, pred_iou_thresh=0.6, stability_score_thresh=0.8)
+        found = generate_masks(DropBackend(), large, chosen)
         assert found.shape == (4096, 4096)
         assert len(found) > 0
         assert found.proposals.areas.min() > 1000
@@ -95,7 +95,7 @@ class TestMethod:
         self, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         side = 257
-        monkeypatch.setattr(generator, "find_everything", lambda *_: one_mask_a_pixel(side))
+        monkeypatch.setattr(generator, "generate_masks", lambda *_: one_mask_a_pixel(side))
         found = replace(GENEROUS, weights=weights).segment(CTSlice(np.zeros((side, side)), "hu"))
         assert np.array_equal(np.unique(found.labels), np.arange(1, side**2 + 1))
         assert found.scores.shape == (side**2,)
@@ -118,10 +118,10 @@ class TestMethod:
         assert Everything().weights_sha256 == sha256(record.read_bytes()).hexdigest()
 
     def test_sizes_and_intensities_are_those_of_the_export(self, ct: CTSlice) -> None:
-        with pytest.raises(UsageError, match=r"input_px: expected 256, for which .*found 1024"):
-            Everything(input_px=1024).segment(ct)
-        with pytest.raises(UsageError, match=r"intensities: expected ranks, .*found sam"):
-            Everything(intensities="sam").segment(ct)
+        with pytest.raises(UsageError, match=r"image_size: expected 256, for which .*found 1024"):
+            Everything(image_size=1024).segment(ct)
+        with pytest.raises(UsageError, match=r"normalization: expected ranks, .*found sam"):
+            Everything(normalization="sam").segment(ct)
 
     def test_absent_weights(self, ct: CTSlice, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
@@ -134,18 +134,21 @@ class TestMethod:
 
     @pytest.mark.parametrize(
         ("changes", "message"),
-        [({"input_px": -1}, "input_px: expected 0 or more"), ({"mode": "x"}, "mode: expected fast or exact")],
+        [
+            ({"image_size": -1}, "image_size: expected 0 or more"),
+            ({"mode": "x"}, "mode: expected fast or exact"),
+        ],
     )
     def test_settings_out_of_range(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(UsageError, match=message):
             Everything(**changes)
 
 
-def one_mask_a_pixel(side: int) -> Found:
+def one_mask_a_pixel(side: int) -> GeneratedMasks:
     """Return as many masks of one pixel as a square slice has."""
     n = side * side
     scores = np.ones(n, dtype=np.float32)
-    known = replace(none_found((side, side)), predicted_iou=scores, stability=scores)
+    known = replace(no_masks((side, side)), predicted_iou=scores, stability=scores)
     known = replace(known, points_xy=np.zeros((n, 2)), crop_boxes_xyxy=np.tile([0, 0, side, side], (n, 1)))
     return known.with_masks(proposals_from_labels(1 + np.arange(n, dtype=np.int32).reshape(side, side)))
 
@@ -153,8 +156,8 @@ def one_mask_a_pixel(side: int) -> Found:
 class TestRecords:
     @pytest.mark.parametrize("output_mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
     def test_they_have_the_names_of_the_official_code(self, ct: CTSlice, output_mode: Any) -> None:
-        chosen = EverythingSettings(points_per_side=6, pred_iou_thresh=0.6, stability_score_thresh=0.8)
-        found = find_everything(DropBackend(), ct, chosen)
+        chosen = MaskGeneratorSettings(points_per_side=6, pred_iou_thresh=0.6, stability_score_thresh=0.8)
+        found = generate_masks(DropBackend(), ct, chosen)
         made = records(found, output_mode)
         assert len(made) == len(found) > 2
         for i, record in enumerate(made):
@@ -180,7 +183,7 @@ class TestRecords:
         assert counts_as_text([100, 7, 23, 8, 22, 1000, 1, 39]) == "T37g01OPo0[OoQO"
 
     def test_another_mode(self, ct: CTSlice) -> None:
-        found = find_everything(DropBackend(), ct, EverythingSettings(points_per_side=2))
+        found = generate_masks(DropBackend(), ct, MaskGeneratorSettings(points_per_side=2))
         with pytest.raises(UsageError, match="output_mode: expected one of binary_mask, uncompressed"):
             records(found, "png")  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM
 from fewct.methods.sam.predictor import Predictor
 from fewct.methods.sam.preprocessing import Frame, linear_resampling, network_input
-from fewct.methods.sam.prompts import SURE, first_guess
+from fewct.methods.sam.prompts import SURE, mask_input_logits
 from fewct.types import CTSlice
 from methods.sam.reference import SHAPE, SamPredictor, blobs, official, ours
 
@@ -88,7 +88,7 @@ class TestOfficial:
         mask[20:50, 30:60] = True
         found = predictor.predict(mask=mask)
         assert predictor._image is not None
-        guess = first_guess(mask, predictor._image.frame)
+        guess = mask_input_logits(mask, predictor._image.frame)
         _, _, logits = reference.predict(mask_input=guess[None])
         np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
 
@@ -109,13 +109,13 @@ class TestOfficial:
 
 class TestInputs:
     @pytest.mark.parametrize("shape", [(96, 80), (512, 512), (50, 700)])
-    @pytest.mark.parametrize(("input_px", "mask_px"), [(1024, 256), (256, 64), (256, 256)])
+    @pytest.mark.parametrize(("image_size", "mask_px"), [(1024, 256), (256, 64), (256, 256)])
     def test_masks_come_back_as_torch_brings_them(
-        self, shape: tuple[int, int], input_px: int, mask_px: int
+        self, shape: tuple[int, int], image_size: int, mask_px: int
     ) -> None:
         logits = torch.randn(1, 1, mask_px, mask_px, generator=torch.Generator().manual_seed(0))
-        frame = Frame(shape, input_px, mask_px)
-        large = functional.interpolate(logits, (input_px, input_px), mode="bilinear")
+        frame = Frame(shape, image_size, mask_px)
+        large = functional.interpolate(logits, (image_size, image_size), mode="bilinear")
         inner = large[..., : frame.inner[0], : frame.inner[1]]
         expected = functional.interpolate(inner, shape, mode="bilinear")[0, 0].numpy()
         first, second = frame.upsampling
@@ -156,23 +156,23 @@ class TestInputs:
         expected = (means - means.min()) / (means.max() - means.min())
         np.testing.assert_allclose(pixels, expected, atol=0.01)
 
-    @pytest.mark.parametrize("intensities", ["sam", "medsam"])
-    def test_a_constant_picture(self, intensities: Any) -> None:
-        pixels = network_input(np.full((9, 9), 7, dtype=np.uint8), Frame((9, 9), 32, 8), intensities)
+    @pytest.mark.parametrize("normalization", ["sam", "medsam"])
+    def test_a_constant_picture(self, normalization: Any) -> None:
+        pixels = network_input(np.full((9, 9), 7, dtype=np.uint8), Frame((9, 9), 32, 8), normalization)
         assert np.isfinite(pixels).all()
 
     def test_which_network_sees_how(self, network: Any) -> None:
         with torch.device("meta"):
             lite = Sam(SamShape(LITE_MEDSAM))
-        assert TorchBackend(lite).intensities == "medsam"
-        assert TorchBackend(ours(network)).intensities == "sam"
-        assert TorchBackend(ours(network), "medsam").intensities == "medsam"
+        assert TorchBackend(lite).normalization == "medsam"
+        assert TorchBackend(ours(network)).normalization == "sam"
+        assert TorchBackend(ours(network), "medsam").normalization == "medsam"
 
     def test_a_first_guess_becomes_logits(self) -> None:
         frame = Frame((100, 50), 256, 64)
         mask = np.zeros((100, 50), dtype=bool)
         mask[:50] = True
-        logits = first_guess(mask, frame)
+        logits = mask_input_logits(mask, frame)
         assert logits.shape == (64, 64)
         np.testing.assert_allclose(logits[:31, :31], SURE, rtol=1e-5)
         np.testing.assert_allclose(logits[33:], -SURE, rtol=1e-5)
@@ -186,7 +186,7 @@ class TestInputs:
         mask = np.zeros((rows, columns), dtype=bool)
         mask[top : top + 4, left : left + 4] = True
         first, second = frame.upsampling
-        back = first @ first_guess(mask, frame) @ second.T > 0
+        back = first @ mask_input_logits(mask, frame) @ second.T > 0
         assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) >= 0.5
 
 
@@ -194,12 +194,12 @@ class TestOnlyGoodMasksAreDrawn:
     def test_they_are_the_same(self, network: Any) -> None:
         backend = TorchBackend(ours(network))
         pixels = np.random.default_rng(0).normal(size=(3, 128, 128)).astype(np.float32)
-        prepared = backend.prepare(backend.embed(pixels), None)
+        image_tokens = backend.encode_prompts(backend.embed(pixels), None)
         xy = np.random.default_rng(1).uniform(0, 128, (70, 2, 2)).astype(np.float32)
         labels = np.tile(np.array([[1, -1]]), (70, 1))
-        all_ = backend.decode(prepared, xy, labels, True)
+        all_ = backend.decode_masks(image_tokens, xy, labels, True)
         above = np.median(all_.predicted_iou)
-        half, none = (backend.decode(prepared, xy, labels, True, a) for a in (above, np.inf))
+        half, none = (backend.decode_masks(image_tokens, xy, labels, True, a) for a in (above, np.inf))
         np.testing.assert_array_equal(half.predicted_iou, all_.predicted_iou)
         np.testing.assert_array_equal(half.chosen, np.argwhere(all_.predicted_iou > above))
         kept = (all_.predicted_iou > above).ravel()

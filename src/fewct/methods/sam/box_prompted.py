@@ -15,7 +15,7 @@ from fewct.imaging.intensity import to_display
 from fewct.imaging.labelmap import Cleanup, clean, clean_proposals
 from fewct.imaging.mask_merging import MergePolicy, merge_masks
 from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.backends.load import IntensityChoice, checkpoint_sha256, load_backend
+from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.box_sources import (
     Source,
     SourceName,
@@ -25,7 +25,7 @@ from fewct.methods.sam.box_sources import (
     source_method,
 )
 from fewct.methods.sam.conventions import Precision
-from fewct.methods.sam.mask_generator.candidates import Easel
+from fewct.methods.sam.mask_generator.candidates import MaskUpsampler
 from fewct.methods.sam.predictor import embed
 from fewct.methods.sam.prompts import checked_boxes, point_prompts
 from fewct.types import CTSlice, MaskProposals, SliceSegmentation
@@ -65,9 +65,9 @@ class BoxPrompted:
     """Of the random moves, which are the same for each slice."""
     boxes_per_batch: int = 64
     """Boxes that are put to the network at a time; bounds the memory."""
-    input_px: int = 0
+    image_size: int = 0
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
-    intensities: IntensityChoice = "auto"
+    normalization: NormalizationChoice = "auto"
     """How the network was trained to see grey; auto takes a file that looks like SAM's for MedSAM's."""
     precision: Precision = "float32"
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
@@ -78,7 +78,7 @@ class BoxPrompted:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
-        for setting in ("pad_px", "jitter_px", "seed", "input_px"):
+        for setting in ("pad_px", "jitter_px", "seed", "image_size"):
             if not 0 <= getattr(self, setting) < float("inf"):
                 raise _out_of_range(setting, "0 or more", getattr(self, setting))
         if self.boxes_per_batch < 1:
@@ -111,7 +111,7 @@ class BoxPrompted:
         from fewct.methods.sam.box_prompted import masks_in_boxes
 
         backend = load_backend(
-            self.weights, self.input_px, self.intensities, self.precision, self.cache, like_sam="medsam"
+            self.weights, self.image_size, self.normalization, self.precision, self.cache, like_sam="medsam"
         )
         boxes = self._boxes_on(image)
         masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
@@ -177,15 +177,20 @@ def masks_in_boxes(
     if xyxy.size:
         prompts = point_prompts(None, None, xyxy, image.shape)
         embedded = embed(backend, to_display(image, window))
-        easel, prepared = Easel(embedded.frame), backend.prepare(embedded.embedding, None)
+        upsampler, image_tokens = (
+            MaskUpsampler(embedded.frame),
+            backend.encode_prompts(embedded.embedding, None),
+        )
         points = embedded.frame.to_input(prompts.points_xy)
         for start in range(0, len(points), boxes_per_batch):
             batch = slice(start, start + boxes_per_batch)
-            drawn = backend.decode(prepared, points[batch], prompts.labels[batch], multimask=False)
-            scores.append(drawn.predicted_iou[:, 0])
-            for logits in drawn.logits:
-                drawing = easel.draw(logits, 0)
-                place, crop = (nowhere, nothing) if drawing is None else drawing.above(0)
+            decoded = backend.decode_masks(
+                image_tokens, points[batch], prompts.labels[batch], multimask=False
+            )
+            scores.append(decoded.predicted_iou[:, 0])
+            for logits in decoded.logits:
+                part = upsampler.upsample(logits, 0)
+                place, crop = (nowhere, nothing) if part is None else part.above(0)
                 places.append(place)
                 crops.append(crop)
     return MaskProposals(

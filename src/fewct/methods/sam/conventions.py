@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-Intensities: TypeAlias = Literal["sam", "medsam", "ranks"]
+Normalization: TypeAlias = Literal["sam", "medsam", "ranks"]
 """How 8-bit grey becomes the network's input: by the means of photographs, from 0 to 1 of the slice, or as
 grey and its rank among the pixels of the patient."""
 

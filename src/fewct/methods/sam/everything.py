@@ -8,14 +8,14 @@ import numpy as np
 from fewct.imaging.labelmap import Cleanup, clean
 from fewct.imaging.mask_merging import MergePolicy, merge_masks
 from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.backends.load import IntensityChoice, checkpoint_sha256, load_backend
+from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
 from fewct.methods.sam.conventions import Precision
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.types import CTSlice, SliceSegmentation
 
 
 @dataclass(frozen=True)
-class Everything(EverythingSettings):
+class Everything(MaskGeneratorSettings):
     """Put a grid of points to Segment Anything (https://arxiv.org/abs/2304.02643) and merge the masks.
 
     Each point gives three masks; those that the network thinks good, that are stable and within the limits of
@@ -32,9 +32,9 @@ class Everything(EverythingSettings):
     weights: str = ""
     """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
     export, or a name in `fewct models list`; empty: prompt-small, which comes with fewct."""
-    input_px: int = 0
+    image_size: int = 0
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
-    intensities: IntensityChoice = "auto"
+    normalization: NormalizationChoice = "auto"
     """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
     precision: Precision = "float32"
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
@@ -47,7 +47,7 @@ class Everything(EverythingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("input_px", self.input_px >= 0, "0 or more")
+        self._check("image_size", self.image_size >= 0, "0 or more")
 
     @property
     def weights_sha256(self) -> str:
@@ -58,19 +58,19 @@ class Everything(EverythingSettings):
         """Delineate one slice.
 
         Raises:
-            UsageError: If the network was exported for another size or other intensities.
+            UsageError: If the network was exported for another size or other normalization.
             InputError: If the weights are absent, damaged or of another network.
             MissingExtraError: If torch is not installed.
         """
-        backend = load_backend(self.weights, self.input_px, self.intensities, self.precision, self.cache)
+        backend = load_backend(self.weights, self.image_size, self.normalization, self.precision, self.cache)
         return self.segment_with(backend, image)
 
     def segment_with(self, backend: Backend, image: CTSlice) -> SliceSegmentation:
         """Delineate one slice with networks that are loaded, whatever `weights` says."""
-        from fewct.methods.sam.mask_generator.generator import find_everything
+        from fewct.methods.sam.mask_generator.generator import generate_masks
 
-        found = find_everything(backend, image, self)
-        usual: MergePolicy = "score" if backend.intensities == "ranks" else "small-on-top"
+        found = generate_masks(backend, image, self)
+        usual: MergePolicy = "score" if backend.normalization == "ranks" else "small-on-top"
         labels, index = merge_masks(found.proposals, self.merge or usual)
         scores = np.clip(found.predicted_iou[index], 0, 1)
         return SliceSegmentation(*clean(labels, image, self.cleanup, scores))

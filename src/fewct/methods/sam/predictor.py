@@ -10,7 +10,7 @@ from fewct.errors import UsageError
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.preprocessing import Frame, network_input
-from fewct.methods.sam.prompts import first_guess, point_prompts
+from fewct.methods.sam.prompts import mask_input_logits, point_prompts
 from fewct.types import CTSlice
 
 
@@ -51,8 +51,8 @@ def embed(backend: Backend, picture: Annotated[NDArray[np.uint8], "rows columns"
         picture: uint8 (rows, columns).
     """
     rows, columns = picture.shape
-    frame = Frame((rows, columns), backend.input_px, backend.mask_px)
-    return EmbeddedImage(frame, backend.embed(network_input(picture, frame, backend.intensities)))
+    frame = Frame((rows, columns), backend.image_size, backend.mask_px)
+    return EmbeddedImage(frame, backend.embed(network_input(picture, frame, backend.normalization)))
 
 
 class Predictor:
@@ -65,7 +65,7 @@ class Predictor:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._image: EmbeddedImage | None = None
-        self._prepared: Any = None
+        self._image_tokens: Any = None
 
     def set_image(self, image: CTSlice, window: str | None = None) -> None:
         """Show a slice to the image encoder.
@@ -81,7 +81,7 @@ class Predictor:
             InputError: If a grey slice holds infinities.
         """
         self._image = embed(self.backend, to_display(image, window))
-        self._prepared = self.backend.prepare(self._image.embedding, None)
+        self._image_tokens = self.backend.encode_prompts(self._image.embedding, None)
 
     def predict(
         self,
@@ -119,13 +119,17 @@ class Predictor:
             )
         frame = self._image.frame
         prompts = point_prompts(points, labels, boxes, frame.shape)
-        prepared = self._prepared
+        image_tokens = self._image_tokens
         if mask is not None:
-            prepared = self.backend.prepare(self._image.embedding, first_guess(mask, frame))
-        drawn = self.backend.decode(prepared, frame.to_input(prompts.points_xy), prompts.labels, multimask)
-        logits = drawn.logits.reshape(*drawn.predicted_iou.shape, frame.mask_px, frame.mask_px)
+            image_tokens = self.backend.encode_prompts(self._image.embedding, mask_input_logits(mask, frame))
+        decoded = self.backend.decode_masks(
+            image_tokens, frame.to_input(prompts.points_xy), prompts.labels, multimask
+        )
+        logits = decoded.logits.reshape(*decoded.predicted_iou.shape, frame.mask_px, frame.mask_px)
         first, second = frame.upsampling
-        masks = np.empty((*drawn.predicted_iou.shape, *frame.shape), dtype=np.bool_)
-        for place in np.ndindex(drawn.predicted_iou.shape):  # as float32, all at once take four times as much
+        masks = np.empty((*decoded.predicted_iou.shape, *frame.shape), dtype=np.bool_)
+        for place in np.ndindex(
+            decoded.predicted_iou.shape
+        ):  # as float32, all at once take four times as much
             masks[place] = first @ logits[place] @ second.T > 0
-        return Prediction(masks, drawn.predicted_iou, logits)
+        return Prediction(masks, decoded.predicted_iou, logits)

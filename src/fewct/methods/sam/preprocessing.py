@@ -11,7 +11,7 @@ from PIL import Image
 from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import ranks
 from fewct.imaging.resample import resize
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 from fewct.types import CTSlice
 
 MEANS, DEVIATIONS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red, green, blue in photographs
@@ -23,18 +23,18 @@ class Frame:
 
     Args:
         shape: (rows, columns) of the picture.
-        input_px: Side of the input.
+        image_size: Side of the input.
         mask_px: Side of the network's masks, which lie over the whole input.
     """
 
     shape: tuple[int, int]
-    input_px: int
+    image_size: int
     mask_px: int
 
     @property
     def inner(self) -> tuple[int, int]:
         """(rows, columns) of the input that the picture fills."""
-        rows, columns = (max(1, int(side * self.input_px / max(self.shape) + 0.5)) for side in self.shape)
+        rows, columns = (max(1, int(side * self.image_size / max(self.shape) + 0.5)) for side in self.shape)
         return rows, columns
 
     def to_input(self, points_xy: NDArray[np.floating]) -> Annotated[NDArray[np.float32], "*points 2"]:
@@ -52,7 +52,7 @@ class Frame:
         As in the official code: linearly to the size of the input, the padding cut off, linearly to the
         picture. A mask becomes `first @ mask @ second.T`.
         """
-        to_input = linear_resampling(self.input_px, self.mask_px)
+        to_input = linear_resampling(self.image_size, self.mask_px)
         first, second = (
             (linear_resampling(side, inside) @ to_input[:inside]).astype(np.float32)
             for side, inside in zip(self.shape, self.inner, strict=True)
@@ -76,29 +76,29 @@ def linear_resampling(new: int, old: int) -> Annotated[NDArray[np.float64], "new
 
 
 def network_input(
-    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame, intensities: Intensities
+    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame, normalization: Normalization
 ) -> Annotated[NDArray[np.float32], "channels side side"]:
     """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
 
     Args:
         picture: uint8 (rows, columns).
         frame: How it lies in the input.
-        intensities: "sam": linear resampling, the means and deviations of photographs, zeros after that as
+        normalization: "sam": linear resampling, the means and deviations of photographs, zeros after that as
             padding. "medsam": the mean of the pixels where they become fewer, from 0 (darkest) to 1
             (brightest), zeros as padding. "ranks": two channels from -1 to 1, grey and the rank of a pixel's
             grey among those of the patient; -1 as padding.
 
     Returns:
-        float32 (channels, input_px, input_px): three channels, or two for "ranks".
+        float32 (channels, image_size, image_size): three channels, or two for "ranks".
     """
-    if intensities == "ranks":
+    if normalization == "ranks":
         return _grey_and_ranks(picture, frame)
-    fewer = intensities == "medsam" and max(picture.shape) > frame.input_px
+    fewer = normalization == "medsam" and max(picture.shape) > frame.image_size
     method = Image.Resampling.BOX if fewer else Image.Resampling.BILINEAR
     rows, columns = frame.inner
     resized = np.asarray(Image.fromarray(picture).resize((columns, rows), method), dtype=np.float32)
-    pixels = np.zeros((3, frame.input_px, frame.input_px), dtype=np.float32)
-    if intensities == "medsam":
+    pixels = np.zeros((3, frame.image_size, frame.image_size), dtype=np.float32)
+    if normalization == "medsam":
         span = max(float(resized.max() - resized.min()), 1e-8)
         pixels[:, :rows, :columns] = (resized - resized.min()) / np.float32(span)
     else:
@@ -112,7 +112,7 @@ def _grey_and_ranks(
 ) -> Annotated[NDArray[np.float32], "2 side side"]:
     grey = picture.astype(np.float32)
     body = body_mask(CTSlice(grey, "grey"))
-    seen = np.full((2, frame.input_px, frame.input_px), -1, dtype=np.float32)
+    seen = np.full((2, frame.image_size, frame.image_size), -1, dtype=np.float32)
     for channel, values in zip(seen, (grey / np.float32(255), ranks(grey, body)), strict=True):
         channel[: frame.inner[0], : frame.inner[1]] = 2 * resize(values, frame.inner) - 1
     return seen

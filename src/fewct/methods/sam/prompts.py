@@ -66,7 +66,7 @@ def point_prompts(
     return PointPrompts(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
 
-def first_guess(mask: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
+def mask_input_logits(mask: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
     """Return a checked first guess as logits of the network's size.
 
     Args:
@@ -81,11 +81,11 @@ def first_guess(mask: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
     """
     side = (frame.mask_px, frame.mask_px)
     if mask.dtype == np.bool_ and mask.shape == frame.shape:
-        inside = frame.input_px // frame.mask_px
+        inside = frame.image_size // frame.mask_px
         first, second = (
             linear_resampling(inner, size) for inner, size in zip(frame.inner, frame.shape, strict=True)
         )
-        share = np.zeros((frame.input_px, frame.input_px))
+        share = np.zeros((frame.image_size, frame.image_size))
         share[: frame.inner[0], : frame.inner[1]] = first @ mask.astype(np.float64) @ second.T
         blocks = share.reshape(frame.mask_px, inside, frame.mask_px, inside).mean(axis=(1, 3))
         logits: NDArray[np.float32] = (SURE * (2 * blocks - 1)).astype(np.float32)

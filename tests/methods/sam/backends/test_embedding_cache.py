@@ -19,15 +19,15 @@ from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.embedding_cache import CachedBackend, embedding_key
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.box_prompted import BoxPrompted
-from fewct.methods.sam.mask_generator.generator import find_everything
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.generator import generate_masks
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.predictor import Predictor
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice
 from methods.sam.reference import DropBackend, official, ours, write_checkpoint
 
 MADE_BY = {"weights": "0123", "precision": "float32"}
-ANYTHING = EverythingSettings(
+ANYTHING = MaskGeneratorSettings(
     points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0
 )
 
@@ -117,8 +117,8 @@ def test_masks_are_the_same(tmp_path: Path, mode: Any) -> None:
     ct, _ = phantom_slice(0, size=64)
     plain = TorchBackend(ours(official()))
     cached = CachedBackend(plain, tmp_path, MADE_BY)
-    settings = EverythingSettings(**(vars(ANYTHING) | {"mode": mode}))
-    expected, *found = (find_everything(backend, ct, settings) for backend in (plain, cached, cached))
+    settings = MaskGeneratorSettings(**(vars(ANYTHING) | {"mode": mode}))
+    expected, *found = (generate_masks(backend, ct, settings) for backend in (plain, cached, cached))
     assert len(expected) > 0
     for other in found:
         assert np.array_equal(other.boxes_xyxy, expected.boxes_xyxy)

@@ -75,18 +75,18 @@ class TestVariants:
         state = load_sam(tmp_path / "half.pth").state_dict()
         assert {t.dtype for t in state.values()} == {torch.float32}
 
-    @pytest.mark.parametrize("input_px", [64, 128, 256])
-    def test_other_sizes_of_input(self, file: Path, input_px: int) -> None:
-        network = load_sam(file, input_px)
+    @pytest.mark.parametrize("image_size", [64, 128, 256])
+    def test_other_sizes_of_input(self, file: Path, image_size: int) -> None:
+        network = load_sam(file, image_size)
         xy, labels = torch.full((1, 2, 2, 2), 9.0), torch.tensor([[[1, -1], [2, 3]]])
         with torch.no_grad():
-            logits, iou = network(torch.zeros(1, 3, input_px, input_px), xy, labels)
-        assert network.input_px == input_px
-        assert logits.shape == (1, 2, 4, input_px // 4, input_px // 4)
+            logits, iou = network(torch.zeros(1, 3, image_size, image_size), xy, labels)
+        assert network.image_size == image_size
+        assert logits.shape == (1, 2, 4, image_size // 4, image_size // 4)
         assert iou.shape == (1, 2, 4)
 
     def test_a_size_of_input_that_does_not_fit(self, file: Path) -> None:
-        with pytest.raises(UsageError, match="input_px: expected a multiple of 16, found 100"):
+        with pytest.raises(UsageError, match="image_size: expected a multiple of 16, found 100"):
             load_sam(file, 100)
 
 
@@ -217,7 +217,7 @@ class TestFolders:
         assert first.shape.decoder.score_depth == 4
 
     def test_a_file_out_of_its_folder(self, folder: Path) -> None:
-        assert load_sam(folder / "model.safetensors").input_px == 64
+        assert load_sam(folder / "model.safetensors").image_size == 64
 
     def test_positions_that_differ(self, folder: Path) -> None:
         two = {SHARED[0]: torch.zeros(2, 8), SHARED[1]: torch.ones(2, 8)}

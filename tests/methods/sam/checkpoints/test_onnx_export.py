@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.imaging.mask_merging import merge_masks
 from fewct.methods.sam.backends import load
-from fewct.methods.sam.backends.base import Drawn
+from fewct.methods.sam.backends.base import DecodedMasks
 from fewct.methods.sam.backends.load import checkpoint_sha256, load_backend
 from fewct.methods.sam.backends.onnx import OnnxBackend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints import onnx_export
 from fewct.methods.sam.checkpoints.onnx_export import export_network, export_sam, graphs_of, halve
 from fewct.methods.sam.checkpoints.onnx_manifest import DRAW, EMBED, GRAPHS, read_record
-from fewct.methods.sam.mask_generator.generator import find_everything
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.generator import generate_masks
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.tiny_vit import TinyViTShape
 from fewct.runtime.onnx_session import open_session
@@ -79,7 +79,7 @@ def prompts(n: int, points: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
     return rng.uniform(0, 128, (n, points, 2)).astype(np.float32), rng.integers(-1, 4, (n, points))
 
 
-def assert_same(found: Drawn, expected: Drawn, atol: float = CLOSE) -> None:
+def assert_same(found: DecodedMasks, expected: DecodedMasks, atol: float = CLOSE) -> None:
     np.testing.assert_allclose(found.predicted_iou, expected.predicted_iou, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(found.chosen, expected.chosen)
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=atol)
@@ -104,9 +104,9 @@ class TestAgreement:
     ) -> None:
         embedding, guess = drawn(2, 32, 8, 8), 4 * drawn(3, 32, 32) if guessed else None
         xy, labels = prompts(n, points)
-        shared = expected.prepare(embedding, guess)
-        truth = expected.decode(shared, xy, labels, multimask)
-        found = backend.decode(backend.prepare(embedding, guess), xy, labels, multimask)
+        shared = expected.encode_prompts(embedding, guess)
+        truth = expected.decode_masks(shared, xy, labels, multimask)
+        found = backend.decode_masks(backend.encode_prompts(embedding, guess), xy, labels, multimask)
         assert len(found.logits) == n * (3 if multimask else 1)
         assert_same(found, truth)
 
@@ -114,35 +114,40 @@ class TestAgreement:
         embedding, (xy, labels) = drawn(2, 32, 8, 8), prompts(2, 2)
         zeros = np.zeros((32, 32), dtype=np.float32)
         with_guess, without = (
-            backend.decode(backend.prepare(embedding, guess), xy, labels, False) for guess in (zeros, None)
+            backend.decode_masks(backend.encode_prompts(embedding, guess), xy, labels, False)
+            for guess in (zeros, None)
         )
         assert np.abs(with_guess.logits - without.logits).max() > 0.1
 
     def test_only_good_masks_are_drawn(self, expected: TorchBackend, backend: OnnxBackend) -> None:
         embedding, (xy, labels) = drawn(2, 32, 8, 8), prompts(65, 2)
-        iou = backend.decode(backend.prepare(embedding, None), xy, labels, True).predicted_iou
+        iou = backend.decode_masks(backend.encode_prompts(embedding, None), xy, labels, True).predicted_iou
         above = float(np.quantile(iou, 0.8))
-        truth = expected.decode(expected.prepare(embedding, None), xy, labels, True, above)
-        found = backend.decode(backend.prepare(embedding, None), xy, labels, True, above)
+        truth = expected.decode_masks(expected.encode_prompts(embedding, None), xy, labels, True, above)
+        found = backend.decode_masks(backend.encode_prompts(embedding, None), xy, labels, True, above)
         assert 20 < len(found.logits) < 60
         assert_same(found, truth)
 
     def test_none_is_good_enough(self, backend: OnnxBackend) -> None:
-        found = backend.decode(backend.prepare(drawn(2, 32, 8, 8), None), *prompts(5, 2), True, np.inf)
+        found = backend.decode_masks(
+            backend.encode_prompts(drawn(2, 32, 8, 8), None), *prompts(5, 2), True, np.inf
+        )
         assert found.predicted_iou.shape == (5, 3)
         assert found.chosen.shape == (0, 2)
         assert found.logits.shape == (0, 32, 32)
 
     @pytest.mark.parametrize(("multimask", "masks"), [(True, 3), (False, 1)])
     def test_no_prompts(self, backend: OnnxBackend, multimask: bool, masks: int) -> None:
-        found = backend.decode(backend.prepare(drawn(2, 32, 8, 8), None), *prompts(0, 2), multimask)
+        found = backend.decode_masks(
+            backend.encode_prompts(drawn(2, 32, 8, 8), None), *prompts(0, 2), multimask
+        )
         assert found.predicted_iou.shape == (0, masks)
         assert found.chosen.shape == (0, 2)
         assert found.logits.shape == (0, 32, 32)
 
     def test_everything(self, expected: TorchBackend, backend: OnnxBackend) -> None:
         ct = CTSlice(blobs().astype(np.float32), "grey")
-        chosen = EverythingSettings(
+        chosen = MaskGeneratorSettings(
             mode="exact",
             points_per_side=6,
             pred_iou_thresh=0.3,
@@ -151,15 +156,15 @@ class TestAgreement:
             box_nms_thresh=1.0,
         )
         maps = [
-            merge_masks(find_everything(run, ct, chosen).proposals, "small-on-top")[0]
+            merge_masks(generate_masks(run, ct, chosen).proposals, "small-on-top")[0]
             for run in (expected, backend)
         ]
         assert maps[0].max() > 20
         np.testing.assert_array_equal(*maps)
 
     def test_the_same_again(self, backend: OnnxBackend) -> None:
-        shared = backend.prepare(backend.embed(drawn(1, 3, 128, 128)), None)
-        first, second = (backend.decode(shared, *prompts(9, 2), True) for _ in range(2))
+        shared = backend.encode_prompts(backend.embed(drawn(1, 3, 128, 128)), None)
+        first, second = (backend.decode_masks(shared, *prompts(9, 2), True) for _ in range(2))
         assert first.logits.tobytes() == second.logits.tobytes()
 
     def test_another_image_encoder(self, tmp_path: Path) -> None:
@@ -182,9 +187,9 @@ def hash_of(file: Path) -> str:
 class TestExport:
     def test_record(self, folder: Path) -> None:
         record = read_record(folder)
-        sizes = record.input_px, record.channels, record.grid, record.width, record.mask_px, record.masks
+        sizes = record.image_size, record.channels, record.grid, record.width, record.mask_px, record.masks
         assert sizes == (128, 3, 8, 32, 32, 4)
-        assert record.intensities == "sam"
+        assert record.normalization == "sam"
         assert not record.half
         assert set(record.tools) >= {"fewct", "torch", "onnx"}
         assert dict(record.sha256) == {name: hash_of(folder / name) for name in GRAPHS}
@@ -213,9 +218,9 @@ class TestExport:
         record_hashes(copy)
         assert sum((copy / name).stat().st_size for name in GRAPHS) < 0.7 * before
         embedding, asked = drawn(2, 32, 8, 8), prompts(5, 2)
-        truth = expected.decode(expected.prepare(embedding, None), *asked, True)
+        truth = expected.decode_masks(expected.encode_prompts(embedding, None), *asked, True)
         halved = OnnxBackend.load(copy)
-        found = halved.decode(halved.prepare(embedding, None), *asked, True)
+        found = halved.decode_masks(halved.encode_prompts(embedding, None), *asked, True)
         assert 1e-4 < np.abs(found.logits - truth.logits).max() < 0.02 * np.abs(truth.logits).max()
 
     def test_weights_too_large_for_a_graph(
@@ -229,8 +234,8 @@ class TestExport:
         record_hashes(copy, DRAW, data.name)
         embedding, asked = drawn(2, 32, 8, 8), prompts(5, 2)
         apart = OnnxBackend.load(copy)
-        found = apart.decode(apart.prepare(embedding, None), *asked, True)
-        assert_same(found, backend.decode(backend.prepare(embedding, None), *asked, True), 1e-5)
+        found = apart.decode_masks(apart.encode_prompts(embedding, None), *asked, True)
+        assert_same(found, backend.decode_masks(backend.encode_prompts(embedding, None), *asked, True), 1e-5)
         change(data)
         with pytest.raises(InputError, match=r"draw.onnx.data: expected the SHA-256 [0-9a-f]{64}, found"):
             OnnxBackend.load(copy)
@@ -244,7 +249,7 @@ class TestExport:
         path = Path(write_checkpoint(tmp_path / "sam.pth"))
         assert export_sam(path, tmp_path / "out", 64, "medsam", half=True) == tmp_path / "out"
         export_sam(path, tmp_path / "out")
-        assert [(made.input_px, *rest) for made, *rest in seen] == [
+        assert [(made.image_size, *rest) for made, *rest in seen] == [
             (64, "medsam", tmp_path / "out", True),
             (128, "sam", tmp_path / "out", False),
         ]
@@ -352,13 +357,13 @@ class TestLoading:
 
     def test_of_another_size(self, folder: Path) -> None:
         with pytest.raises(
-            UsageError, match=r"input_px: expected 128, for which .* found 256. Use 0, or export"
+            UsageError, match=r"image_size: expected 128, for which .* found 256. Use 0, or export"
         ):
             load_backend(str(folder), 256, "auto")
 
     def test_of_other_intensities(self, folder: Path) -> None:
         with pytest.raises(
-            UsageError, match=r"intensities: expected sam, .* found medsam. Use auto, or export"
+            UsageError, match=r"normalization: expected sam, .* found medsam. Use auto, or export"
         ):
             load_backend(str(folder), 0, "medsam")
 

@@ -13,14 +13,14 @@ from torch.utils.data import Dataset
 from fewct.data.examples import Example, labelled_example
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT
 from fewct.methods.sam.finetuning.dataset import (
-    Asking,
-    EmbeddedLessons,
-    Lesson,
-    Lessons,
+    EmbeddedPromptDataset,
+    PromptBatch,
+    PromptDataset,
+    PromptSampling,
     example_views,
     in_frame,
-    make_lesson,
     plain_view,
+    sample_prompts,
     source_views,
 )
 from fewct.methods.sam.preprocessing import Frame
@@ -29,8 +29,8 @@ from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice
 
 SIDE = 128
-BOXES = Asking(prompts=5, box_share=1, jitter_px=0)
-POINTS = Asking(prompts=5, box_share=0, jitter_px=0)
+BOXES = PromptSampling(prompts=5, box_share=1, jitter_px=0)
+POINTS = PromptSampling(prompts=5, box_share=0, jitter_px=0)
 
 
 def squares() -> NDArray[np.int32]:
@@ -40,9 +40,9 @@ def squares() -> NDArray[np.int32]:
     return labels
 
 
-def lesson(asking: Asking, seed: int = 0, labels: NDArray[np.int32] | None = None) -> Lesson:
+def lesson(asking: PromptSampling, seed: int = 0, labels: NDArray[np.int32] | None = None) -> PromptBatch:
     drawn = squares() if labels is None else labels
-    return make_lesson(torch.zeros(1), drawn, asking, np.random.default_rng(seed), 0)
+    return sample_prompts(torch.zeros(1), drawn, asking, np.random.default_rng(seed), 0)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def whole(example: Example) -> Example:
     return replace(example, zoom=512 / len(example.pixels))
 
 
-def same(first: Lesson, second: Lesson) -> bool:
+def same(first: PromptBatch, second: PromptBatch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -115,12 +115,14 @@ def test_labels_in_the_frame_are_taken_from_the_middle_where_the_picture_shrinks
 
 @pytest.mark.parametrize("kind", ["slices", "sources", "embeddings"])
 def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example]) -> None:
-    def data() -> Dataset[Lesson]:
+    def data() -> Dataset[PromptBatch]:
         if kind == "embeddings":
-            return EmbeddedLessons(torch.rand(2, 3, 4, 4), [e.labels for e in examples], POINTS, 9, seed=4)
+            return EmbeddedPromptDataset(
+                torch.rand(2, 3, 4, 4), [e.labels for e in examples], POINTS, 9, seed=4
+            )
         source = ExampleMix(1.0, lambda rng: whole(examples[int(rng.integers(2))]), synthetic=False)
         draw = source_views([source], SIDE) if kind == "sources" else example_views(examples, SIDE, False)
-        return Lessons(draw, SIDE, "ranks", BOXES, 9, seed=4)
+        return PromptDataset(draw, SIDE, "ranks", BOXES, 9, seed=4)
 
     torch.manual_seed(0)
     forwards = [data()[i] for i in (0, 1, 2)]
@@ -134,7 +136,7 @@ def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example])
 def test_pictures_and_labels_are_moved_together(examples: list[Example]) -> None:
     plain = examples[0]
     marked = replace(plain, labels=(plain.pixels > 0).astype(np.int32))  # what is bright is the structure
-    view = example_views([marked], SIDE, upright=False)(np.random.default_rng(3))
+    view = example_views([marked], SIDE, no_flips=False)(np.random.default_rng(3))
     inside, outside = view.picture[view.labels > 0], view.picture[view.labels == 0]
     assert inside.size > 20
     assert np.median(inside) > np.percentile(outside, 75) + 20

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewct.methods.sam.finetuning.dataset import Asking, Lesson, make_lesson
-from fewct.methods.sam.finetuning.embedding_loss import FEATURES, Likeness
-from fewct.methods.sam.finetuning.recipe import batches_of, finished, losses_of
-from fewct.methods.sam.finetuning.trainable import Practice
+from fewct.methods.sam.finetuning.dataset import PromptBatch, PromptSampling, sample_prompts
+from fewct.methods.sam.finetuning.embedding_loss import FEATURES, PixelSimilarityHead
+from fewct.methods.sam.finetuning.recipe import batches, make_losses, trained_network
+from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
@@ -19,18 +19,18 @@ PX, WIDTH = 32, 16
 SHAPE = SamShape(SmallShape((4, 8, 8), WIDTH), DecoderShape(width=WIDTH, heads=2, hidden=16, score_hidden=16))
 
 
-def lesson() -> Lesson:
+def lesson() -> PromptBatch:
     rng = np.random.default_rng(0)
     labels = np.kron(np.array([[1, 2], [3, 0]], dtype=np.int32), np.ones((PX // 2, PX // 2), dtype=np.int32))
     seen = torch.from_numpy(rng.normal(size=(2, 2, PX, PX)).astype(np.float32))
-    items = [make_lesson(x, labels, Asking(3, 0.5, 1.0), rng, i) for i, x in enumerate(seen)]
-    return batches_of(items, 2)[0]
+    items = [sample_prompts(x, labels, PromptSampling(3, 0.5, 1.0), rng, i) for i, x in enumerate(seen)]
+    return batches(items, 2)[0]
 
 
 @torch.no_grad()
 def test_logits_are_cosines_with_the_mean_of_the_structure() -> None:
     torch.manual_seed(0)
-    likeness = Likeness(WIDTH)
+    likeness = PixelSimilarityHead(WIDTH)
     embedding = torch.randn(2, WIDTH, 3, 3)
     targets = (torch.rand(2, 4, 12, 12) > 0.7).float()
     found = likeness(embedding, targets).numpy()
@@ -53,11 +53,11 @@ def test_logits_are_cosines_with_the_mean_of_the_structure() -> None:
 def test_the_embedding_learns_to_tell_structures_apart() -> None:
     torch.manual_seed(0)
     batch = lesson()
-    practice = Practice(Sam(SHAPE, PX), "all", corrected=0, likeness=Likeness(WIDTH))
+    practice = TrainableSam(Sam(SHAPE, PX), "all", correction_prompts=0, likeness=PixelSimilarityHead(WIDTH))
     optimizer = torch.optim.Adam(practice.parameters(), lr=3e-3)
     values = []
     for _ in range(40):
-        loss: Tensor = losses_of("cross-entropy")(practice, batch)["alike"]
+        loss: Tensor = make_losses("cross-entropy")(practice, batch)["alike"]
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -67,8 +67,8 @@ def test_the_embedding_learns_to_tell_structures_apart() -> None:
 
 def test_a_batch_without_structures_teaches_nothing() -> None:
     batch = lesson()
-    practice = Practice(Sam(SHAPE, PX), "all", corrected=2, likeness=Likeness(WIDTH))
-    values = losses_of("cross-entropy")(practice, batch._replace(asked=torch.zeros_like(batch.asked)))
+    practice = TrainableSam(Sam(SHAPE, PX), "all", correction_prompts=2, likeness=PixelSimilarityHead(WIDTH))
+    values = make_losses("cross-entropy")(practice, batch._replace(asked=torch.zeros_like(batch.asked)))
     assert set(values) == {"masks", "scores", "alike"}
     assert float(torch.stack(list(values.values())).sum().detach()) == 0.0
 
@@ -76,6 +76,8 @@ def test_a_batch_without_structures_teaches_nothing() -> None:
 def test_what_is_kept_is_a_network_as_before() -> None:
     sam = Sam(SHAPE, PX)
     names = set(sam.state_dict())
-    practice = Practice(copy.deepcopy(sam), "all", corrected=0, likeness=Likeness(WIDTH))
+    practice = TrainableSam(
+        copy.deepcopy(sam), "all", correction_prompts=0, likeness=PixelSimilarityHead(WIDTH)
+    )
     assert any("likeness" in name for name in practice.state_dict())
-    assert set(finished(practice, sam).state_dict()) == names
+    assert set(trained_network(practice, sam).state_dict()) == names

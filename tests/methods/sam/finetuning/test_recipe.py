@@ -16,7 +16,7 @@ from fewct.methods.sam.checkpoints.build import load_sam, shape_of
 from fewct.methods.sam.checkpoints.layout import TRAINED
 from fewct.methods.sam.finetuning.prompt_small import SHAPE as PROMPT_SMALL
 from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe, look_near
-from fewct.methods.sam.finetuning.recipe import SamRecipe, finished, starting_network, train
+from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, train, trained_network
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallEncoder, SmallShape
@@ -58,7 +58,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def recipe(checkpoint: str) -> SamRecipe:
-    return SamRecipe(weights=checkpoint, prompts=3, corrected=2, views=2, loop=LOOP)
+    return SamRecipe(weights=checkpoint, prompts=3, correction_prompts=2, augmented_views=2, loop=LOOP)
 
 
 class TestTraining:
@@ -70,16 +70,16 @@ class TestTraining:
         values = [float(row.split(",")[column]) for row in rows[1:]]
         assert min(values) < 0.97 * values[0]
 
-    @pytest.mark.parametrize("parts", ["decoder", "all"])
+    @pytest.mark.parametrize("trainable", ["decoder", "all"])
     def test_after_a_stop_it_goes_on_to_the_same_weights(
         self,
         recipe: SamRecipe,
         examples: list[Example],
         tmp_path: Path,
-        parts: Any,
+        trainable: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        recipe = replace(recipe, parts=parts)
+        recipe = replace(recipe, trainable=trainable)
         whole, broken = tmp_path / "whole", tmp_path / "broken"
         whole.mkdir()
         broken.mkdir()
@@ -103,7 +103,9 @@ class TestTraining:
         self, recipe: SamRecipe, examples: list[Example], tmp_path: Path
     ) -> None:
         before = load_sam(Path(recipe.weights)).state_dict()
-        after = finished(train(recipe, examples, [], tmp_path), starting_network(recipe)[0]).state_dict()
+        after = trained_network(
+            train(recipe, examples, [], tmp_path), starting_network(recipe)[0]
+        ).state_dict()
         assert set(after) == set(before)
         changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert changed == {"mask_decoder"}
@@ -111,9 +113,11 @@ class TestTraining:
     def test_adapters_end_up_in_the_weights(
         self, recipe: SamRecipe, examples: list[Example], tmp_path: Path
     ) -> None:
-        recipe = replace(recipe, parts="adapters", rank=2)
+        recipe = replace(recipe, trainable="adapters", rank=2)
         before = load_sam(Path(recipe.weights)).state_dict()
-        after = finished(train(recipe, examples, [], tmp_path), starting_network(recipe)[0]).state_dict()
+        after = trained_network(
+            train(recipe, examples, [], tmp_path), starting_network(recipe)[0]
+        ).state_dict()
         assert set(after) == set(before)
         changed = [
             n for n in before if n.startswith("image_encoder") and not torch.equal(before[n], after[n])
@@ -140,9 +144,9 @@ class TestBadInput:
         [
             ("rank", 0),
             ("prompts", 0),
-            ("views", 0),
-            ("corrected", -1),
-            ("input_px", -1),
+            ("augmented_views", 0),
+            ("correction_prompts", -1),
+            ("image_size", -1),
             ("box_share", 1.5),
             ("jitter_px", -1.0),
             ("jitter_px", float("inf")),
@@ -164,17 +168,17 @@ class TestSmallEncoder:
         torch.save(network.state_dict(), path)
         assert shape_of(network.state_dict(), path, heads=2) == SMALL
         backend = TorchBackend(network)
-        assert (backend.intensities, backend.input_px, backend.mask_px) == ("ranks", 64, 32)
+        assert (backend.normalization, backend.image_size, backend.mask_px) == ("ranks", 64, 32)
 
     def test_it_sees_ranks_and_nothing_else(self) -> None:
-        with pytest.raises(UsageError, match=r"(?s)intensities.*ranks.*medsam"):
+        with pytest.raises(UsageError, match=r"(?s)normalization.*ranks.*medsam"):
             TorchBackend(Sam(SMALL, 64), "medsam")
-        with pytest.raises(UsageError, match=r"(?s)intensities.*sam.*ranks"):
+        with pytest.raises(UsageError, match=r"(?s)normalization.*sam.*ranks"):
             TorchBackend(Sam(SHAPE, 128), "ranks")
 
     def test_the_shipped_one_is_small(self) -> None:
         network = Sam(PROMPT_SMALL)
-        assert network.input_px == 256
+        assert network.image_size == 256
         assert sum(p.numel() for p in network.image_encoder.parameters()) < 6e6
         assert 4 * sum(p.numel() for p in network.parameters()) < 16e6
 
@@ -244,7 +248,7 @@ class TestSmallEncoder:
 
 def test_a_fine_tuned_network_is_exported(recipe: SamRecipe, examples: list[Example], tmp_path: Path) -> None:
     keep_settings("sam", TrainSam(data=("here",), recipe=recipe), tmp_path)
-    trained = finished(train(recipe, examples, [], tmp_path), starting_network(recipe)[0])
+    trained = trained_network(train(recipe, examples, [], tmp_path), starting_network(recipe)[0])
     (tmp_path / TRAINED).mkdir()
     (tmp_path / TRAINED / "old").touch()  # of an earlier export, whose place this one takes
     assert export_folder(tmp_path) == tmp_path / TRAINED

@@ -12,17 +12,24 @@ from torch.nn import functional
 
 from fewct.errors import UsageError
 from fewct.methods.sam.conventions import INSIDE, NO_POINT, OUTSIDE, TOP_LEFT
-from fewct.methods.sam.finetuning.dataset import Asking, Lesson, make_lesson
-from fewct.methods.sam.finetuning.lora import adapt, merge
+from fewct.methods.sam.finetuning.dataset import PromptBatch, PromptSampling, sample_prompts
+from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
 from fewct.methods.sam.finetuning.recipe import (
     CROSS_ENTROPY,
     FOCAL,
-    batches_of,
-    losses_of,
+    batches,
+    make_losses,
     mask_losses,
     round_losses,
 )
-from fewct.methods.sam.finetuning.trainable import Parts, Practice, Round, mistakes, overlaps, shares
+from fewct.methods.sam.finetuning.trainable import (
+    DecoderRound,
+    Trainable,
+    TrainableSam,
+    overlaps,
+    sample_correction_points,
+    shares,
+)
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
@@ -38,19 +45,19 @@ def sam() -> Sam:
     return ours(official(SHAPE, PX), SHAPE, PX)
 
 
-def batch(channels: int = 3, box_share: float = 0.5, seed: int = 0) -> Lesson:
+def batch(channels: int = 3, box_share: float = 0.5, seed: int = 0) -> PromptBatch:
     """Return two pictures with four prompts each."""
     rng = np.random.default_rng(seed)
     labels = np.kron(rng.integers(0, 4, (4, 4), dtype=np.int32), np.ones((PX // 4, PX // 4), dtype=np.int32))
-    asking = Asking(4, box_share, 3.0)
+    asking = PromptSampling(4, box_share, 3.0)
     seen = torch.from_numpy(rng.normal(size=(2, channels, PX, PX)).astype(np.float32))
-    return batches_of([make_lesson(x, labels, asking, rng, i) for i, x in enumerate(seen)], 2)[0]
+    return batches([sample_prompts(x, labels, asking, rng, i) for i, x in enumerate(seen)], 2)[0]
 
 
 @torch.no_grad()
 def test_the_first_round_is_what_the_network_answers(sam: Sam) -> None:
     lesson = batch()
-    (first,) = Practice(sam, "all", corrected=0)(lesson)
+    (first,) = TrainableSam(sam, "all", correction_prompts=0)(lesson)
     logits, iou = sam(lesson.seen, lesson.points_xy, lesson.labels)
     assert torch.allclose(first.logits, logits.flatten(0, 1), atol=1e-5)
     assert torch.allclose(first.predicted_iou, iou.flatten(0, 1), atol=1e-5)
@@ -61,7 +68,7 @@ def test_the_first_round_is_what_the_network_answers(sam: Sam) -> None:
 @torch.no_grad()
 def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) -> None:
     lesson = batch(box_share=0.0)
-    first, second = Practice(sam, "all", corrected=3)(lesson)
+    first, second = TrainableSam(sam, "all", correction_prompts=3)(lesson)
     assert len(second.logits) == 3
     again = torch.randperm(8, generator=torch.Generator().manual_seed(0))[:3]
     for i, prompt in enumerate(again.tolist()):
@@ -81,7 +88,7 @@ def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) ->
 
 
 @pytest.mark.parametrize(
-    ("parts", "learning"),
+    ("trainable", "learning"),
     [
         ("decoder", {"mask_decoder"}),
         ("prompts", {"mask_decoder", "prompt_encoder"}),
@@ -89,21 +96,21 @@ def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) ->
         ("all", {"mask_decoder", "prompt_encoder", "image_encoder"}),
     ],
 )
-def test_only_the_parts_that_shall_learn_do(sam: Sam, parts: Parts, learning: set[str]) -> None:
+def test_only_the_parts_that_shall_learn_do(sam: Sam, trainable: Trainable, learning: set[str]) -> None:
     lesson = batch()
-    if parts in ("decoder", "prompts"):
+    if trainable in ("decoder", "prompts"):
         with torch.no_grad():
             lesson = lesson._replace(seen=sam.image_encoder(lesson.seen))
-    if parts == "adapters":
-        adapt(sam, rank=2)
-    practice = Practice(sam, parts, corrected=2)
+    if trainable == "adapters":
+        add_lora(sam, rank=2)
+    practice = TrainableSam(sam, trainable, correction_prompts=2)
     before = {name: value.clone() for name, value in practice.state_dict().items()}
     optimizer = torch.optim.AdamW(practice.parameters(), lr=1e-2, weight_decay=0.1)
-    torch.stack(list(losses_of("cross-entropy")(practice, lesson).values())).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack(list(make_losses("cross-entropy")(practice, lesson).values())).sum().backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     changed = {name for name, value in practice.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[1] for name in changed} == learning
-    if parts == "adapters":
+    if trainable == "adapters":
         assert all("parametrizations.weight.0" in name for name in changed if "image_encoder" in name)
 
 
@@ -111,7 +118,7 @@ def test_frozen_statistics_stay_while_the_rest_learns() -> None:
     sam = Sam(SMALL, PX)
     for name, part in sam.image_encoder.named_children():
         part.requires_grad_(name == "neck")
-    practice = Practice(sam, "all", corrected=0).train()
+    practice = TrainableSam(sam, "all", correction_prompts=0).train()
     modes = {type(m): m.training for m in practice.modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)}
     assert modes == {nn.BatchNorm2d: False, nn.LayerNorm: True}
     assert not any(module.training for module in practice.eval().modules())
@@ -122,7 +129,7 @@ def test_frozen_statistics_stay_while_the_rest_learns() -> None:
 def test_adapters_change_nothing_at_first_and_merge_into_the_weights(sam: Sam) -> None:
     pixels = batch().seen
     before = sam.image_encoder(pixels)
-    adapt(sam, rank=2)
+    add_lora(sam, rank=2)
     assert torch.allclose(sam.image_encoder(pixels), before, atol=1e-5)
     names = [name for name, p in sam.image_encoder.named_parameters() if p.requires_grad]
     assert sorted({name.rpartition(".")[2] for name in names}) == ["down", "up"]
@@ -132,14 +139,14 @@ def test_adapters_change_nothing_at_first_and_merge_into_the_weights(sam: Sam) -
                 parameter.normal_()
     adapted = sam.image_encoder(pixels)
     assert not torch.allclose(adapted, before, atol=1e-2)
-    merge(sam)
+    merge_lora(sam)
     assert torch.allclose(sam.image_encoder(pixels), adapted, atol=1e-5)
     assert set(sam.state_dict()) == set(ours(official(SHAPE, PX), SHAPE, PX).state_dict())
 
 
 def test_an_encoder_without_attention_takes_no_adapters() -> None:
-    with pytest.raises(UsageError, match=r"(?s)parts.*without attention.*--parts all"):
-        adapt(Sam(SMALL, PX), rank=2)
+    with pytest.raises(UsageError, match=r"(?s)trainable.*without attention.*--trainable all"):
+        add_lora(Sam(SMALL, PX), rank=2)
 
 
 @given(seed=st.integers(0, 1000))
@@ -148,7 +155,7 @@ def test_mistakes_are_wrong_pixels_and_tell_what_they_are(seed: int) -> None:
     guess, target = torch.randn(3, 6, 6, generator=generator), torch.rand(3, 6, 6, generator=generator)
     guess[1] = torch.where(target[1] > 0.5, 1.0, -1.0)  # nothing is wrong here
     guess[2], target[2] = -1.0, 0.0  # nor here, where there is no structure
-    xy, kinds = mistakes(guess, target, 4.0, generator)
+    xy, kinds = sample_correction_points(guess, target, 4.0, generator)
     for i, (x, y) in enumerate(((xy - 1.5) / 4).int().tolist()):
         inside = bool(target[i, y, x] > 0.5)
         assert kinds[i] == (INSIDE if inside else OUTSIDE)
@@ -192,7 +199,9 @@ def test_only_the_best_mask_learns_and_the_single_one_from_sure_prompts() -> Non
     logits = torch.stack([torch.stack([bad, bad, good, bad]), torch.stack([bad, good, bad, bad])])
     logits.requires_grad_()
     iou = torch.zeros(2, 4, requires_grad=True)
-    masks, scores = round_losses(Round(logits, iou, target, torch.tensor([True, False])), "cross-entropy")
+    masks, scores = round_losses(
+        DecoderRound(logits, iou, target, torch.tensor([True, False])), "cross-entropy"
+    )
     (masks + scores).backward()  # type: ignore[no-untyped-call]
     learning = functional.relu(logits.grad.abs().sum((2, 3)) - 1e-9) > 0 if logits.grad is not None else None
     assert learning is not None
@@ -205,7 +214,7 @@ def test_a_batch_without_structures_has_no_loss() -> None:
     sam = Sam(SMALL, PX)
     lesson = batch(channels=2)
     empty = lesson._replace(asked=torch.zeros_like(lesson.asked))
-    values = losses_of("focal")(Practice(sam, "all", corrected=2), empty)
+    values = make_losses("focal")(TrainableSam(sam, "all", correction_prompts=2), empty)
     total: Tensor = torch.stack(list(values.values())).sum()
     total.backward()  # type: ignore[no-untyped-call]
     assert float(total.detach()) == 0.0

@@ -20,16 +20,16 @@ from fewct.imaging.labelmap import Cleanup
 from fewct.imaging.mask_merging import iou_matrix, merge_masks
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.mask_generator.candidates import (
-    Easel,
-    Found,
-    cut_by_crop,
-    joined,
-    none_found,
-    suppressed,
+    GeneratedMasks,
+    MaskUpsampler,
+    concatenate,
+    near_crop_edge,
+    no_masks,
+    non_max_suppression,
 )
-from fewct.methods.sam.mask_generator.generator import find_everything
+from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.mask_generator.point_grids import coarse_to_fine, crop_boxes, layer_grids, point_grid
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
 from fewct.methods.sam.preprocessing import Frame
 from fewct.phantom import phantom_slice
@@ -49,7 +49,7 @@ from oracles import iou_of_masks
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
 masks_of_any_shape = npst.arrays(np.bool_, npst.array_shapes(min_dims=2, max_dims=2, max_side=8))
-EXACT = EverythingSettings(
+EXACT = MaskGeneratorSettings(
     mode="exact",
     points_per_side=8,
     points_per_batch=7,
@@ -86,16 +86,18 @@ def phantom() -> CTSlice:
     return image
 
 
-def of_the_reference(network: Any, ct: CTSlice, chosen: EverythingSettings, **more: Any) -> Any:
+def of_the_reference(network: Any, ct: CTSlice, chosen: MaskGeneratorSettings, **more: Any) -> Any:
     """Return the masks of the official generator, from drops if `more` tells so."""
-    names = set(SamAutomaticMaskGenerator.__init__.__annotations__) & set(EverythingSettings.__annotations__)
+    names = set(SamAutomaticMaskGenerator.__init__.__annotations__) & set(
+        MaskGeneratorSettings.__annotations__
+    )
     predictor = more.pop("predictor", SamPredictor)
     generator = SamAutomaticMaskGenerator(network, **({n: getattr(chosen, n) for n in names} | more))
     generator.predictor = predictor(network)
     return generator.generate(np.repeat(to_display(ct)[..., None], 3, axis=2))
 
 
-def assert_same(found: Found, expected: list[dict[str, Any]]) -> None:
+def assert_same(found: GeneratedMasks, expected: list[dict[str, Any]]) -> None:
     assert len(expected) > 5
     assert len(found) == len(expected)
     proposals = found.proposals
@@ -115,7 +117,7 @@ class TestExact:
         self, network: Any, backend: TorchBackend, ct: CTSlice, changes: dict[str, Any]
     ) -> None:
         chosen = replace(RANDOM, **changes)
-        assert_same(find_everything(backend, ct, chosen), of_the_reference(network, ct, chosen))
+        assert_same(generate_masks(backend, ct, chosen), of_the_reference(network, ct, chosen))
 
     @pytest.mark.parametrize(
         "changes",
@@ -130,7 +132,7 @@ class TestExact:
     def test_masks_of_all_kinds(self, network: Any, ct: CTSlice, changes: dict[str, Any]) -> None:
         chosen = replace(EXACT, **changes)
         expected = of_the_reference(network, ct, chosen, predictor=DropPredictor)
-        assert_same(find_everything(DropBackend(), ct, chosen), expected)
+        assert_same(generate_masks(DropBackend(), ct, chosen), expected)
 
     def test_small_regions(
         self, network: Any, backend: TorchBackend, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
@@ -139,25 +141,25 @@ class TestExact:
         opencv.__dict__["connectedComponentsWithStats"] = connected_components
         monkeypatch.setitem(sys.modules, "cv2", opencv)
         chosen = replace(RANDOM, min_mask_region_area=40)
-        assert_same(find_everything(backend, ct, chosen), of_the_reference(network, ct, chosen))
+        assert_same(generate_masks(backend, ct, chosen), of_the_reference(network, ct, chosen))
 
     def test_points_of_ones_own(self, network: Any, ct: CTSlice) -> None:
         grids = [np.random.default_rng(0).uniform(0, 1, (50, 2))]
         more = {"point_grids": grids, "points_per_side": None, "predictor": DropPredictor}
         expected = of_the_reference(network, ct, EXACT, **more)
-        assert_same(find_everything(DropBackend(), ct, EXACT, point_grids=grids), expected)
+        assert_same(generate_masks(DropBackend(), ct, EXACT, point_grids=grids), expected)
 
     def test_points_of_ones_own_in_fast_mode(self, phantom: CTSlice) -> None:
         grids = [np.random.default_rng(0).uniform(0, 1, (50, 2))]
-        found = find_everything(DropBackend(), phantom, FAST, point_grids=grids)
+        found = generate_masks(DropBackend(), phantom, FAST, point_grids=grids)
         assert len(found) > 3
         points = {tuple(xy) for xy in (128 * grids[0]).tolist()}
         assert {tuple(xy) for xy in found.points_xy.tolist()} <= points
 
     def test_defaults_are_those_of_the_reference(self, network: Any) -> None:
         generator = SamAutomaticMaskGenerator(network)
-        defaults = EverythingSettings()
-        names = set(vars(generator)) & set(EverythingSettings.__annotations__)
+        defaults = MaskGeneratorSettings()
+        names = set(vars(generator)) & set(MaskGeneratorSettings.__annotations__)
         assert len(names) >= 10
         chosen = {n: getattr(defaults, n) for n in names}
         iou, stability = defaults.thresholds("sam")
@@ -166,13 +168,13 @@ class TestExact:
         assert len(generator.point_grids[0]) == defaults.points_per_side**2
 
     @pytest.mark.parametrize("chosen", [RANDOM, replace(RANDOM, mode="fast")])
-    def test_the_same_twice(self, backend: TorchBackend, ct: CTSlice, chosen: EverythingSettings) -> None:
-        first, second = (find_everything(backend, ct, chosen) for _ in range(2))
+    def test_the_same_twice(self, backend: TorchBackend, ct: CTSlice, chosen: MaskGeneratorSettings) -> None:
+        first, second = (generate_masks(backend, ct, chosen) for _ in range(2))
         assert np.array_equal(first.boxes_xyxy, second.boxes_xyxy)
         assert np.array_equal(first.predicted_iou, second.predicted_iou)
 
     def test_one_label_a_pixel(self, ct: CTSlice) -> None:
-        found = find_everything(DropBackend(), ct, EXACT)
+        found = generate_masks(DropBackend(), ct, EXACT)
         labels, index = merge_masks(found.proposals, "small-on-top")
         assert labels.shape == ct.shape
         assert labels.max() == len(index) > 3
@@ -182,9 +184,9 @@ class TestLimits:
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_masks_out_of_the_limits_suppress_nothing(self, phantom: CTSlice, mode: Any) -> None:
         chosen = replace(FAST, mode=mode, box_nms_thresh=0.1)
-        free = find_everything(DropBackend(), phantom, chosen)
+        free = generate_masks(DropBackend(), phantom, chosen)
         largest = int(np.median(free.proposals.areas)) - 1
-        limited = find_everything(
+        limited = generate_masks(
             DropBackend(), phantom, replace(chosen, cleanup=Cleanup(max_area=f"{largest}px"))
         )
         assert (limited.proposals.areas <= largest).all()
@@ -193,7 +195,7 @@ class TestLimits:
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_the_body(self, phantom: CTSlice, mode: Any) -> None:
         chosen = replace(FAST, mode=mode, cleanup=Cleanup(min_area="0.1%", body_only=True))
-        found = find_everything(DropBackend(), phantom, chosen)
+        found = generate_masks(DropBackend(), phantom, chosen)
         outside = ~body_mask(phantom)
         assert len(found) > 3
         assert not any((found.proposals.mask(i) & outside).any() for i in range(len(found)))
@@ -201,7 +203,7 @@ class TestLimits:
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_regions_that_are_too_large_go(self, backend: TorchBackend, ct: CTSlice, mode: Any) -> None:
         chosen = replace(RANDOM, mode=mode, max_mask_region_area=300)
-        found = find_everything(backend, ct, chosen)
+        found = generate_masks(backend, ct, chosen)
         assert len(found) > 0
         for i in range(len(found)):
             mask = found.proposals.mask(i)
@@ -210,8 +212,8 @@ class TestLimits:
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_suppression_by_mask(self, phantom: CTSlice, mode: Any) -> None:
         chosen = replace(FAST, mode=mode, suppression="mask")
-        found = find_everything(DropBackend(), phantom, chosen)
-        inside = find_everything(DropBackend(), phantom, replace(chosen, containment_thresh=0.5))
+        found = generate_masks(DropBackend(), phantom, chosen)
+        inside = generate_masks(DropBackend(), phantom, replace(chosen, containment_thresh=0.5))
         assert 0 < len(inside) < len(found)
         overlaps = iou_matrix(found.proposals) - np.eye(len(found))
         assert overlaps.max() <= 0.7 + 0.1 * (mode == "fast")
@@ -222,8 +224,8 @@ class TestFast:
         every = replace(
             FAST, mode="exact", box_nms_thresh=1.0, pred_iou_thresh=0.0, stability_score_thresh=0.0
         )
-        exact = find_everything(DropBackend(), phantom, every)
-        found = find_everything(DropBackend(), phantom, FAST)
+        exact = generate_masks(DropBackend(), phantom, every)
+        found = generate_masks(DropBackend(), phantom, FAST)
         assert len(found) > 10
         for i in range(len(found)):
             same = (exact.points_xy == found.points_xy[i]).all(axis=1)
@@ -234,7 +236,7 @@ class TestFast:
     def test_most_of_what_exact_finds_in_the_body_is_found(self, phantom: CTSlice) -> None:
         limits = Cleanup(max_area="4%", body_only=True)
         exact, fast = (
-            find_everything(DropBackend(), phantom, replace(FAST, mode=mode, cleanup=limits))
+            generate_masks(DropBackend(), phantom, replace(FAST, mode=mode, cleanup=limits))
             for mode in ("exact", "fast")
         )
         best = [
@@ -244,24 +246,24 @@ class TestFast:
         assert np.mean(best) > 0.5
 
     def test_points_lie_in_the_body(self, phantom: CTSlice) -> None:
-        x, y = find_everything(DropBackend(), phantom, FAST).points_xy.astype(int).T
+        x, y = generate_masks(DropBackend(), phantom, FAST).points_xy.astype(int).T
         assert body_mask(phantom)[y, x].all()
 
     def test_points_on_small_masks_are_not_asked(self, phantom: CTSlice) -> None:
         everywhere, inside, fast = DropBackend(), DropBackend(), DropBackend()
         chosen = replace(FAST, points_per_side=32)
-        find_everything(everywhere, phantom, replace(chosen, mode="exact"))
-        find_everything(inside, phantom, replace(chosen, pred_iou_thresh=1.0))
-        find_everything(fast, phantom, chosen)
+        generate_masks(everywhere, phantom, replace(chosen, mode="exact"))
+        generate_masks(inside, phantom, replace(chosen, pred_iou_thresh=1.0))
+        generate_masks(fast, phantom, chosen)
         assert everywhere.count == 1024
         assert 0 < fast.count < 0.9 * inside.count < 0.9 * everywhere.count
 
     def test_no_body(self, backend: TorchBackend) -> None:
         image = CTSlice(np.full((64, 64), -1000.0), "hu")
-        assert len(find_everything(backend, image, FAST)) == 0
+        assert len(generate_masks(backend, image, FAST)) == 0
 
     def test_crops(self, phantom: CTSlice) -> None:
-        found = find_everything(DropBackend(), phantom, replace(FAST, crop_n_layers=1))
+        found = generate_masks(DropBackend(), phantom, replace(FAST, crop_n_layers=1))
         assert len({tuple(box) for box in found.crop_boxes_xyxy.tolist()}) > 1
 
 
@@ -270,13 +272,13 @@ class TestShapes:
     @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 200), (200, 30)])
     def test_any(self, backend: TorchBackend, shape: tuple[int, int], mode: Any) -> None:
         image = CTSlice(np.random.default_rng(0).normal(40, 50, shape), "hu")
-        found = find_everything(backend, image, replace(EXACT, mode=mode))
+        found = generate_masks(backend, image, replace(EXACT, mode=mode))
         assert found.shape == shape
         assert (found.proposals.areas > 0).all()
 
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_nothing_is_good_enough(self, backend: TorchBackend, ct: CTSlice, mode: Any) -> None:
-        found = find_everything(backend, ct, replace(EXACT, mode=mode, pred_iou_thresh=1.0))
+        found = generate_masks(backend, ct, replace(EXACT, mode=mode, pred_iou_thresh=1.0))
         assert len(found) == 0
         labels, _ = merge_masks(found.proposals, "score")
         assert not labels.any()
@@ -327,11 +329,11 @@ class TestRegions:
         assert without_large_regions(mask, 2).sum() == 0
 
 
-def proposals(masks: NDArray[np.bool_], scores: NDArray[np.float32]) -> Found:
+def proposals(masks: NDArray[np.bool_], scores: NDArray[np.float32]) -> GeneratedMasks:
     from fewct.imaging.masks import proposals_from_masks
 
     known = replace(
-        none_found(masks.shape[1:]),
+        no_masks(masks.shape[1:]),
         predicted_iou=scores,
         stability=scores,
         points_xy=np.zeros((len(masks), 2)),
@@ -350,7 +352,7 @@ class TestFound:
         found = proposals(masks, scores)
         assert np.array_equal([found.proposals.mask(i) for i in range(len(masks))], list(masks))
         index = np.array(data.draw(st.permutations(range(len(masks)))), dtype=np.int64)
-        both = joined([found.keep(index), found], found.shape)
+        both = concatenate([found.keep(index), found], found.shape)
         assert len(both) == 2 * len(masks)
         for i, k in enumerate(index.tolist()):
             assert np.array_equal(both.proposals.mask(i), masks[k])
@@ -367,7 +369,7 @@ class TestFound:
     ) -> None:
         masks = masks[masks.any(axis=(1, 2))]
         scores = np.linspace(0, 1, len(masks), dtype=np.float32)[::-1]
-        kept = suppressed(proposals(masks, scores), scores, threshold, by).tolist()
+        kept = non_max_suppression(proposals(masks, scores), scores, threshold, by).tolist()
         assert kept == sorted(kept)
         if by == "mask":
             for i in range(len(masks)):
@@ -379,7 +381,7 @@ class TestFound:
         boxes = np.array(
             [[110, 150, 160, 170], [125, 150, 160, 170], [150, 0, 170, 30], [150, 150, 182, 170]]
         )
-        cut = cut_by_crop(boxes, np.array([100, 0, 201, 300]), (300, 300))
+        cut = near_crop_edge(boxes, np.array([100, 0, 201, 300]), (300, 300))
         assert cut.tolist() == [True, False, False, True]
 
 
@@ -393,11 +395,11 @@ class TestEasel:
         logits = np.random.default_rng(seed).normal(-1, 1, (16, 16)).astype(np.float32)
         first, second = frame.upsampling
         whole = first @ logits @ second.T
-        drawing = Easel(frame).draw(logits, threshold)
+        part = MaskUpsampler(frame).upsample(logits, threshold)
         expected = whole > threshold
         found = np.zeros_like(expected)
-        if drawing is not None:
-            (x0, y0, x1, y1), mask = drawing.above(threshold)
+        if part is not None:
+            (x0, y0, x1, y1), mask = part.above(threshold)
             found[y0:y1, x0:x1] = mask
         close = np.abs(whole - threshold) < 1e-5
         assert np.array_equal(found | close, expected | close)
@@ -424,7 +426,7 @@ class TestEasel:
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        EverythingSettings(**changes)
+        MaskGeneratorSettings(**changes)
 
 
 @pytest.mark.parametrize(
@@ -438,12 +440,12 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
 )
 def test_grids_that_are_refused(ct: CTSlice, grids: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        find_everything(DropBackend(), ct, EXACT, point_grids=grids)
+        generate_masks(DropBackend(), ct, EXACT, point_grids=grids)
 
 
 def test_a_limit_in_square_millimetres_needs_spacing(backend: TorchBackend, ct: CTSlice) -> None:
     with pytest.raises(UsageError, match="a slice with known pixel spacing"):
-        find_everything(backend, ct, replace(EXACT, cleanup=Cleanup(min_area="5mm2")))
+        generate_masks(backend, ct, replace(EXACT, cleanup=Cleanup(min_area="5mm2")))
 
 
 def test_it_runs_without_torch() -> None:

@@ -195,14 +195,14 @@ class TestTinyViT:
         (1, 0, 256, [0.853363, 0.369867, -0.949999, -0.147331, 1.154472, -0.793499]),
     )
 
-    @pytest.mark.parametrize(("stem_stride", "classes", "input_px", "expected"), FIGURES)
-    def test_embedding(self, stem_stride: int, classes: int, input_px: int, expected: list[float]) -> None:
+    @pytest.mark.parametrize(("stem_stride", "classes", "image_size", "expected"), FIGURES)
+    def test_embedding(self, stem_stride: int, classes: int, image_size: int, expected: list[float]) -> None:
         shape = TinyViTShape(
             (8, 16, 24, 320), (1, 1, 2, 1), (1, 2, 3, 4), (7, 7, 14, 7), stem_stride, classes
         )
         network = TinyViT(shape).eval().double()
         ones = ("norm.weight", "bn.weight", "running_var")
-        steps = torch.arange(3 * input_px**2, dtype=torch.float64)
+        steps = torch.arange(3 * image_size**2, dtype=torch.float64)
         figures = 0.01 * steps + 0.3 * (steps % 97)
         with torch.no_grad():
             for i, (name, tensor) in enumerate(network.state_dict().items()):
@@ -210,7 +210,7 @@ class TestTinyViT:
                     steps = torch.arange(tensor.numel(), dtype=torch.float64).reshape(tensor.shape)
                     waves = torch.sin(0.7 * steps + i) / max(1, tensor[0].numel()) ** 0.5
                     tensor.copy_(waves + (1.5 if name.endswith(ones) else 0))
-            found = network(torch.cos(figures).reshape(1, 3, input_px, input_px))
+            found = network(torch.cos(figures).reshape(1, 3, image_size, image_size))
         assert found.shape == (1, 256, 64, 64)
         np.testing.assert_allclose(found[0, ::51, 31, 17], expected, atol=2e-6)
 
@@ -238,14 +238,16 @@ def test_numbers_of_weights(encoder: ViTShape | TinyViTShape, millions: float) -
     with torch.device("meta"):
         network = Sam(SamShape(encoder))
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
-    assert network.input_px == (256 if encoder == LITE_MEDSAM else 1024)
+    assert network.image_size == (256 if encoder == LITE_MEDSAM else 1024)
     assert network.prompt_encoder.grid == 64
 
 
-@pytest.mark.parametrize("input_px", [0, 8, 100, 1000])
-def test_an_input_that_the_stride_does_not_divide(input_px: int) -> None:
-    with pytest.raises(UsageError, match=f"input_px: expected a multiple of 16, found {input_px}. Use 256"):
-        Sam(SHAPE, input_px)
+@pytest.mark.parametrize("image_size", [0, 8, 100, 1000])
+def test_an_input_that_the_stride_does_not_divide(image_size: int) -> None:
+    with pytest.raises(
+        UsageError, match=f"image_size: expected a multiple of 16, found {image_size}. Use 256"
+    ):
+        Sam(SHAPE, image_size)
 
 
 def test_the_default_decoder_is_the_official_one() -> None:
@@ -273,16 +275,16 @@ class TestPositions:
         fitted = fit_positions(weights, SHAPE.encoder, PX)
         assert all(fitted[name] is tensor for name, tensor in weights.items())
 
-    @pytest.mark.parametrize("input_px", [64, 256])
-    def test_smooth_positions_stay_smooth(self, input_px: int) -> None:
+    @pytest.mark.parametrize("image_size", [64, 256])
+    def test_smooth_positions_stay_smooth(self, image_size: int) -> None:
         shape = ViTShape(4, 2, (3, 0), 8)
         ramp = (torch.arange(8) + 0.5) / 8
         table = torch.linspace(-1, 1, 15)[:, None].expand(15, 2)
         weights = {"pos_embed": ramp[None, :, None, None].expand(1, 8, 8, 4)} | {
             f"blocks.{i}.attn.rel_pos_{axis}": table for i in range(2) for axis in "hw"
         }
-        fitted = fit_positions(weights, shape, input_px)
-        side = input_px // 16
+        fitted = fit_positions(weights, shape, image_size)
+        side = image_size // 16
         assert fitted["pos_embed"].shape == (1, side, side, 4)
         inner = slice(side // 4, -(side // 4))
         expected = (torch.arange(side) + 0.5) / side

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 
 PIXELS_AT_ONCE = 4 * 64**2
 """Pixels of embeddings that are decoded at a time: 4 prompts of the official grid stay in the cache.
@@ -17,7 +17,7 @@ one core, 4 prompts at a time took 56 ms each, 1 took 57, 8 took 63 and 16 took 
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DecodedMasks:
     """Masks that a network drew for some prompts.
 
     Args:
@@ -35,7 +35,7 @@ class Backend(Protocol):
     """The networks of a checkpoint, ready for images and prompts."""
 
     @property
-    def input_px(self) -> int:
+    def image_size(self) -> int:
         """Side of the square images that the image encoder takes."""
         ...
 
@@ -45,36 +45,36 @@ class Backend(Protocol):
         ...
 
     @property
-    def intensities(self) -> Intensities:
+    def normalization(self) -> Normalization:
         """How the network was trained to see grey."""
         ...
 
     def embed(
         self, pixels: Annotated[NDArray[np.float32], "channels side side"]
     ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
-        """Return the embedding of an image of `input_px`, normalised."""
+        """Return the embedding of an image of `image_size`, normalised."""
         ...
 
-    def prepare(
+    def encode_prompts(
         self,
         embedding: Annotated[NDArray[np.float32], "channels rows columns"],
-        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
+        mask_input: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Any:
-        """Return what all prompts on an image share, for `decode`; a first guess is logits of `mask_px`."""
+        """Return what all prompts on an image share, for `decode_masks`; `mask_input` holds logits."""
         ...
 
-    def decode(
+    def decode_masks(
         self,
-        prepared: Any,
+        image_tokens: Any,
         points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
         labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
-    ) -> Drawn:
+    ) -> DecodedMasks:
         """Return the masks of prompts.
 
         Args:
-            prepared: What `prepare` gave.
+            image_tokens: What `encode_prompts` gave.
             points_xy: x, y in pixels of the input.
             labels: `NO_POINT`, `OUTSIDE`, `INSIDE`, `TOP_LEFT` or `BOTTOM_RIGHT`.
             multimask: Whether to give the masks to choose from, or the one for prompts that leave no doubt.
@@ -83,7 +83,7 @@ class Backend(Protocol):
         ...
 
 
-class OnBackend:
+class BackendWrapper:
     """A backend that asks another one; what differs is overridden.
 
     Args:
@@ -92,9 +92,9 @@ class OnBackend:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.input_px = backend.input_px
+        self.image_size = backend.image_size
         self.mask_px = backend.mask_px
-        self.intensities: Intensities = backend.intensities
+        self.normalization: Normalization = backend.normalization
 
     def embed(
         self, pixels: Annotated[NDArray[np.float32], "seen side side"]
@@ -102,21 +102,21 @@ class OnBackend:
         """Return the embedding of an image; see `Backend`."""
         return self.backend.embed(pixels)
 
-    def prepare(
+    def encode_prompts(
         self,
         embedding: Annotated[NDArray[np.float32], "channels rows columns"],
-        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
+        mask_input: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Any:
         """Return what all prompts on an image share; see `Backend`."""
-        return self.backend.prepare(embedding, first_guess)
+        return self.backend.encode_prompts(embedding, mask_input)
 
-    def decode(
+    def decode_masks(
         self,
-        prepared: Any,
+        image_tokens: Any,
         points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
         labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
-    ) -> Drawn:
+    ) -> DecodedMasks:
         """Return the masks of prompts; see `Backend`."""
-        return self.backend.decode(prepared, points_xy, labels, multimask, above)
+        return self.backend.decode_masks(image_tokens, points_xy, labels, multimask, above)

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import DAMAGED
-from fewct.methods.sam.backends.base import Backend, OnBackend
+from fewct.methods.sam.backends.base import Backend, BackendWrapper
 
 FORMAT_VERSION = 1
 LIMIT_BYTES = 4 * 2**30  # about 1000 slices at the official sizes, 4 MiB each
 
 
-class CachedBackend(OnBackend):
+class CachedBackend(BackendWrapper):
     """A backend that keeps embeddings in a folder and takes them from there.
 
     An embedding is found by a hash of what the image encoder sees, which holds the pixels, the window and the
-    intensities, and of what the embedding depends on besides. It is the same to the bit as the one that was
+    normalization, and of what the embedding depends on besides. It is the same to the bit as the one that was
     kept. Once the folder holds more than `limit_bytes`, those that were not used for longest go.
 
     Args:

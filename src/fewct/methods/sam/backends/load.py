@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from fewct.methods.sam.backends.base import Backend
     from fewct.methods.sam.backends.onnx import OnnxBackend
     from fewct.methods.sam.backends.torch import TorchBackend
-    from fewct.methods.sam.conventions import Intensities, Precision
+    from fewct.methods.sam.conventions import Normalization, Precision
 
-IntensityChoice: TypeAlias = Literal["auto", "sam", "medsam"]
+NormalizationChoice: TypeAlias = Literal["auto", "sam", "medsam"]
 
 PROMPT_SMALL = Path(__file__).parents[1] / "weights" / "prompt-small"
 """The promptable network that comes with fewct, as ONNX."""
@@ -58,18 +58,18 @@ def checkpoint_sha256(weights: str) -> str:
 
 def load_backend(
     weights: str,
-    input_px: int,
-    intensities: IntensityChoice,
+    image_size: int,
+    normalization: NormalizationChoice,
     precision: "Precision" = "float32",
     cache: bool = False,
-    like_sam: "Intensities" = "sam",
+    like_sam: "Normalization" = "sam",
 ) -> "Backend":
     """Return the network of a checkpoint, loaded once for all slices of a scan.
 
     Args:
         weights: As for `checkpoint_path`; networks exported to ONNX run without torch.
-        input_px: Side of the images that it is to take; 0 for what it was made for.
-        intensities: How it was trained to see grey; "auto" for what its kind tells.
+        image_size: Side of the images that it is to take; 0 for what it was made for.
+        normalization: How it was trained to see grey; "auto" for what its kind tells.
         precision: What the image encoder computes in.
         cache: Whether to keep embeddings of images in the cache folder, and to take them from there.
         like_sam: How networks whose weights look like SAM's see grey, if nothing else tells.
@@ -83,29 +83,29 @@ def load_backend(
     path = checkpoint_path(weights).resolve()
     with _LOADING:
         embeddings = _embeddings_folder() if cache else None
-        return _loaded(path, input_px, intensities, precision, embeddings, like_sam)
+        return _loaded(path, image_size, normalization, precision, embeddings, like_sam)
 
 
 @lru_cache(maxsize=2)  # a method may take the boxes of one network and put them to another
 def _loaded(
     path: Path,
-    input_px: int,
-    intensities: IntensityChoice,
+    image_size: int,
+    normalization: NormalizationChoice,
     precision: "Precision",
     embeddings: Path | None,
-    like_sam: "Intensities",
+    like_sam: "Normalization",
 ) -> "Backend":
-    from fewct.methods.sam.backends.mask_prompts import SpotsBackend
+    from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
     from fewct.methods.sam.checkpoints.layout import exported_folder
 
     folder = exported_folder(path)
     backend: Backend = (
-        _exported(folder, input_px, intensities, precision)
+        _exported(folder, image_size, normalization, precision)
         if folder
-        else _of_torch(path, input_px, intensities, precision, like_sam)
+        else _of_torch(path, image_size, normalization, precision, like_sam)
     )
-    if backend.intensities == "ranks":
-        backend = SpotsBackend(backend)
+    if backend.normalization == "ranks":
+        backend = MaskPromptBackend(backend)
     if embeddings is None:
         return backend
     from fewct.methods.sam.backends.embedding_cache import CachedBackend
@@ -128,14 +128,14 @@ def _embeddings_folder() -> Path:
 
 def _of_torch(
     path: Path,
-    input_px: int,
-    intensities: IntensityChoice,
+    image_size: int,
+    normalization: NormalizationChoice,
     precision: "Precision",
-    like_sam: "Intensities",
+    like_sam: "Normalization",
 ) -> "TorchBackend":
     try:
         from fewct.methods.sam.backends.torch import TorchBackend
-        from fewct.methods.sam.checkpoints.build import load_sam, usual_intensities
+        from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             path,
@@ -143,21 +143,21 @@ def _of_torch(
             found=str(error),
             fix="Install it: pip install 'fewct[torch]'",
         ) from error
-    network = load_sam(path, input_px or None)
-    usual = usual_intensities(network)
-    seen = (like_sam if usual == "sam" else usual) if intensities == "auto" else intensities
+    network = load_sam(path, image_size or None)
+    usual = default_normalization(network)
+    seen = (like_sam if usual == "sam" else usual) if normalization == "auto" else normalization
     return TorchBackend(network, seen, precision)
 
 
 def _exported(
-    folder: Path, input_px: int, intensities: IntensityChoice, precision: "Precision"
+    folder: Path, image_size: int, normalization: NormalizationChoice, precision: "Precision"
 ) -> "OnnxBackend":
     from fewct.methods.sam.backends.onnx import OnnxBackend
 
     backend = OnnxBackend.load(folder)
     for name, wanted, usual, has in (
-        ("input_px", input_px, 0, backend.input_px),
-        ("intensities", intensities, "auto", backend.intensities),
+        ("image_size", image_size, 0, backend.image_size),
+        ("normalization", normalization, "auto", backend.normalization),
         ("precision", precision, "float32", "float32"),
     ):
         if wanted not in (usual, has):

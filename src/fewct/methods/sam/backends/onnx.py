@@ -9,18 +9,18 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
-from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, Drawn
+from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, DecodedMasks
 from fewct.methods.sam.checkpoints.onnx_manifest import (
     ANSWERS,
     DRAW,
     EMBED,
     EMBEDDING,
-    FIRST_GUESS,
     GRAPHS,
-    GUESSED,
+    HAS_MASK_INPUT,
     KERNELS,
     LABELS,
     LOGITS,
+    MASK_INPUT,
     PIXELS,
     POINTS,
     PREDICTED_IOU,
@@ -29,7 +29,7 @@ from fewct.methods.sam.checkpoints.onnx_manifest import (
     ExportRecord,
     read_record,
 )
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 from fewct.runtime.onnx_session import open_session
 
 Shared: TypeAlias = dict[str, NDArray[np.float32]]
@@ -45,9 +45,9 @@ class OnnxBackend:
     """
 
     def __init__(self, record: ExportRecord, sessions: Mapping[str, onnxruntime.InferenceSession]) -> None:
-        self.input_px = record.input_px
+        self.image_size = record.image_size
         self.mask_px = record.mask_px
-        self.intensities: Intensities = record.intensities
+        self.normalization: Normalization = record.normalization
         self._masks = record.masks
         self._step = max(1, PIXELS_AT_ONCE // record.grid**2)
         self._sessions = sessions
@@ -63,7 +63,9 @@ class OnnxBackend:
             UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
         """
         record = read_record(folder)
-        decoding = 1 if record.intensities == "ranks" else None  # `SpotsBackend` runs prompts side by side
+        decoding = (
+            1 if record.normalization == "ranks" else None
+        )  # `MaskPromptBackend` runs prompts side by side
         sessions = {
             name: open_session(folder / name, record.sha256, None if name == EMBED else decoding)
             for name in GRAPHS
@@ -78,24 +80,24 @@ class OnnxBackend:
         embedding: NDArray[np.float32] = self._sessions[EMBED].run(None, {PIXELS: pixels})[0]
         return embedding
 
-    def prepare(
+    def encode_prompts(
         self,
         embedding: Annotated[NDArray[np.float32], "channels rows columns"],
-        first_guess: Annotated[NDArray[np.float32], "side side"] | None,
+        mask_input: Annotated[NDArray[np.float32], "side side"] | None,
     ) -> Shared:
         """Return what all prompts on an image share; see `Backend`."""
-        guess = np.zeros((self.mask_px, self.mask_px), np.float32) if first_guess is None else first_guess
-        asked = {EMBEDDING: embedding, FIRST_GUESS: guess, GUESSED: np.array(first_guess is not None)}
+        guess = np.zeros((self.mask_px, self.mask_px), np.float32) if mask_input is None else mask_input
+        asked = {EMBEDDING: embedding, MASK_INPUT: guess, HAS_MASK_INPUT: np.array(mask_input is not None)}
         return dict(zip(self._shared, self._sessions[PREPARE].run(None, asked), strict=True))
 
-    def decode(
+    def decode_masks(
         self,
-        prepared: Shared,
+        image_tokens: Shared,
         points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
         labels: Annotated[NDArray[np.int64], "prompts points"],
         multimask: bool,
         above: float = -np.inf,
-    ) -> Drawn:
+    ) -> DecodedMasks:
         """Return the masks of prompts, a few prompts at a time; see `Backend`."""
         wanted = slice(1, None) if multimask else slice(0, 1)
         ious = [np.zeros((0, self._masks), np.float32)[:, wanted]]
@@ -103,7 +105,7 @@ class OnnxBackend:
         logits = [np.zeros((0, self.mask_px, self.mask_px), np.float32)]
         for start in range(0, len(points_xy), self._step):
             now = slice(start, start + self._step)
-            asked = {POINTS: points_xy[now], LABELS: labels[now], **prepared}
+            asked = {POINTS: points_xy[now], LABELS: labels[now], **image_tokens}
             all_ious, kernels, seen = self._sessions[ANSWERS].run((PREDICTED_IOU, KERNELS, SEEN), asked)
             iou = all_ious[:, wanted]
             kept = iou > above
@@ -113,7 +115,7 @@ class OnnxBackend:
             if some.any():
                 asked = {SEEN: seen[some], KERNELS: kernels[some, wanted]}
                 logits.append(self._sessions[DRAW].run(None, asked)[0][kept[some]])
-        return Drawn(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+        return DecodedMasks(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
 
 
 def _check_graphs(
@@ -125,11 +127,11 @@ def _check_graphs(
         InputError: If a file holds a network of another kind or size.
     """
     shared = [output.name for output in sessions[PREPARE].get_outputs()]
-    side, grid = [record.input_px] * 2, [record.grid] * 2
+    side, grid = [record.image_size] * 2, [record.grid] * 2
     expected: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         EMBED: ({PIXELS: [record.channels, *side]}, {EMBEDDING: [record.width, *grid]}),
         PREPARE: (
-            {EMBEDDING: [record.width, *grid], FIRST_GUESS: [record.mask_px] * 2, GUESSED: []},
+            {EMBEDDING: [record.width, *grid], MASK_INPUT: [record.mask_px] * 2, HAS_MASK_INPUT: []},
             dict.fromkeys(shared),
         ),
         ANSWERS: (dict.fromkeys([POINTS, LABELS, *shared]), dict.fromkeys([PREDICTED_IOU, KERNELS, SEEN])),

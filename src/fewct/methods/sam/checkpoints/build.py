@@ -16,7 +16,7 @@ from fewct.errors import InputError, UsageError
 from fewct.methods.sam.checkpoints.huggingface import is_from_transformers, official_names
 from fewct.methods.sam.checkpoints.layout import read_configuration
 from fewct.methods.sam.checkpoints.read import read_weights
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.image_encoder import ViTShape, fit_positions
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
@@ -28,19 +28,19 @@ ENCODER, DECODER, LAYERS = "image_encoder.", "mask_decoder.", "mask_decoder.tran
 SMALL = ENCODER + "down.0.0.weight"  # by which the image encoder of prompt-small is known
 
 
-def load_sam(path: Path, input_px: int | None = None) -> Sam:
+def load_sam(path: Path, image_size: int | None = None) -> Sam:
     """Return the network of a checkpoint, ready for use.
 
     Args:
         path: An official file, or a folder of transformers.
-        input_px: Side of the images that it is to take: 256, 512 or 1024; None for what it was made for.
+        image_size: Side of the images that it is to take: 256, 512 or 1024; None for what it was made for.
 
     Returns:
         The network, not in training.
 
     Raises:
         InputError: If the file is absent, damaged, wants to run code, or fits no network that fewct knows.
-        UsageError: If the image encoder's stride does not divide `input_px`.
+        UsageError: If the image encoder's stride does not divide `image_size`.
         MissingExtraError: If it is a file of safetensors, and that package is not installed.
     """
     weights = read_weights(path)
@@ -51,10 +51,10 @@ def load_sam(path: Path, input_px: int | None = None) -> Sam:
         weights = official_names(weights, path)
     shape = shape_of(weights, path, heads)
     with torch.device("meta"):
-        network = Sam(shape, input_px)
+        network = Sam(shape, image_size)
     if isinstance(shape.encoder, ViTShape):
         encoder = {n.removeprefix(ENCODER): t for n, t in weights.items() if n.startswith(ENCODER)}
-        fitted = fit_positions(encoder, shape.encoder, network.input_px)
+        fitted = fit_positions(encoder, shape.encoder, network.image_size)
         weights |= {ENCODER + name: tensor for name, tensor in fitted.items()}
     try:
         network.load_state_dict(weights, strict=True, assign=True)
@@ -166,7 +166,7 @@ def _fits_nothing(path: Path, weights: Mapping[str, Tensor], reason: str) -> Inp
     )
 
 
-def usual_intensities(network: Sam) -> Intensities:
+def default_normalization(network: Sam) -> Normalization:
     """Return how networks of a kind are trained to see grey."""
     encoder = network.shape.encoder
     if isinstance(encoder, SmallShape):
@@ -175,18 +175,18 @@ def usual_intensities(network: Sam) -> Intensities:
     return "medsam" if lite else "sam"
 
 
-def checked_intensities(network: Sam, intensities: Intensities | None) -> Intensities:
+def checked_normalization(network: Sam, normalization: Normalization | None) -> Normalization:
     """Return how a network is to see grey: as told, or as networks of its kind are trained.
 
     Raises:
-        UsageError: If its image encoder takes another number of channels than the intensities have.
+        UsageError: If its image encoder takes another number of channels than the normalization have.
     """
-    usual = usual_intensities(network)
-    if "ranks" in (usual, intensities) and (intensities or usual) != usual:
+    usual = default_normalization(network)
+    if "ranks" in (usual, normalization) and (normalization or usual) != usual:
         raise UsageError(
-            "intensities",
+            "normalization",
             expected=f"{usual}, which the image encoder was trained on",
-            found=f"{intensities}",
+            found=f"{normalization}",
             fix="Leave it out: auto goes by the kind of network.",
         )
-    return intensities or usual
+    return normalization or usual

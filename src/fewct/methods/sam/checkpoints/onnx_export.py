@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from fewct.errors import OutputError
-from fewct.methods.sam.checkpoints.build import checked_intensities, load_sam
+from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
 from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
 from fewct.methods.sam.checkpoints.onnx_manifest import (
     ANSWERS,
     DRAW,
     EMBED,
     EMBEDDING,
-    FIRST_GUESS,
-    GUESSED,
+    HAS_MASK_INPUT,
     KERNELS,
     LABELS,
     LOGITS,
+    MASK_INPUT,
     PIXELS,
     POINTS,
     PREDICTED_IOU,
@@ -39,10 +39,10 @@ from fewct.methods.sam.checkpoints.onnx_manifest import (
     SEEN,
     ExportRecord,
 )
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.mask_decoder import UPSCALING
 from fewct.methods.sam.modeling.sam import Sam
-from fewct.methods.sam.modeling.transformer import ImageSide
+from fewct.methods.sam.modeling.transformer import ImageTokens
 from fewct.runtime.onnx_session import DATA_SUFFIX
 from fewct.training.onnx_export import write_graph
 
@@ -57,8 +57,8 @@ MANY = Dim.DYNAMIC
 def export_sam(
     checkpoint: Path,
     folder: Path,
-    input_px: int | None = None,
-    intensities: Intensities | None = None,
+    image_size: int | None = None,
+    normalization: Normalization | None = None,
     half: bool = False,
 ) -> Path:
     """Write the networks of a checkpoint as ONNX.
@@ -66,8 +66,8 @@ def export_sam(
     Args:
         checkpoint: An official file, or a folder of transformers; see `load_sam` for what it raises.
         folder: Where to write; must be new or empty.
-        input_px: Side of the images that they are to take; None for what the network was made for.
-        intensities: How the network was trained to see grey; None for what its kind tells.
+        image_size: Side of the images that they are to take; None for what the network was made for.
+        normalization: How the network was trained to see grey; None for what its kind tells.
         half: Whether to keep weights in 16 bits.
 
     Returns:
@@ -76,11 +76,11 @@ def export_sam(
     Raises:
         OutputError: If the folder holds something already or cannot be written.
     """
-    network = load_sam(checkpoint, input_px)
-    return export_network(network, checked_intensities(network, intensities), folder, half)
+    network = load_sam(checkpoint, image_size)
+    return export_network(network, checked_normalization(network, normalization), folder, half)
 
 
-def export_network(network: Sam, intensities: Intensities, folder: Path, half: bool = False) -> Path:
+def export_network(network: Sam, normalization: Normalization, folder: Path, half: bool = False) -> Path:
     """Write a network as ONNX: four graphs and the record of them, or nothing at all.
 
     Each weight is in one graph alone, except for the small projections of positions, which both `prepare` and
@@ -88,7 +88,7 @@ def export_network(network: Sam, intensities: Intensities, folder: Path, half: b
 
     Args:
         network: The network.
-        intensities: How it was trained to see grey.
+        normalization: How it was trained to see grey.
         folder: Where to write; must be new or empty.
         half: Whether to keep weights in 16 bits; they are computed with in 32.
 
@@ -104,9 +104,9 @@ def export_network(network: Sam, intensities: Intensities, folder: Path, half: b
         for graph in graphs_of(network):
             graph.write(temporary, half)
         record = ExportRecord(
-            input_px=network.input_px,
+            image_size=network.image_size,
             channels=shape.encoder.channels,
-            intensities=intensities,
+            normalization=normalization,
             grid=grid,
             width=shape.decoder.width,
             mask_px=UPSCALING * grid,
@@ -127,7 +127,7 @@ class Embed(nn.Module):
         self.image_encoder = network.image_encoder
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return (width, grid, grid) from (channels, input_px, input_px)."""
+        """Return (width, grid, grid) from (channels, image_size, image_size)."""
         embedding: Tensor = self.image_encoder(pixels[None])[0]
         return embedding
 
@@ -140,17 +140,17 @@ class Prepare(nn.Module):
         self.prompt_encoder = network.prompt_encoder
         self.mask_decoder = network.mask_decoder
 
-    def forward(self, embedding: Tensor, first_guess: Tensor, guessed: Tensor) -> list[Tensor]:
-        """Return the tensors of an `ImageSide`.
+    def forward(self, embedding: Tensor, mask_input: Tensor, guessed: Tensor) -> list[Tensor]:
+        """Return the tensors of an `ImageTokens`.
 
         Args:
             embedding: (width, grid, grid).
-            first_guess: (mask_px, mask_px): logits; of no meaning where there is no guess.
+            mask_input: (mask_px, mask_px): logits; of no meaning where there is no guess.
             guessed: bool (): whether there is a guess.
         """
         prompts = self.prompt_encoder
-        maps = torch.where(guessed, prompts.mask(first_guess[None, None]), prompts.mask(None))
-        return _flat(self.mask_decoder.image_side(embedding[None], maps, prompts.positions()))
+        maps = torch.where(guessed, prompts.mask(mask_input[None, None]), prompts.mask(None))
+        return _flat(self.mask_decoder.image_tokens(embedding[None], maps, prompts.positions()))
 
 
 class Answer(nn.Module):
@@ -163,9 +163,9 @@ class Answer(nn.Module):
         self.depth = network.shape.decoder.depth
 
     def forward(self, points_xy: Tensor, labels: Tensor, shared: list[Tensor]) -> tuple[Tensor, ...]:
-        """Return `Answers` for points (prompts, points, 2), labels (prompts, points) and what they share."""
+        """Return `DecoderOutput` for points (prompts, points, 2), labels (prompts, points) and tokens."""
         pixels, keys, values, queries, *rest = shared
-        side = ImageSide(pixels, keys, values, queries, rest[: self.depth], rest[self.depth :])
+        side = ImageTokens(pixels, keys, values, queries, rest[: self.depth], rest[self.depth :])
         return tuple(self.mask_decoder.answers(side, self.prompt_encoder.points(points_xy, labels)[None]))
 
 
@@ -213,7 +213,7 @@ class Graph:
 
 def graphs_of(network: Sam) -> Iterator[Graph]:
     """Give the graphs of a network, one after the other."""
-    decoder, grid, side = network.shape.decoder, network.prompt_encoder.grid, network.input_px
+    decoder, grid, side = network.shape.decoder, network.prompt_encoder.grid, network.image_size
     embedding, guess = torch.zeros(decoder.width, grid, grid), torch.zeros(UPSCALING * grid, UPSCALING * grid)
     pixels = torch.zeros(network.shape.encoder.channels, side, side)
     yield Graph(EMBED, Embed(network).eval(), (pixels,), ({},), (PIXELS,), (EMBEDDING,))
@@ -226,7 +226,7 @@ def graphs_of(network: Sam) -> Iterator[Graph]:
         *(f"key_positions_{i}" for i in range(decoder.depth)),
         *(f"query_positions_{i}" for i in range(decoder.depth - 1)),
     )
-    yield Graph(PREPARE, prepare, samples, ({}, {}, {}), (EMBEDDING, FIRST_GUESS, GUESSED), names)
+    yield Graph(PREPARE, prepare, samples, ({}, {}, {}), (EMBEDDING, MASK_INPUT, HAS_MASK_INPUT), names)
 
     answer = Answer(network).eval()
     prompts = (torch.zeros(3, 2, 2), torch.ones(3, 2, dtype=torch.int64), shared)
@@ -241,7 +241,7 @@ def graphs_of(network: Sam) -> Iterator[Graph]:
     )
 
 
-def _flat(side: ImageSide) -> list[Tensor]:
+def _flat(side: ImageTokens) -> list[Tensor]:
     return [side.pixels, side.keys, side.values, side.queries, *side.key_positions, *side.query_positions]
 
 

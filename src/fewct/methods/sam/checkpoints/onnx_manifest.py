@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from fewct.errors import InputError
 from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 
 FORMAT, VERSION = "fewct-sam-onnx", 1
 
@@ -16,10 +16,13 @@ EMBED, PREPARE, ANSWERS, DRAW = GRAPHS = ("embed.onnx", "prepare.onnx", "answers
 """Image to embedding; embedding and first guess to what prompts share; prompts to how good their masks are
 and what draws them; and the drawing."""
 
-PIXELS, EMBEDDING, FIRST_GUESS, GUESSED = "pixels", "embedding", "first_guess", "guessed"
+PIXELS, EMBEDDING, MASK_INPUT, HAS_MASK_INPUT = "pixels", "embedding", "first_guess", "guessed"
 POINTS, LABELS = "points_xy", "labels"
 PREDICTED_IOU, KERNELS, SEEN, LOGITS = "predicted_iou", "kernels", "seen_pixels", "logits"
 """Names of the graphs' inputs and outputs; `answers` also takes all that `prepare` gives."""
+
+JSON_NAMES = {"image_size": "input_px", "normalization": "intensities"}
+"""Fields of `ExportRecord` that have other names in its file."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class ExportRecord:
     """What exported networks take and give, and the hashes of their files.
 
     Args:
-        input_px: Side of the square images that they take.
+        image_size: Side of the square images that they take.
         channels: Channels of these images.
-        intensities: How the network was trained to see grey.
+        normalization: How the network was trained to see grey.
         grid: Side of the image embedding.
         width: Its channels.
         mask_px: Side of the masks.
@@ -39,9 +42,9 @@ class ExportRecord:
         tools: Versions of what made them.
     """
 
-    input_px: int
+    image_size: int
     channels: int
-    intensities: Intensities
+    normalization: Normalization
     grid: int
     width: int
     mask_px: int
@@ -52,7 +55,8 @@ class ExportRecord:
 
     def as_json(self) -> str:
         """Return the text of the record's file."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n"
+        record = {JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps({"format": FORMAT, "version": VERSION, **record}, indent=1) + "\n"
 
 
 def read_record(folder: Path) -> ExportRecord:
@@ -75,18 +79,19 @@ def read_record(folder: Path) -> ExportRecord:
             found=f"version {read.get('version')}",
             fix="Export the checkpoint again with this version of fewct.",
         )
-    named: dict[str, Any] = {field.name: read.get(field.name) for field in fields(ExportRecord)}
+    keys = {field.name: JSON_NAMES.get(field.name, field.name) for field in fields(ExportRecord)}
+    named: dict[str, Any] = {name: read.get(key) for name, key in keys.items()}
     wrong = [name for name, value in named.items() if not _fits(name, value)]
     if wrong:
-        raise _not_a_record(path, f"{wrong[0]} {json.dumps(named[wrong[0]])}")
+        raise _not_a_record(path, f"{keys[wrong[0]]} {json.dumps(named[wrong[0]])}")
     return ExportRecord(**named)
 
 
 def _fits(name: str, value: Any) -> bool:
     if name == "half":
         return isinstance(value, bool)
-    if name == "intensities":
-        return value in get_args(Intensities)
+    if name == "normalization":
+        return value in get_args(Normalization)
     if name in ("sha256", "tools"):
         texts = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
         return texts and (name == "tools" or set(GRAPHS) <= set(value))

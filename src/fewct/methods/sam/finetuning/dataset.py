@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from fewct.data.examples import Example
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.box_prompted import moved_boxes
-from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Intensities
+from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization
 from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.training.augment import Warped, scan, warp
 from fewct.training.crops import ExampleMix
@@ -22,11 +22,11 @@ from fewct.types import CTSlice, Labels
 LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to be asked for: 40 px of 512 x 512
 WHOLE_PX = 512  # side of a whole slice, by which the zoom of examples is told
 
-Draw: TypeAlias = Callable[[np.random.Generator], "View"]
+ViewSampler: TypeAlias = Callable[[np.random.Generator], "LabelledView"]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class LabelledView:
     """A picture and the structures on it.
 
     Args:
@@ -38,7 +38,7 @@ class View:
     labels: Labels
 
 
-class Lesson(NamedTuple):
+class PromptBatch(NamedTuple):
     """A picture with prompts as tensors, or a batch of them.
 
     Args:
@@ -60,7 +60,7 @@ class Lesson(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptSampling:
     """How prompts are drawn.
 
     Args:
@@ -75,24 +75,30 @@ class Asking:
     jitter_px: float
 
 
-class Lessons(Dataset[Lesson]):
+class PromptDataset(Dataset[PromptBatch]):
     """Pictures with prompts, by number.
 
     Args:
         draw: Gives a picture.
-        input_px: Side of the image encoder's input.
-        intensities: How it sees grey.
+        image_size: Side of the image encoder's input.
+        normalization: How it sees grey.
         asking: How prompts are drawn.
         length: How many there are.
         seed: Item `i` depends on it and on `i` alone.
     """
 
     def __init__(
-        self, draw: Draw, input_px: int, intensities: Intensities, asking: Asking, length: int, seed: int
+        self,
+        draw: ViewSampler,
+        image_size: int,
+        normalization: Normalization,
+        asking: PromptSampling,
+        length: int,
+        seed: int,
     ) -> None:
         self.draw = draw
-        self.input_px = input_px
-        self.intensities: Intensities = intensities
+        self.image_size = image_size
+        self.normalization: Normalization = normalization
         self.asking = asking
         self.length = length
         self.seed = seed
@@ -100,15 +106,15 @@ class Lessons(Dataset[Lesson]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Lesson:
+    def __getitem__(self, index: int) -> PromptBatch:
         rng = np.random.default_rng((self.seed, index))
         view = self.draw(rng)
-        frame = Frame(view.picture.shape, self.input_px, self.input_px)
-        seen = network_input(view.picture, frame, self.intensities)
-        return make_lesson(torch.from_numpy(seen), in_frame(view.labels, frame), self.asking, rng, index)
+        frame = Frame(view.picture.shape, self.image_size, self.image_size)
+        seen = network_input(view.picture, frame, self.normalization)
+        return sample_prompts(torch.from_numpy(seen), in_frame(view.labels, frame), self.asking, rng, index)
 
 
-class EmbeddedLessons(Dataset[Lesson]):
+class EmbeddedPromptDataset(Dataset[PromptBatch]):
     """The same few pictures again and again, which the image encoder has seen before, with new prompts.
 
     Args:
@@ -120,7 +126,7 @@ class EmbeddedLessons(Dataset[Lesson]):
     """
 
     def __init__(
-        self, embeddings: Tensor, labels: Sequence[Labels], asking: Asking, length: int, seed: int
+        self, embeddings: Tensor, labels: Sequence[Labels], asking: PromptSampling, length: int, seed: int
     ) -> None:
         self.embeddings = embeddings
         self.labels = labels
@@ -131,71 +137,71 @@ class EmbeddedLessons(Dataset[Lesson]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Lesson:
+    def __getitem__(self, index: int) -> PromptBatch:
         rng = np.random.default_rng((self.seed, index))
         number = int(rng.integers(len(self.labels)))
-        return make_lesson(self.embeddings[number], self.labels[number], self.asking, rng, index)
+        return sample_prompts(self.embeddings[number], self.labels[number], self.asking, rng, index)
 
 
-def source_views(sources: Sequence[ExampleMix], size_px: int, upright: float = 0.0) -> Draw:
+def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 0.0) -> ViewSampler:
     """Return what draws a slice of one of several sources, as another scanner might show it.
 
     Args:
         sources: Where examples come from.
         size_px: Side of the picture, which shows about a whole slice whatever it is.
-        upright: Share of pictures that are neither flipped nor turned by quarters.
+        no_flips: Share of pictures that are neither flipped nor turned by quarters.
     """
     shares = np.array([source.share for source in sources], dtype=np.float64)
 
-    def draw(rng: np.random.Generator) -> View:
+    def draw(rng: np.random.Generator) -> LabelledView:
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
         example = source.example(rng)
         zoomed = replace(example, zoom=example.zoom * size_px / WHOLE_PX)
-        return _shown(warp(zoomed, size_px, rng, rng.random() < upright), source.synthetic, rng)
+        return _shown(warp(zoomed, size_px, rng, rng.random() < no_flips), source.synthetic, rng)
 
     return draw
 
 
-def example_views(examples: Sequence[Example], size_px: int, upright: bool) -> Draw:
+def example_views(examples: Sequence[Example], size_px: int, no_flips: bool) -> ViewSampler:
     """Return what draws one of some slices, as another scanner might show it.
 
     Args:
         examples: What to draw from, each as likely as the others.
         size_px: The longest side of a slice is brought to this.
-        upright: Whether to keep the orientation: no flips and no quarter turns.
+        no_flips: Whether to keep the orientation: no flips and no quarter turns.
     """
 
-    def draw(rng: np.random.Generator) -> View:
+    def draw(rng: np.random.Generator) -> LabelledView:
         example = examples[int(rng.integers(len(examples)))]
         zoomed = replace(example, zoom=size_px / max(example.pixels.shape))
-        return _shown(warp(zoomed, size_px, rng, upright), False, rng)
+        return _shown(warp(zoomed, size_px, rng, no_flips), False, rng)
 
     return draw
 
 
-def plain_view(example: Example) -> View:
+def plain_view(example: Example) -> LabelledView:
     """Return a slice as it is."""
-    return View(to_display(CTSlice(example.pixels, example.unit)), example.labels)
+    return LabelledView(to_display(CTSlice(example.pixels, example.unit)), example.labels)
 
 
-def _shown(warped: Warped, synthetic: bool, rng: np.random.Generator) -> View:
-    return View(to_display(scan(warped.image, synthetic, rng)), warped.labels)
+def _shown(warped: Warped, synthetic: bool, rng: np.random.Generator) -> LabelledView:
+    return LabelledView(to_display(scan(warped.image, synthetic, rng)), warped.labels)
 
 
 def in_frame(labels: Labels, frame: Frame) -> Labels:
-    """Return labels as they lie in the network's input, int32 (input_px, input_px); padding is 0."""
+    """Return labels as they lie in the network's input, int32 (image_size, image_size); padding is 0."""
     rows, columns = (
         ((np.arange(inner) + 0.5) * side / inner).astype(np.int64)
         for inner, side in zip(frame.inner, frame.shape, strict=True)
     )
-    placed = np.zeros((frame.input_px, frame.input_px), dtype=np.int32)
+    placed = np.zeros((frame.image_size, frame.image_size), dtype=np.int32)
     placed[: frame.inner[0], : frame.inner[1]] = labels[np.ix_(rows, columns)]
     return placed
 
 
-def make_lesson(
-    seen: Tensor, labels: Labels, asking: Asking, rng: np.random.Generator, number: int
-) -> Lesson:
+def sample_prompts(
+    seen: Tensor, labels: Labels, asking: PromptSampling, rng: np.random.Generator, number: int
+) -> PromptBatch:
     """Draw prompts for structures of a picture, several for each where there are few.
 
     Args:
@@ -215,7 +221,7 @@ def make_lesson(
     for i, structure in enumerate(chosen.tolist()):
         masks[i] = labels == structure
         points[i], kinds[i] = draw_prompt(masks[i], asking, rng)
-    return Lesson(
+    return PromptBatch(
         seen,
         torch.from_numpy(masks),
         torch.from_numpy(points),
@@ -226,7 +232,7 @@ def make_lesson(
 
 
 def draw_prompt(
-    mask: Annotated[NDArray[np.uint8], "side side"], asking: Asking, rng: np.random.Generator
+    mask: Annotated[NDArray[np.uint8], "side side"], asking: PromptSampling, rng: np.random.Generator
 ) -> tuple[Annotated[NDArray[np.float32], "2 2"], Annotated[NDArray[np.int64], "2"]]:
     """Return a box around a structure, roughly drawn, or a point on it: two points and their labels."""
     rows, columns = np.nonzero(mask)

@@ -15,7 +15,7 @@ SHARPNESS, MIDDLE = 10.0, 0.5
 """What training starts from: logits are SHARPNESS * (cosine - MIDDLE)."""
 
 
-class Likeness(nn.Module):
+class PixelSimilarityHead(nn.Module):
     """How alike the features of each pixel are to the mean of those of a structure.
 
     Args:

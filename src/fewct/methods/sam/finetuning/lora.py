@@ -7,11 +7,11 @@ from torch.nn.utils import parametrize
 from fewct.errors import UsageError
 from fewct.methods.sam.modeling.sam import Sam
 
-ADAPTED = "qkv"
+LORA_LAYERS = "qkv"
 """Name of the linear layers that get one: the projections to queries, keys and values."""
 
 
-class LowRank(nn.Module):
+class LowRankUpdate(nn.Module):
     """A matrix with the product of two thin ones added; 0 at first.
 
     Args:
@@ -30,7 +30,7 @@ class LowRank(nn.Module):
         return weight + self.up @ self.down
 
 
-def adapt(network: Sam, rank: int) -> None:
+def add_lora(network: Sam, rank: int) -> None:
     """Freeze an image encoder, in place, and let small matrices in its attention learn.
 
     Args:
@@ -44,17 +44,17 @@ def adapt(network: Sam, rank: int) -> None:
     layers = _layers(network)
     if not layers:
         raise UsageError(
-            "parts",
+            "trainable",
             expected="decoder, prompts or all for an image encoder without attention",
             found="adapters",
-            fix="Use --parts all: this encoder is small.",
+            fix="Use --trainable all: this encoder is small.",
         )
     for layer in layers:
         rows, columns = layer.weight.shape
-        parametrize.register_parametrization(layer, "weight", LowRank(rows, columns, rank))
+        parametrize.register_parametrization(layer, "weight", LowRankUpdate(rows, columns, rank))
 
 
-def merge(network: Sam) -> None:
+def merge_lora(network: Sam) -> None:
     """Make what the adapters of a network learnt part of its own matrices, in place."""
     for layer in _layers(network):
         if parametrize.is_parametrized(layer):
@@ -63,4 +63,4 @@ def merge(network: Sam) -> None:
 
 def _layers(network: Sam) -> list[nn.Linear]:
     named = network.image_encoder.named_modules()
-    return [m for name, m in named if name.endswith(f".{ADAPTED}") and isinstance(m, nn.Linear)]
+    return [m for name, m in named if name.endswith(f".{LORA_LAYERS}") and isinstance(m, nn.Linear)]

@@ -8,10 +8,10 @@ from torch import nn
 
 from fewct.data.packed import load_patients
 from fewct.methods.sam.checkpoints.build import load_sam
-from fewct.methods.sam.finetuning.dataset import Asking, Lessons, source_views
-from fewct.methods.sam.finetuning.embedding_loss import Likeness
-from fewct.methods.sam.finetuning.recipe import batches_of, losses_of
-from fewct.methods.sam.finetuning.trainable import Practice
+from fewct.methods.sam.finetuning.dataset import PromptDataset, PromptSampling, source_views
+from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
+from fewct.methods.sam.finetuning.recipe import batches, make_losses
+from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
@@ -52,9 +52,9 @@ class PromptSmallRecipe:
     """Share of prompts that are boxes; the others are points."""
     jitter_px: float = 7.0
     """By how much each side of a box moves at most, in pixels of the picture."""
-    corrected: int = 6
+    correction_prompts: int = 6
     """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
-    upright: float = 0.8
+    no_flips: float = 0.8
     """Share of pictures that come the usual way up; the others are flipped and turned by quarters."""
     validation_pictures: int = 32
     """Pictures of btcv/val that the loss is watched on."""
@@ -83,27 +83,29 @@ def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:
     loop = recipe.loop
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
-    asking = Asking(recipe.prompts, recipe.box_share, recipe.jitter_px)
-    draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.upright)
-    training = Lessons(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
+    asking = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px)
+    draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.no_flips)
+    training = PromptDataset(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
     slices = load_patients(recipe.data / "btcv" / "val")
     dense = [item for item in slices if item.weak is not None]
     watched = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
-    held_out = source_views(watched, recipe.size_px, recipe.upright)
-    validation = Lessons(held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1)
+    held_out = source_views(watched, recipe.size_px, recipe.no_flips)
+    validation = PromptDataset(
+        held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1
+    )
     sam = starting_network(recipe, training)
     lessons = [validation[i] for i in range(len(validation))]
-    practice = practising(sam, recipe.corrected)
-    batches = batches_of(lessons, loop.batch_size)
-    return fit(practice, losses_of("cross-entropy"), training, batches, loop, folder)
+    practice = trainable_network(sam, recipe.correction_prompts)
+    held = batches(lessons, loop.batch_size)
+    return fit(practice, make_losses("cross-entropy"), training, held, loop, folder)
 
 
-def practising(sam: Sam, corrected: int) -> Practice:
+def trainable_network(sam: Sam, correction_prompts: int) -> TrainableSam:
     """Return a network as it learns: all of it, and the embedding by itself, too."""
-    return Practice(sam, "all", corrected, Likeness(SHAPE.decoder.width))
+    return TrainableSam(sam, "all", correction_prompts, PixelSimilarityHead(SHAPE.decoder.width))
 
 
-def starting_network(recipe: PromptSmallRecipe, training: Lessons) -> Sam:
+def starting_network(recipe: PromptSmallRecipe, training: PromptDataset) -> Sam:
     """Return the network that a training begins with.
 
     Raises:

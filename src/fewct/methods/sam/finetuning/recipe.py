@@ -13,23 +13,23 @@ from torch.utils.data import Dataset, default_collate
 
 from fewct.data.examples import Example, check_labelled
 from fewct.errors import UsageError
-from fewct.methods.sam.backends.load import PROMPT_SMALL_START, IntensityChoice, checkpoint_path
-from fewct.methods.sam.checkpoints.build import load_sam, usual_intensities
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.backends.load import PROMPT_SMALL_START, NormalizationChoice, checkpoint_path
+from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
+from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.finetuning.dataset import (
-    Asking,
-    Draw,
-    EmbeddedLessons,
-    Lesson,
-    Lessons,
-    View,
+    EmbeddedPromptDataset,
+    LabelledView,
+    PromptBatch,
+    PromptDataset,
+    PromptSampling,
+    ViewSampler,
     example_views,
     in_frame,
-    make_lesson,
     plain_view,
+    sample_prompts,
 )
-from fewct.methods.sam.finetuning.lora import adapt, merge
-from fewct.methods.sam.finetuning.trainable import Parts, Practice, Round, overlaps
+from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
+from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, TrainableSam, overlaps
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.runtime.threads import thread_count
@@ -56,14 +56,14 @@ class SamRecipe:
     weights: str = ""
     """Checkpoint to start from: a file, a folder of transformers, or a name in `fewct models list`; empty:
     prompt-small, which comes with fewct."""
-    parts: Parts = "decoder"
+    trainable: Trainable = "decoder"
     """What learns: the mask decoder; also the prompt encoder; with these, low-rank adapters in the image
     encoder; or all."""
     rank: int = 8
     """Rank of the adapters."""
-    input_px: int = 0
+    image_size: int = 0
     """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
-    intensities: IntensityChoice = "auto"
+    normalization: NormalizationChoice = "auto"
     """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
     prompts: int = 8
     """Structures of a slice that are asked for at once."""
@@ -71,18 +71,24 @@ class SamRecipe:
     """Share of prompts that are boxes; the others are points."""
     jitter_px: float = 10.0
     """By how much each side of a box moves at most, in pixels of a slice of 512."""
-    corrected: int = 8
+    correction_prompts: int = 8
     """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     """What is added to the Dice loss."""
-    views: int = 4
+    augmented_views: int = 4
     """Where the image encoder is frozen: ways in which each slice is shown, one of them as it is."""
-    upright: bool = False
+    no_flips: bool = False
     """Whether slices are never flipped or turned by quarters: for data that always comes the same way up."""
     loop: LoopConfig = field(default_factory=_loop)
 
     def __post_init__(self) -> None:
-        for name, least in (("rank", 1), ("prompts", 1), ("views", 1), ("input_px", 0), ("corrected", 0)):
+        for name, least in (
+            ("rank", 1),
+            ("prompts", 1),
+            ("augmented_views", 1),
+            ("image_size", 0),
+            ("correction_prompts", 0),
+        ):
             if getattr(self, name) < least:
                 raise _out_of_range(name, f"{least} or more", getattr(self, name))
         if not 0 <= self.box_share <= 1:
@@ -103,7 +109,7 @@ def train(
         folder: Where checkpoints and curves go; it must exist.
 
     Returns:
-        The network with the best weights, as `finished` takes it.
+        The network with the best weights, as `trained_network` takes it.
 
     Raises:
         InputError: If nothing is labelled, or the checkpoint is absent, damaged or of another network.
@@ -114,29 +120,31 @@ def train(
     loop = recipe.loop
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
-    sam, intensities = starting_network(recipe)
-    asking = Asking(recipe.prompts, recipe.box_share, recipe.jitter_px * sam.input_px / 512)
+    sam, normalization = starting_network(recipe)
+    asking = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px * sam.image_size / 512)
     length = loop.steps * loop.batch_size
-    augmented = example_views(training, sam.input_px, recipe.upright)
+    augmented = example_views(training, sam.image_size, recipe.no_flips)
     held_out = [plain_view(example) for example in validation]
-    if recipe.parts in ("adapters", "all"):
-        data: Dataset[Lesson] = Lessons(augmented, sam.input_px, intensities, asking, length, loop.seed)
-        seen: Sequence[Tensor] = [_seen(view, sam, intensities) for view in held_out]
+    if recipe.trainable in ("adapters", "all"):
+        data: Dataset[PromptBatch] = PromptDataset(
+            augmented, sam.image_size, normalization, asking, length, loop.seed
+        )
+        seen: Sequence[Tensor] = [_seen(view, sam, normalization) for view in held_out]
     else:
-        shown = shown_views(training, augmented, recipe.views, loop.seed)
-        embeddings = torch.stack([_embedded(view, sam, intensities) for view in shown])
+        shown = fixed_views(training, augmented, recipe.augmented_views, loop.seed)
+        embeddings = torch.stack([_embedded(view, sam, normalization) for view in shown])
         labels = [_labels(view, sam) for view in shown]
-        data = EmbeddedLessons(embeddings, labels, asking, length, loop.seed)
-        seen = [_embedded(view, sam, intensities) for view in held_out]
+        data = EmbeddedPromptDataset(embeddings, labels, asking, length, loop.seed)
+        seen = [_embedded(view, sam, normalization) for view in held_out]
     lessons = [
-        make_lesson(x, _labels(view, sam), asking, np.random.default_rng((loop.seed, 1, number)), number)
+        sample_prompts(x, _labels(view, sam), asking, np.random.default_rng((loop.seed, 1, number)), number)
         for number, (x, view) in enumerate(zip(seen, held_out, strict=True))
     ]
-    practice = Practice(sam, recipe.parts, recipe.corrected)
-    return fit(practice, losses_of(recipe.loss), data, batches_of(lessons, loop.batch_size), loop, folder)
+    practice = TrainableSam(sam, recipe.trainable, recipe.correction_prompts)
+    return fit(practice, make_losses(recipe.loss), data, batches(lessons, loop.batch_size), loop, folder)
 
 
-def starting_network(recipe: SamRecipe) -> tuple[Sam, Intensities]:
+def starting_network(recipe: SamRecipe) -> tuple[Sam, Normalization]:
     """Return the network that a recipe starts from, with its adapters, and how it sees grey.
 
     Raises:
@@ -144,13 +152,13 @@ def starting_network(recipe: SamRecipe) -> tuple[Sam, Intensities]:
         UsageError: If the network cannot be trained as the recipe says.
     """
     path = checkpoint_path(recipe.weights) if recipe.weights else PROMPT_SMALL_START
-    sam = load_sam(path, recipe.input_px or None)
-    if recipe.parts == "adapters":
-        adapt(sam, recipe.rank)
-    return sam, usual_intensities(sam) if recipe.intensities == "auto" else recipe.intensities
+    sam = load_sam(path, recipe.image_size or None)
+    if recipe.trainable == "adapters":
+        add_lora(sam, recipe.rank)
+    return sam, default_normalization(sam) if recipe.normalization == "auto" else recipe.normalization
 
 
-def finished(practice: nn.Module, sam: Sam) -> Sam:
+def trained_network(practice: nn.Module, sam: Sam) -> Sam:
     """Return a whole network with what a training changed of it.
 
     Args:
@@ -160,42 +168,46 @@ def finished(practice: nn.Module, sam: Sam) -> Sam:
     learnt = practice.state_dict()
     names = sam.state_dict()
     sam.load_state_dict(names | {n: learnt[f"sam.{n}"] for n in names if f"sam.{n}" in learnt})
-    merge(sam)
+    merge_lora(sam)
     return sam.eval()
 
 
-def shown_views(examples: Sequence[Example], augmented: Draw, views: int, seed: int) -> list[View]:
+def fixed_views(
+    examples: Sequence[Example], augmented: ViewSampler, views: int, seed: int
+) -> list[LabelledView]:
     """Return each slice as it is, and for each further view as many slices as another scanner shows them."""
     rng = np.random.default_rng((seed, 0))
     plain = [plain_view(example) for example in examples]
     return plain + [augmented(rng) for _ in range((views - 1) * len(plain))]
 
 
-def batches_of(lessons: Sequence[Lesson], size: int) -> list[Lesson]:
+def batches(lessons: Sequence[PromptBatch], size: int) -> list[PromptBatch]:
     """Return items as batches."""
     return [default_collate(list(lessons[i : i + size])) for i in range(0, len(lessons), size)]
 
 
-def _seen(view: View, sam: Sam, intensities: Intensities) -> Tensor:
-    frame = Frame(view.picture.shape, sam.input_px, sam.input_px)
-    return torch.from_numpy(network_input(view.picture, frame, intensities))
+def _seen(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
+    frame = Frame(view.picture.shape, sam.image_size, sam.image_size)
+    return torch.from_numpy(network_input(view.picture, frame, normalization))
 
 
 @torch.no_grad()
-def _embedded(view: View, sam: Sam, intensities: Intensities) -> Tensor:
-    embedding: Tensor = sam.image_encoder(_seen(view, sam, intensities)[None])[0]
+def _embedded(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
+    embedding: Tensor = sam.image_encoder(_seen(view, sam, normalization)[None])[0]
     return embedding
 
 
-def _labels(view: View, sam: Sam) -> Labels:
-    return in_frame(view.labels, Frame(view.picture.shape, sam.input_px, sam.input_px))
+def _labels(view: LabelledView, sam: Sam) -> Labels:
+    return in_frame(view.labels, Frame(view.picture.shape, sam.image_size, sam.image_size))
 
 
-def losses_of(loss: Literal["cross-entropy", "focal"]) -> Callable[[nn.Module, Lesson], dict[str, Tensor]]:
+def make_losses(
+    loss: Literal["cross-entropy", "focal"],
+) -> Callable[[nn.Module, PromptBatch], dict[str, Tensor]]:
     """Return the function from network and batch to named losses."""
 
-    def losses(network: nn.Module, batch: Lesson) -> dict[str, Tensor]:
-        rounds: list[Round] = network(batch)
+    def losses(network: nn.Module, batch: PromptBatch) -> dict[str, Tensor]:
+        rounds: list[DecoderRound] = network(batch)
         masks, scores = zip(*(round_losses(one, loss) for one in rounds), strict=True)
         values = {"masks": torch.stack(masks).sum(), "scores": torch.stack(scores).sum()}
         first = rounds[0]
@@ -207,7 +219,7 @@ def losses_of(loss: Literal["cross-entropy", "focal"]) -> Callable[[nn.Module, L
     return losses
 
 
-def round_losses(one: Round, loss: Literal["cross-entropy", "focal"]) -> tuple[Tensor, Tensor]:
+def round_losses(one: DecoderRound, loss: Literal["cross-entropy", "focal"]) -> tuple[Tensor, Tensor]:
     """Return the losses of the masks and of the predicted IoU of one round; 0 where nothing was asked.
 
     Of the masks to choose from only the best learns, as for SAM. The mask for prompts that leave no doubt

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.methods.sam.backends.mask_prompts import drawn_prompts
+from fewct.methods.sam.backends.mask_prompts import mask_prompts
 from fewct.methods.sam.conventions import INSIDE, NO_POINT, OUTSIDE, TOP_LEFT
-from fewct.methods.sam.finetuning.dataset import Lesson
-from fewct.methods.sam.finetuning.embedding_loss import Likeness
+from fewct.methods.sam.finetuning.dataset import PromptBatch
+from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.modeling.small_encoder import SmallShape
 
-Parts: TypeAlias = Literal["decoder", "prompts", "adapters", "all"]
+Trainable: TypeAlias = Literal["decoder", "prompts", "adapters", "all"]
 """What learns: the mask decoder; with it the prompt encoder; with these small matrices added to the image
 encoder's attention; or everything."""
 
 
-class Round(NamedTuple):
+class DecoderRound(NamedTuple):
     """What the network answered once to the prompts of a batch.
 
     Args:
@@ -26,8 +26,7 @@ class Round(NamedTuple):
         predicted_iou: float (prompts, masks).
         target: float (prompts, side, side): share of each pixel that lies in the structure.
         sure: bool (prompts,): whether the prompt is more than one point.
-        alike: float (prompts, side, side): logits of what the embedding alone tells, see `Likeness`; None
-            where that is not learnt.
+        alike: float (prompts, side, side): logits of `PixelSimilarityHead`; None where there is none.
     """
 
     logits: Tensor
@@ -37,30 +36,36 @@ class Round(NamedTuple):
     alike: Tensor | None = None
 
 
-class Practice(nn.Module):
+class TrainableSam(nn.Module):
     """A network that is shown pictures, asked once, and asked again about some of its mistakes.
 
     Args:
         sam: The network; parts that do not learn are frozen, in place.
-        parts: What learns.
-        corrected: Prompts of each batch that get one more point, on a mistake, and their first mask as a
-            guess.
+        trainable: What learns.
+        correction_prompts: Prompts of each batch that get a second round: a point on a wrong pixel and
+            the first mask as `mask_input`.
         likeness: What the embedding shall tell by itself, if it shall.
     """
 
-    def __init__(self, sam: Sam, parts: Parts, corrected: int, likeness: Likeness | None = None) -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        trainable: Trainable,
+        correction_prompts: int,
+        likeness: PixelSimilarityHead | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder_learns = parts in ("adapters", "all")
+        self.encoder_learns = trainable in ("adapters", "all")
         if not self.encoder_learns:
             sam.image_encoder.requires_grad_(False)
-        if parts == "decoder":
+        if trainable == "decoder":
             sam.prompt_encoder.requires_grad_(False)
         if not self.encoder_learns:  # embeddings come from outside: there is no need to keep what made them
             sam.image_encoder = nn.Identity()
         self.draws = isinstance(sam.shape.encoder, SmallShape)
         self.sam = sam
         self.likeness = likeness
-        self.corrected = corrected
+        self.correction_prompts = correction_prompts
 
     def train(self, mode: bool = True) -> Self:
         """Let the network learn, but for what is frozen, whose statistics stay as they are."""
@@ -71,7 +76,7 @@ class Practice(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, lesson: Lesson) -> list[Round]:
+    def forward(self, lesson: PromptBatch) -> list[DecoderRound]:
         """Return the answers to the prompts of a batch, and those to corrections.
 
         Args:
@@ -90,21 +95,21 @@ class Practice(nn.Module):
         if self.likeness is not None:
             alike = self.likeness(embedding, target.reshape(*lesson.labels.shape[:2], side, side))
             alike = alike.flatten(0, 1)[asked]
-        first = Round(logits[asked], iou[asked], target[asked], sure[asked], alike)
-        if not self.corrected or len(asked) == 0:
+        first = DecoderRound(logits[asked], iou[asked], target[asked], sure[asked], alike)
+        if not self.correction_prompts or len(asked) == 0:
             return [first]
-        again = asked[torch.randperm(len(asked), generator=_generator(lesson))][: self.corrected]
+        again = asked[torch.randperm(len(asked), generator=_generator(lesson))][: self.correction_prompts]
         return [first, self._correction(lesson, embedding, again, logits.detach(), target)]
 
     def _correction(
-        self, lesson: Lesson, embedding: Tensor, again: Tensor, logits: Tensor, target: Tensor
-    ) -> Round:
+        self, lesson: PromptBatch, embedding: Tensor, again: Tensor, logits: Tensor, target: Tensor
+    ) -> DecoderRound:
         """Ask once more, with a point on a mistake and the better of the masks as a guess."""
         some, wanted = logits[again], target[again]
         overlap = overlaps(some, wanted)
         guess = some[torch.arange(len(again)), overlap.argmax(dim=1)]
-        scale = self.sam.input_px / guess.shape[-1]
-        point, kind = mistakes(guess, wanted, scale, _generator(lesson))
+        scale = self.sam.image_size / guess.shape[-1]
+        point, kind = sample_correction_points(guess, wanted, scale, _generator(lesson))
         xy, labels = lesson.points_xy.flatten(0, 1)[again], lesson.labels.flatten(0, 1)[again]
         is_box = (labels[:, :1] == TOP_LEFT)[..., None]
         # as predicted: a box, then the point; points end with one of no place
@@ -119,13 +124,13 @@ class Practice(nn.Module):
         logits, iou = self._answers(
             embedding[images], guess[:, None].clamp(-20, 20), ordered[:, None], kinds[:, None]
         )
-        return Round(logits, iou, wanted, torch.ones_like(again, dtype=torch.bool))
+        return DecoderRound(logits, iou, wanted, torch.ones_like(again, dtype=torch.bool))
 
     def _answers_to_drawn(self, embedding: Tensor, xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the answers to prompts that are drawn as first guesses, as `SpotsBackend` does."""
+        """Return the answers to prompts that are drawn as first guesses, as `MaskPromptBackend` does."""
         side, prompts = 4 * self.sam.prompt_encoder.grid, labels.shape[1]
         xy, labels = xy.flatten(0, 1), labels.flatten(0, 1)
-        drawn = drawn_prompts(xy.cpu().numpy(), labels.cpu().numpy(), self.sam.input_px, side)
+        drawn = mask_prompts(xy.cpu().numpy(), labels.cpu().numpy(), self.sam.image_size, side)
         guess = torch.from_numpy(drawn).to(embedding.device)[:, None]
         each = embedding.repeat_interleave(prompts, 0)
         return self._answers(each, guess, xy[:, None], labels[:, None])
@@ -134,7 +139,7 @@ class Practice(nn.Module):
         self, embedding: Tensor, guess: Tensor | None, xy: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         prompts, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
-        side = decoder.image_side(embedding, prompts.mask(guess), prompts.positions())
+        side = decoder.image_tokens(embedding, prompts.mask(guess), prompts.positions())
         answers = decoder.answers(side, prompts.points(xy, labels))
         return decoder.draw(answers.pixels, answers.kernels).float(), answers.predicted_iou.float()
 
@@ -159,7 +164,7 @@ def overlaps(logits: Tensor, target: Tensor) -> Tensor:
     return both / either.clamp_min(1)
 
 
-def mistakes(
+def sample_correction_points(
     guess: Tensor, target: Tensor, scale: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return a point on a mistake of each mask, and whether it lies in the structure.
@@ -188,6 +193,6 @@ def mistakes(
     return xy.float(), kinds
 
 
-def _generator(lesson: Lesson) -> torch.Generator:
+def _generator(lesson: PromptBatch) -> torch.Generator:
     """Return randomness that depends on the batch alone, so that a resumed training repeats it."""
     return torch.Generator().manual_seed(int(lesson.number.flatten()[0]))

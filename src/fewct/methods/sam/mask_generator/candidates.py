@@ -17,7 +17,7 @@ EDGE_PX = 20  # a mask that comes this close to the edge of a crop was cut by it
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class GeneratedMasks:
     """Masks on a slice, one bit a pixel of their boxes.
 
     Args:
@@ -51,15 +51,15 @@ class Found:
             crops.append(flat.reshape(y1 - y0, x1 - x0).astype(np.bool_))
         return MaskProposals(self.shape, self.boxes_xyxy, tuple(crops), self.predicted_iou)
 
-    def with_masks(self, proposals: MaskProposals) -> "Found":
+    def with_masks(self, proposals: MaskProposals) -> "GeneratedMasks":
         """Return the same with other masks, as many and in the same order."""
         packed = tuple(np.packbits(crop) for crop in proposals.crops)
         return replace(self, shape=proposals.shape, boxes_xyxy=proposals.boxes_xyxy, packed=packed)
 
-    def keep(self, index: NDArray[Any]) -> "Found":
+    def keep(self, index: NDArray[Any]) -> "GeneratedMasks":
         """Return what an index array (integers in any order, or a bool mask) selects."""
         chosen = np.arange(len(self))[index]
-        return Found(
+        return GeneratedMasks(
             self.shape,
             self.boxes_xyxy[chosen],
             tuple(self.packed[i] for i in chosen),
@@ -70,16 +70,16 @@ class Found:
         )
 
 
-def none_found(shape: tuple[int, int]) -> Found:
+def no_masks(shape: tuple[int, int]) -> GeneratedMasks:
     """Return no masks on a slice."""
     boxes, scores = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.float32)
-    return Found(shape, boxes, (), scores, scores, np.zeros((0, 2)), boxes)
+    return GeneratedMasks(shape, boxes, (), scores, scores, np.zeros((0, 2)), boxes)
 
 
-def joined(parts: Sequence[Found], shape: tuple[int, int]) -> Found:
+def concatenate(parts: Sequence[GeneratedMasks], shape: tuple[int, int]) -> GeneratedMasks:
     """Return the masks of several parts, in their order."""
-    parts = [none_found(shape), *parts]
-    return Found(
+    parts = [no_masks(shape), *parts]
+    return GeneratedMasks(
         shape,
         np.concatenate([part.boxes_xyxy for part in parts]),
         tuple(bits for part in parts for bits in part.packed),
@@ -91,7 +91,7 @@ def joined(parts: Sequence[Found], shape: tuple[int, int]) -> Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class UpsampledLogits:
     """Part of a mask's logits on the picture; all pixels outside of it are surely not in the mask.
 
     Args:
@@ -112,7 +112,7 @@ class Drawing:
         return box + np.array([self.left, self.top] * 2), mask[y0:y1, x0:x1]
 
 
-class Easel:
+class MaskUpsampler:
     """Brings logits of the network to a picture, each only where it matters.
 
     Linear resampling gives means of its neighbours, so where all of these lie below a threshold, so does the
@@ -128,7 +128,9 @@ class Easel:
         self.first = [t.argmax(axis=1) for t in touched]
         self.stop = [t.shape[1] - t[:, ::-1].argmax(axis=1) for t in touched]
 
-    def draw(self, logits: Annotated[NDArray[np.float32], "side side"], threshold: float) -> Drawing | None:
+    def upsample(
+        self, logits: Annotated[NDArray[np.float32], "side side"], threshold: float
+    ) -> UpsampledLogits | None:
         """Return the part of a mask's logits where any may lie above a threshold; None if none does.
 
         Args:
@@ -149,16 +151,16 @@ class Easel:
         (top, bottom, r0, r1), (left, right, c0, c1) = spans
         rows, columns = self.matrices[0][top:bottom, r0:r1], self.matrices[1][left:right, c0:c1]
         values = (rows @ logits[r0:r1, c0:c1] @ columns.T).astype(np.float32, copy=False)
-        return Drawing(values, top, left)
+        return UpsampledLogits(values, top, left)
 
 
-def stability_of(values: NDArray[np.float32], offset: float) -> float:
+def stability_score(values: NDArray[np.float32], offset: float) -> float:
     """Return the IoU of the masks of logits above `offset` and above `-offset`; NaN where both are empty."""
     union = np.count_nonzero(values > -offset)
     return np.count_nonzero(values > offset) / union if union else float("nan")
 
 
-def cut_by_crop(boxes_xyxy: Boxes, crop: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def near_crop_edge(boxes_xyxy: Boxes, crop: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which boxes come close to an edge of their crop that is no edge of the slice.
 
     Args:
@@ -174,8 +176,8 @@ def cut_by_crop(boxes_xyxy: Boxes, crop: NDArray[np.int64], shape: tuple[int, in
     return cut
 
 
-def suppressed(
-    found: Found,
+def non_max_suppression(
+    found: GeneratedMasks,
     scores: NDArray[np.floating],
     iou_threshold: float,
     by: Suppression,
@@ -201,7 +203,7 @@ def suppressed(
 
 
 def _box_overlaps(
-    found: Found, order: NDArray[np.int64], kept: list[int], _: float
+    found: GeneratedMasks, order: NDArray[np.int64], kept: list[int], _: float
 ) -> Iterator[NDArray[np.float64]]:
     """Give for one box after the other its overlap with those kept until then."""
     boxes = (found.boxes_xyxy - np.array([0, 0, 1, 1])).astype(np.float64)
@@ -215,7 +217,7 @@ def _box_overlaps(
 
 
 def _mask_overlaps(
-    found: Found, order: NDArray[np.int64], kept: list[int], containment: float
+    found: GeneratedMasks, order: NDArray[np.int64], kept: list[int], containment: float
 ) -> Iterator[NDArray[np.float64]]:
     """Give for one mask after the other its overlap with those kept until then; 2 where one contains it."""
     proposals = found.proposals

@@ -11,34 +11,34 @@ from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import to_display
 from fewct.imaging.labelmap import clean_proposals
 from fewct.imaging.masks import boxes_from_masks
-from fewct.methods.sam.backends.base import Backend, Drawn
+from fewct.methods.sam.backends.base import Backend, DecodedMasks
 from fewct.methods.sam.conventions import INSIDE, NO_POINT
 from fewct.methods.sam.mask_generator.candidates import (
-    Drawing,
-    Easel,
-    Found,
-    cut_by_crop,
-    joined,
-    none_found,
-    stability_of,
-    suppressed,
+    GeneratedMasks,
+    MaskUpsampler,
+    UpsampledLogits,
+    concatenate,
+    near_crop_edge,
+    no_masks,
+    non_max_suppression,
+    stability_score,
 )
-from fewct.methods.sam.mask_generator.low_res_masks import Sketches
+from fewct.methods.sam.mask_generator.low_res_masks import LowResMasks
 from fewct.methods.sam.mask_generator.point_grids import Points, coarse_to_fine, crop_boxes, layer_grids
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
 from fewct.methods.sam.predictor import EmbeddedImage, embed
 from fewct.methods.sam.preprocessing import Frame
 from fewct.types import CTSlice, Mask, MaskProposals
 
 
-def find_everything(
+def generate_masks(
     backend: Backend,
     image: CTSlice,
-    settings: EverythingSettings,
+    settings: MaskGeneratorSettings,
     window: str | None = None,
     point_grids: Sequence[Points] | None = None,
-) -> Found:
+) -> GeneratedMasks:
     """Return the masks of all that is found on a slice; they may overlap.
 
     Args:
@@ -72,7 +72,7 @@ def find_everything(
             n_points = len(grids[layer])
             levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
             parts.append(_fast(crop, grids[layer], levels, body))
-    found = joined(parts, image.shape)
+    found = concatenate(parts, image.shape)
     if len(parts) > 1:
         areas = (found.crop_boxes_xyxy[:, 2:] - found.crop_boxes_xyxy[:, :2]).prod(axis=1)
         found = found.keep(_suppressed(found, 1 / areas, settings.crop_nms_thresh, settings))
@@ -96,27 +96,29 @@ class Crop:
         picture: NDArray[np.uint8],
         box: NDArray[np.int64],
         image: CTSlice,
-        settings: EverythingSettings,
+        settings: MaskGeneratorSettings,
     ) -> None:
         embedded: EmbeddedImage = embed(backend, picture)
         self.backend = backend
         self.box = box
         self.image = image
         self.settings = settings
-        self.thresholds = settings.thresholds(backend.intensities)
+        self.thresholds = settings.thresholds(backend.normalization)
         self.frame: Frame = embedded.frame
-        self.easel = Easel(embedded.frame)
-        self.prepared = backend.prepare(embedded.embedding, None)
+        self.upsampler = MaskUpsampler(embedded.frame)
+        self.image_tokens = backend.encode_prompts(embedded.embedding, None)
 
-    def ask(self, points_xy: Points) -> Drawn:
+    def ask(self, points_xy: Points) -> DecodedMasks:
         """Return the masks at points, in pixels of the crop, that the network thinks good enough."""
         xy = np.zeros((len(points_xy), 2, 2), dtype=np.float32)
         xy[:, 0] = self.frame.to_input(points_xy)
         labels = np.tile(np.array([INSIDE, NO_POINT], dtype=np.int64), (len(xy), 1))
         threshold = self.thresholds.predicted_iou
-        return self.backend.decode(self.prepared, xy, labels, True, threshold if threshold > 0 else -np.inf)
+        return self.backend.decode_masks(
+            self.image_tokens, xy, labels, True, threshold if threshold > 0 else -np.inf
+        )
 
-    def limited(self, found: Found) -> Found:
+    def limited(self, found: GeneratedMasks) -> GeneratedMasks:
         """Return the masks within the limits of area and body; regions that are too large go before that."""
         found = found.keep(found.proposals.areas > 0)
         proposals = found.proposals
@@ -126,74 +128,74 @@ class Crop:
         stays = clean_proposals(numbered, self.image, self.settings.cleanup)
         return found.keep(stays.scores.astype(np.int64)).with_masks(stays)
 
-    def place(self, drawings: Sequence[tuple[NDArray[np.int64], Mask]]) -> MaskProposals:
+    def place(self, upsampled: Sequence[tuple[NDArray[np.int64], Mask]]) -> MaskProposals:
         """Return masks of the crop, each a box and its pixels, as masks on the slice."""
-        boxes = np.array([box for box, _ in drawings], dtype=np.int64).reshape(-1, 4)
+        boxes = np.array([box for box, _ in upsampled], dtype=np.int64).reshape(-1, 4)
         moved = boxes + np.tile(self.box[:2], 2)
-        masks = tuple(mask for _, mask in drawings)
+        masks = tuple(mask for _, mask in upsampled)
         return MaskProposals(self.image.shape, moved, masks, np.zeros(len(masks), dtype=np.float32))
 
 
-def _exact(crop: Crop, grid: Points) -> Found:
+def _exact(crop: Crop, grid: Points) -> GeneratedMasks:
     """Return the masks that the official code finds on a crop."""
     points = grid * crop.frame.shape[::-1]
     step = crop.settings.points_per_batch
     parts = [_judged(crop, points[start : start + step]) for start in range(0, len(points), step)]
-    found = joined(parts, crop.image.shape)
+    found = concatenate(parts, crop.image.shape)
     kept = _suppressed(found, found.predicted_iou, crop.settings.box_nms_thresh, crop.settings)
     return found.keep(kept)
 
 
-def _judged(crop: Crop, points: Points) -> Found:
+def _judged(crop: Crop, points: Points) -> GeneratedMasks:
     """Return the masks at some points that are stable, whole and within the limits."""
     settings, shape = crop.settings, crop.image.shape
-    drawn = crop.ask(points)
+    decoded = crop.ask(points)
     stable: list[int] = []
     scores: list[float] = []
     masks: list[tuple[NDArray[np.int64], Mask]] = []
-    for i, logits in enumerate(drawn.logits):
-        drawing = crop.easel.draw(logits, -settings.stability_score_offset)
+    for i, logits in enumerate(decoded.logits):
+        part = crop.upsampler.upsample(logits, -settings.stability_score_offset)
         stability = (
-            float("nan") if drawing is None else stability_of(drawing.values, settings.stability_score_offset)
+            float("nan") if part is None else stability_score(part.values, settings.stability_score_offset)
         )
-        if drawing is not None and stability >= crop.thresholds.stability:
+        if part is not None and stability >= crop.thresholds.stability:
             stable.append(i)
             scores.append(stability)
-            masks.append(drawing.above(0))
-    chosen = drawn.chosen[stable]
+            masks.append(part.above(0))
+    chosen = decoded.chosen[stable]
     found = _found(
-        crop, crop.place(masks), drawn.predicted_iou[tuple(chosen.T)], scores, points[chosen[:, 0]]
+        crop, crop.place(masks), decoded.predicted_iou[tuple(chosen.T)], scores, points[chosen[:, 0]]
     )
-    return crop.limited(found.keep(~cut_by_crop(found.boxes_xyxy, crop.box, shape)))
+    return crop.limited(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
 
 
-def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask) -> Found:
+def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask) -> GeneratedMasks:
     """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
     settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
     points = grid * crop.frame.shape[::-1]
     columns, rows = points.astype(np.int64).T
     wanted = body[y0:y1, x0:x1][rows, columns]
-    sketches = Sketches(crop.frame, crop.box, crop.image, body, settings, crop.thresholds.stability)
+    low_res = LowResMasks(crop.frame, crop.box, crop.image, body, settings, crop.thresholds.stability)
     for level in levels:
         queue = level[wanted[level]]
-        while len(queue := queue[~sketches.covers(points[queue])]):
+        while len(queue := queue[~low_res.covers(points[queue])]):
             now, queue = queue[: settings.points_per_batch], queue[settings.points_per_batch :]
-            sketches.add(crop.ask(points[now]), points[now])
-    rough = sketches.found()
+            low_res.add(crop.ask(points[now]), points[now])
+    rough = low_res.found()
     kept = _suppressed(rough, rough.predicted_iou, settings.box_nms_thresh, settings)
-    drawings = [crop.easel.draw(sketches.logits(i), 0) for i in kept.tolist()]
-    whole = [i for i, drawing in enumerate(drawings) if drawing is not None]
-    masks = [drawing.above(0) for drawing in drawings if isinstance(drawing, Drawing)]
+    upsampled = [crop.upsampler.upsample(low_res.logits(i), 0) for i in kept.tolist()]
+    whole = [i for i, part in enumerate(upsampled) if part is not None]
+    masks = [part.above(0) for part in upsampled if isinstance(part, UpsampledLogits)]
     return crop.limited(rough.keep(kept[whole]).with_masks(crop.place(masks)))
 
 
 def _found(
     crop: Crop, proposals: MaskProposals, iou: NDArray[np.float32], stability: Sequence[float], points: Points
-) -> Found:
+) -> GeneratedMasks:
     """Return masks on the slice with what is known of them; points are in pixels of the crop."""
     n = len(proposals)
     return replace(
-        none_found(proposals.shape),
+        no_masks(proposals.shape),
         predicted_iou=iou,
         stability=np.array(stability, dtype=np.float32),
         points_xy=points + crop.box[:2],
@@ -202,12 +204,12 @@ def _found(
 
 
 def _suppressed(
-    found: Found, scores: NDArray[np.floating], threshold: float, settings: EverythingSettings
+    found: GeneratedMasks, scores: NDArray[np.floating], threshold: float, settings: MaskGeneratorSettings
 ) -> NDArray[np.int64]:
-    return suppressed(found, scores, threshold, settings.suppression, settings.containment_thresh)
+    return non_max_suppression(found, scores, threshold, settings.suppression, settings.containment_thresh)
 
 
-def _with_small_regions_cleaned(found: Found, settings: EverythingSettings) -> Found:
+def _with_small_regions_cleaned(found: GeneratedMasks, settings: MaskGeneratorSettings) -> GeneratedMasks:
     """Return the masks without small holes and islands; those that had none win over those that had."""
     proposals = found.proposals
     boxes, crops, unchanged = [], [], []
@@ -231,7 +233,7 @@ def _trimmed(proposals: MaskProposals, area_px: int) -> MaskProposals:
     return replace(proposals, crops=crops)
 
 
-def _grids(settings: EverythingSettings, point_grids: Sequence[Points] | None) -> list[Points]:
+def _grids(settings: MaskGeneratorSettings, point_grids: Sequence[Points] | None) -> list[Points]:
     layers = settings.crop_n_layers
     if point_grids is None:
         return layer_grids(settings.points_per_side, layers, settings.crop_n_points_downscale_factor)

@@ -7,10 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.imaging.masks import boxes_from_masks
-from fewct.methods.sam.backends.base import Drawn
-from fewct.methods.sam.mask_generator.candidates import Found, cut_by_crop, none_found, stability_of
+from fewct.methods.sam.backends.base import DecodedMasks
+from fewct.methods.sam.mask_generator.candidates import (
+    GeneratedMasks,
+    near_crop_edge,
+    no_masks,
+    stability_score,
+)
 from fewct.methods.sam.mask_generator.point_grids import Points
-from fewct.methods.sam.mask_generator.settings import EverythingSettings
+from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions
 from fewct.methods.sam.preprocessing import Frame
 from fewct.types import CTSlice, Mask, MaskProposals
@@ -20,7 +25,7 @@ COVERING_SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
+class LowResMask:
     """One mask as the network gave it.
 
     Args:
@@ -30,7 +35,7 @@ class Sketch:
         box_xyxy: int64 (4,): box of the mask, in the network's pixels.
         crop: bool: the mask inside that box.
         predicted_iou: How well the network thinks that it overlaps with a structure.
-        stability: See `Found`.
+        stability: See `GeneratedMasks`.
         point_xy: float64 (2,): the point it was prompted with, in pixels of the crop of the slice.
     """
 
@@ -44,7 +49,7 @@ class Sketch:
     point_xy: NDArray[np.float64]
 
 
-class Sketches:
+class LowResMasks:
     """The masks of a crop that were good enough, and where no point is needed any more.
 
     Args:
@@ -62,22 +67,22 @@ class Sketches:
         box: NDArray[np.int64],
         image: CTSlice,
         body: Mask,
-        settings: EverythingSettings,
+        settings: MaskGeneratorSettings,
         stability: float,
     ) -> None:
         self.frame = frame
         self.box = box
         self.image = image
         self.settings = settings
-        self.least_stability = stability
-        self.inner = tuple(math.ceil(side * frame.mask_px / frame.input_px) for side in frame.inner)
-        scale = np.array(frame.shape) / (np.array(frame.inner) * frame.mask_px / frame.input_px)
+        self.stability_thresh = stability
+        self.inner = tuple(math.ceil(side * frame.mask_px / frame.image_size) for side in frame.inner)
+        scale = np.array(frame.shape) / (np.array(frame.inner) * frame.mask_px / frame.image_size)
         self.scale_xy = scale[::-1]
         self.pixel_area = float(scale.prod())
         self.limits_px = settings.cleanup.limits_px(image, body)
         self.covering_px = COVERING_SHARE * np.count_nonzero(body)
         self.covered = np.zeros(self.inner, dtype=np.bool_)
-        self.sketches: list[Sketch] = []
+        self.masks: list[LowResMask] = []
 
     def covers(self, points_xy: Points) -> NDArray[np.bool_]:
         """Tell which points, in pixels of the crop, lie on masks of single structures."""
@@ -85,32 +90,32 @@ class Sketches:
         found: NDArray[np.bool_] = self.covered[rows, columns]
         return found
 
-    def add(self, drawn: Drawn, points_xy: Points) -> None:
+    def add(self, drawn: DecodedMasks, points_xy: Points) -> None:
         """Remember the masks at some points that are stable, whole and within the limits."""
         rows, columns = self.inner
         for (prompt, mask), logits in zip(
             drawn.chosen.tolist(), drawn.logits[:, :rows, :columns], strict=True
         ):
             iou = float(drawn.predicted_iou[prompt, mask])
-            sketch = self._judged(logits, iou, points_xy[prompt])
-            if sketch is not None:
-                self.sketches.append(sketch)
-                x0, y0, x1, y1 = sketch.box_xyxy.tolist()
-                if np.count_nonzero(sketch.crop) * self.pixel_area <= self.covering_px:
-                    self.covered[y0:y1, x0:x1] |= sketch.crop
+            found = self._judged(logits, iou, points_xy[prompt])
+            if found is not None:
+                self.masks.append(found)
+                x0, y0, x1, y1 = found.box_xyxy.tolist()
+                if np.count_nonzero(found.crop) * self.pixel_area <= self.covering_px:
+                    self.covered[y0:y1, x0:x1] |= found.crop
 
-    def found(self) -> Found:
+    def found(self) -> GeneratedMasks:
         """Return all masks as they are in the network's pixels, with boxes to compare them by."""
-        n = len(self.sketches)
-        boxes = np.array([s.box_xyxy for s in self.sketches], dtype=np.int64).reshape(-1, 4)
-        crops = tuple(s.crop for s in self.sketches)
-        iou = np.array([s.predicted_iou for s in self.sketches], dtype=np.float32)
-        points = np.array([s.point_xy for s in self.sketches]).reshape(-1, 2)
+        n = len(self.masks)
+        boxes = np.array([s.box_xyxy for s in self.masks], dtype=np.int64).reshape(-1, 4)
+        crops = tuple(s.crop for s in self.masks)
+        iou = np.array([s.predicted_iou for s in self.masks], dtype=np.float32)
+        points = np.array([s.point_xy for s in self.masks]).reshape(-1, 2)
         rows, columns = self.inner
         known = replace(
-            none_found(self.image.shape),
+            no_masks(self.image.shape),
             predicted_iou=iou,
-            stability=np.array([s.stability for s in self.sketches], dtype=np.float32),
+            stability=np.array([s.stability for s in self.masks], dtype=np.float32),
             points_xy=points + self.box[:2],
             crop_boxes_xyxy=np.tile(self.box, (n, 1)),
         )
@@ -118,19 +123,19 @@ class Sketches:
 
     def logits(self, index: int) -> NDArray[np.float32]:
         """Return the logits of a mask over the whole input; what was surely outside is far below 0."""
-        sketch = self.sketches[index]
+        found = self.masks[index]
         whole = np.full((self.frame.mask_px, self.frame.mask_px), -1e3, dtype=np.float32)
-        rows, columns = sketch.logits.shape
-        whole[sketch.top : sketch.top + rows, sketch.left : sketch.left + columns] = sketch.logits
+        rows, columns = found.logits.shape
+        whole[found.top : found.top + rows, found.left : found.left + columns] = found.logits
         return whole
 
     def _judged(
         self, logits: NDArray[np.float32], predicted_iou: float, point_xy: NDArray[np.float64]
-    ) -> Sketch | None:
+    ) -> LowResMask | None:
         """Return what to remember of a mask; None if not stable, cut by the crop, or too large or small."""
         settings = self.settings
-        stability = stability_of(logits, settings.stability_score_offset)
-        if not stability >= self.least_stability:
+        stability = stability_score(logits, settings.stability_score_offset)
+        if not stability >= self.stability_thresh:
             return None
         mask = logits > 0
         if settings.max_mask_region_area:
@@ -140,10 +145,10 @@ class Sketches:
         area = np.count_nonzero(mask) * self.pixel_area
         box = boxes_from_masks(mask[None])[0]
         on_slice = np.rint(box * np.tile(self.scale_xy, 2)).astype(np.int64) + np.tile(self.box[:2], 2)
-        cut = cut_by_crop(on_slice[None], self.box, self.image.shape)[0]
+        cut = near_crop_edge(on_slice[None], self.box, self.image.shape)[0]
         if cut or area == 0 or not smallest <= area <= largest:
             return None
         x0, y0, x1, y1 = box.tolist()
         top, left = max(y0 - 2, 0), max(x0 - 2, 0)
         part = logits[top : y1 + 2, left : x1 + 2].copy()
-        return Sketch(part, top, left, box, mask[y0:y1, x0:x1], predicted_iou, stability, point_xy)
+        return LowResMask(part, top, left, box, mask[y0:y1, x0:x1], predicted_iou, stability, point_xy)

@@ -5,17 +5,17 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from fewct.errors import UsageError
 from fewct.imaging.masks import rle_encode, xyxy_to_xywh
-from fewct.methods.sam.mask_generator.candidates import Found
+from fewct.methods.sam.mask_generator.candidates import GeneratedMasks
 from fewct.types import Mask
 
 OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
 
-def records(found: Found, output_mode: OutputMode = "binary_mask") -> list[dict[str, Any]]:
+def records(found: GeneratedMasks, output_mode: OutputMode = "binary_mask") -> list[dict[str, Any]]:
     """Return one record a mask, with the names and forms of `SamAutomaticMaskGenerator`.
 
     Args:
-        found: What `find_everything` gave.
+        found: What `generate_masks` gave.
         output_mode: "binary_mask": bool (rows, columns); "uncompressed_rle": COCO run lengths as numbers;
             "coco_rle": the same as text.
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from fewct.errors import UsageError
 from fewct.imaging.labelmap import Cleanup
-from fewct.methods.sam.conventions import Intensities
+from fewct.methods.sam.conventions import Normalization
 
 
 class Thresholds(NamedTuple):
@@ -22,7 +22,7 @@ class Thresholds(NamedTuple):
     stability: float
 
 
-USUAL: Mapping[Intensities, Thresholds] = MappingProxyType(
+USUAL: Mapping[Normalization, Thresholds] = MappingProxyType(
     {"sam": Thresholds(0.88, 0.95), "medsam": Thresholds(0.88, 0.95), "ranks": Thresholds(0.25, 0.75)}
 )
 """By how a network sees grey: the official defaults, and for prompt-small those chosen on patients of val."""
@@ -32,7 +32,7 @@ Suppression: TypeAlias = Literal["box", "mask"]
 
 
 @dataclass(frozen=True)
-class EverythingSettings:
+class MaskGeneratorSettings:
     """How everything is looked for; names and defaults are those of `SamAutomaticMaskGenerator`.
 
     `fast` prompts inside the body alone, first a coarse grid and then finer ones where no small mask was
@@ -92,13 +92,13 @@ class EverythingSettings:
         least = self.crop_n_points_downscale_factor**self.crop_n_layers
         self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
 
-    def thresholds(self, intensities: Intensities) -> Thresholds:
+    def thresholds(self, normalization: Normalization) -> Thresholds:
         """Return the thresholds that are set, or those that suit a network.
 
         Args:
-            intensities: How the network sees grey, which tells of what kind it is.
+            normalization: How the network sees grey, which tells of what kind it is.
         """
-        usual = USUAL[intensities]
+        usual = USUAL[normalization]
         return Thresholds(
             usual.predicted_iou if self.pred_iou_thresh is None else self.pred_iou_thresh,
             usual.stability if self.stability_score_thresh is None else self.stability_score_thresh,

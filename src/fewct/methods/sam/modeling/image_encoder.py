@@ -68,12 +68,12 @@ class ImageEncoderViT(nn.Module):
 
     Args:
         shape: What it is made of.
-        input_px: Side of its square input, a multiple of the patch.
+        image_size: Side of its square input, a multiple of the patch.
     """
 
-    def __init__(self, shape: ViTShape, input_px: int) -> None:
+    def __init__(self, shape: ViTShape, image_size: int) -> None:
         super().__init__()
-        side = input_px // shape.patch_px
+        side = image_size // shape.patch_px
         self.patch_embed = nn.ModuleDict(
             {"proj": nn.Conv2d(3, shape.width, shape.patch_px, stride=shape.patch_px)}
         )
@@ -85,10 +85,10 @@ class ImageEncoderViT(nn.Module):
         """Return the embedding.
 
         Args:
-            pixels: float (batch, 3, input_px, input_px), normalised.
+            pixels: float (batch, 3, image_size, image_size), normalised.
 
         Returns:
-            (batch, outputs, input_px / patch_px, input_px / patch_px).
+            (batch, outputs, image_size / patch_px, image_size / patch_px).
         """
         x = self.patch_embed["proj"](pixels).permute(0, 2, 3, 1) + self.pos_embed
         for block in self.blocks:
@@ -196,7 +196,7 @@ def relative(table: Tensor, size: int) -> Tensor:
     return table[places[:, None] - places[None, :] + size - 1]
 
 
-def fit_positions(weights: Mapping[str, Tensor], shape: ViTShape, input_px: int) -> dict[str, Tensor]:
+def fit_positions(weights: Mapping[str, Tensor], shape: ViTShape, image_size: int) -> dict[str, Tensor]:
     """Return an encoder's weights with its positions interpolated for another size of input.
 
     Absolute positions are resampled by cubic splines, with averaging where the grid shrinks; relative
@@ -205,13 +205,13 @@ def fit_positions(weights: Mapping[str, Tensor], shape: ViTShape, input_px: int)
     Args:
         weights: Of an `ImageEncoderViT`.
         shape: What it is made of.
-        input_px: Side of the input to fit.
+        image_size: Side of the input to fit.
 
     Returns:
         The weights for an encoder of that input; the same tensors where nothing changes.
     """
     fitted = dict(weights)
-    side = input_px // shape.patch_px
+    side = image_size // shape.patch_px
     positions = weights["pos_embed"]
     if positions.shape[1] == side:
         return fitted

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewct.methods.sam.modeling.layers import LayerNorm2d
-from fewct.methods.sam.modeling.transformer import ImageSide, TwoWayTransformer
+from fewct.methods.sam.modeling.transformer import ImageTokens, TwoWayTransformer
 
 UPSCALING = 4
 """Side of a mask over that of the image embedding."""
@@ -42,7 +42,7 @@ class DecoderShape:
     score_depth: int = 3
 
 
-class Answers(NamedTuple):
+class DecoderOutput(NamedTuple):
     """What the first step of the decoder gives for each prompt.
 
     Args:
@@ -100,21 +100,21 @@ class MaskDecoder(nn.Module):
         between = [shape.score_hidden] * (shape.score_depth - 1)
         self.iou_prediction_head = Perceptron((width, *between, shape.masks))
 
-    def image_side(self, embedding: Tensor, first_guess: Tensor, positions: Tensor) -> ImageSide:
+    def image_tokens(self, embedding: Tensor, mask_input: Tensor, positions: Tensor) -> ImageTokens:
         """Return what all prompts on an image share, once for an image.
 
         Args:
             embedding: (groups or 1, width, rows, columns).
-            first_guess: (groups or 1, width, rows, columns), as `PromptEncoder.mask` gives.
+            mask_input: (groups or 1, width, rows, columns), as `PromptEncoder.mask` gives.
             positions: (width, rows, columns), as `PromptEncoder.positions` gives.
         """
-        return self.transformer.image_side(embedding + first_guess, positions)
+        return self.transformer.image_tokens(embedding + mask_input, positions)
 
-    def answers(self, side: ImageSide, points: Tensor) -> Answers:
+    def answers(self, side: ImageTokens, points: Tensor) -> DecoderOutput:
         """Return how good the masks of prompts are, and what it takes to draw them.
 
         Args:
-            side: What `image_side` gave.
+            side: What `image_tokens` gave.
             points: (groups, prompts, points, width), as `PromptEncoder.points` gives.
 
         Returns:
@@ -124,7 +124,7 @@ class MaskDecoder(nn.Module):
         prompts = torch.cat([questions.expand(*points.shape[:2], -1, -1), points], dim=2)
         tokens, pixels = self.transformer(prompts, side)
         kernels = [network(tokens[:, 1 + i]) for i, network in enumerate(self.output_hypernetworks_mlps)]
-        return Answers(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), pixels)
+        return DecoderOutput(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), pixels)
 
     def draw(self, pixels: Tensor, kernels: Tensor) -> Tensor:
         """Return the logits of masks.
@@ -133,8 +133,8 @@ class MaskDecoder(nn.Module):
         gives the four smaller pixels of a pixel, which need no other order until the masks are drawn.
 
         Args:
-            pixels: (batch, pixels, width), of `Answers`; the grid is square.
-            kernels: (batch, masks, channels), of `Answers`.
+            pixels: (batch, pixels, width), of `DecoderOutput`; the grid is square.
+            kernels: (batch, masks, channels), of `DecoderOutput`.
 
         Returns:
             (batch, masks, 4 * rows, 4 * columns): above 0 inside the structure.

@@ -42,14 +42,14 @@ class PromptEncoder(nn.Module):
     Args:
         width: Channels of a prompt's vector.
         grid: Side of the image embedding.
-        input_px: Side of the image encoder's input.
+        image_size: Side of the image encoder's input.
         mask_channels: Channels in between, where a first guess is made smaller.
     """
 
-    def __init__(self, width: int, grid: int, input_px: int, mask_channels: int) -> None:
+    def __init__(self, width: int, grid: int, image_size: int, mask_channels: int) -> None:
         super().__init__()
         self.grid = grid
-        self.input_px = input_px
+        self.image_size = image_size
         self.pe_layer = FourierPositions(width // 2)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(BOTTOM_RIGHT + 1))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -82,7 +82,7 @@ class PromptEncoder(nn.Module):
             (..., points, width).
         """
         kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])
-        encoded = self.pe_layer((xy + 0.5) / self.input_px)
+        encoded = self.pe_layer((xy + 0.5) / self.image_size)
         placed = torch.where((labels == NO_POINT)[..., None], torch.zeros_like(encoded), encoded)
         return placed + kinds[labels + 1]
 

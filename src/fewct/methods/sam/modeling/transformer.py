@@ -19,7 +19,7 @@ from fewct.methods.sam.modeling.layers import TwoLinear
 NARROWING = 2  # width of a token over that of its projections, between tokens and pixels
 
 
-class ImageSide(NamedTuple):
+class ImageTokens(NamedTuple):
     """What all prompts on an image share.
 
     Args:
@@ -179,7 +179,7 @@ class TwoWayBlock(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, NARROWING)
 
-    def first(self, prompts: Tensor, side: ImageSide) -> tuple[Tensor, Tensor]:
+    def first(self, prompts: Tensor, side: ImageTokens) -> tuple[Tensor, Tensor]:
         """Return tokens and pixels after the first layer.
 
         Args:
@@ -208,8 +208,8 @@ class TwoWayBlock(nn.Module):
             tokens: (batch, tokens, width).
             prompts: (batch, tokens, width): what the tokens were at the beginning.
             pixels: (batch, pixels, width).
-            key_positions: (pixels, inner): see `ImageSide`.
-            query_positions: (pixels, inner): see `ImageSide`.
+            key_positions: (pixels, inner): see `ImageTokens`.
+            query_positions: (pixels, inner): see `ImageTokens`.
         """
         placed = tokens + prompts
         tokens = self.norm1(tokens + self.self_attn.among_tokens(placed, placed, tokens))
@@ -237,7 +237,7 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(width, heads, NARROWING)
         self.norm_final_attn = nn.LayerNorm(width)
 
-    def image_side(self, embedding: Tensor, positions: Tensor) -> ImageSide:
+    def image_tokens(self, embedding: Tensor, positions: Tensor) -> ImageTokens:
         """Return what all prompts on an image share.
 
         Args:
@@ -247,7 +247,7 @@ class TwoWayTransformer(nn.Module):
         pixels, places = embedding.flatten(2).mT, positions.flatten(1).mT
         first, *later = (layer for layer in self.layers if isinstance(layer, TwoWayBlock))
         looks = [layer.cross_attn_token_to_image for layer in later] + [self.final_attn_token_to_image]
-        return ImageSide(
+        return ImageTokens(
             pixels,
             first.cross_attn_token_to_image.k_proj(pixels + places),
             first.cross_attn_token_to_image.v_proj(pixels),
@@ -256,12 +256,12 @@ class TwoWayTransformer(nn.Module):
             [layer.cross_attn_image_to_token.q_proj(places) for layer in later],
         )
 
-    def forward(self, prompts: Tensor, side: ImageSide) -> tuple[Tensor, Tensor]:
+    def forward(self, prompts: Tensor, side: ImageTokens) -> tuple[Tensor, Tensor]:
         """Return what became of tokens and pixels.
 
         Args:
             prompts: (groups, prompts, tokens, width).
-            side: What `image_side` gave for the same groups.
+            side: What `image_tokens` gave for the same groups.
 
         Returns:
             (groups * prompts, tokens, width) and (groups * prompts, pixels, width).
