@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
 
 import fewct
 
@@ -26,3 +30,18 @@ def test_importing_stays_light(module: str) -> None:
     script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_reading_and_writing_import_only_the_libraries_of_the_format(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    ct, png, out = get_testdata_file("CT_small.dcm"), str(tmp_path / "a.png"), str(tmp_path / "b.png")
+    libraries = ["highdicom", "matplotlib", "nibabel", "scipy", "skimage", "tifffile", "SimpleITK"]
+    for statement, more in (
+        (f"fewct.read({png!r})", ["pydicom"]),
+        (f"fewct.write(fewct.types.LabelMap(numpy.eye(9, dtype='i4')), {out!r})", ["pydicom"]),
+        (f"fewct.read({ct!r})", []),
+    ):
+        script = f"import sys, numpy, fewct, fewct.types; {statement}; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert not {*libraries, *more} & set(done.stdout.split())

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fewct.errors import OutputError
-from fewct.io import SUFFIXES, default_format, write
+from fewct.io import default_format, label_suffix, write
 from fewct.io.images import write_picture
 from fewct.io.tables import write_manifest, write_structures_csv
 from fewct.plot import contact_sheet, overlay
-from fewct.types import CTSlice, CTVolume, Format, Segmentation, WindowName
+from fewct.types import CTSlice, CTVolume, Segmentation, WindowName
 
 
 def save(
@@ -16,7 +16,7 @@ def save(
     folder: Path,
     name: str,
     *,
-    format: Format | None = None,
+    format: str | None = None,
     window: WindowName | None = None,
 ) -> tuple[Path, ...]:
     """Write a result as NAME_labels, NAME_overlay.png, NAME_structures.csv and NAME_manifest.json.
@@ -37,7 +37,7 @@ def save(
     """
     chosen = format or default_format(result.source)
     make_folder(folder)
-    labels_path = write(result, folder / f"{name}_labels{SUFFIXES[chosen]}", chosen)
+    labels_path = write(result, folder / f"{name}_labels{label_suffix(chosen)}", chosen)
     picture_path = folder / f"{name}_overlay.png"
     shown = window if image.unit == "hu" else None
     if isinstance(image, CTSlice):

@@ -87,7 +87,7 @@ class Provenance:
 
     Args:
         path: The file or folder that the user named.
-        format: Its format family.
+        format: "dicom", "nifti", "nrrd", "metaimage", "image", "numpy", or another package's format.
         name: A name safe for files, from which output names are made.
         files: The files read, for DICOM in slice order; members of a zip are `zipfile.Path`.
         stored_axes: For formats that store axes in any order: for each of (slice, row, column) the
@@ -96,7 +96,7 @@ class Provenance:
     """
 
     path: Path
-    format: Literal["dicom", "nifti", "nrrd", "metaimage", "image", "numpy"]
+    format: str
     name: str
     files: tuple[Path | zipfile.Path, ...] = ()
     stored_axes: tuple[int, int, int] | None = None

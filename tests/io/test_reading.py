@@ -230,7 +230,7 @@ def test_encrypted_zip(tmp_path: Path) -> None:
 def test_labels_from_a_folder_or_a_dicom_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a label map in one file, found a folder"):
         read_labels(tmp_path)
-    with pytest.raises(InputError, match=r"expected a label map, found a DICOM file that is no segmentation"):
+    with pytest.raises(InputError, match=r"expected a DICOM segmentation, found a DICOM object of"):
         read_labels(CT_SMALL)
 
 

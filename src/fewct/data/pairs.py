@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewct.errors import InputError
-from fewct.io.kinds import kind_by_suffix
+from fewct.io.formats import format_by_suffix
 from fewct.io.reading import natural
 
 PAIRED = "images/ and labels/ with files of the same names, or NAME.png with NAME_labels.png"
@@ -47,7 +47,7 @@ def find_pairs(folder: Path, expected: str = PAIRED) -> dict[str, Pair]:
 def pictures(folder: Path) -> list[Path]:
     """Return the files of a folder that their names make images or label maps, 2.png before 10.png."""
     files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return in_order(file for file in files if kind_by_suffix(file) is not None)
+    return in_order(file for file in files if format_by_suffix(file) is not None)
 
 
 def in_order(files: Iterable[Path]) -> list[Path]:

@@ -1,7 +1,17 @@
-"""Reading and writing: one file a format family, chosen by content first, suffix second."""
+"""Reading and writing: one file a format, chosen by content first, suffix second."""
 
 from fewct.io.discovered import DiscoveredImage
+from fewct.io.formats import FormatSpec
 from fewct.io.reading import discover, read, read_labels
-from fewct.io.writing import SUFFIXES, default_format, write
+from fewct.io.writing import default_format, label_suffix, write
 
-__all__ = ["SUFFIXES", "DiscoveredImage", "default_format", "discover", "read", "read_labels", "write"]
+__all__ = [
+    "DiscoveredImage",
+    "FormatSpec",
+    "default_format",
+    "discover",
+    "label_suffix",
+    "read",
+    "read_labels",
+    "write",
+]

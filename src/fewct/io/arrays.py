@@ -1,6 +1,7 @@
 """NPY and NPZ: arrays in, the whole result out."""
 
 from dataclasses import astuple, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ _KEYS: dict[Content, tuple[str, ...]] = {"image": ("image",), "labels": ("labels
 _PLACE_KEYS = ("affine", "spacing_mm", "frame_of_reference_uid")
 
 
-def open_numpy(path: Path, content: Content) -> RawImage:
+def open_numpy(path: Path, content: Content = "image") -> RawImage:
     """Return what an NPY or NPZ file holds.
 
     An NPY array is mapped and read slice by slice; an NPZ array is unpacked whole. An NPZ file holds its
@@ -58,6 +59,9 @@ def open_numpy(path: Path, content: Content) -> RawImage:
         )
     stack = array if array.ndim == 3 else array[np.newaxis]
     return RawImage(stack, Provenance(path, "numpy", name_of(path), (path,)), geometry)
+
+
+open_numpy_labels = partial(open_numpy, content="labels")
 
 
 def _array_of(archive: NpzFile, content: Content, path: Path) -> NDArray[Any]:

@@ -1,12 +1,12 @@
 """PNG, JPEG, BMP and TIFF: grey pictures in, label maps and overlays out."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
 
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
@@ -16,18 +16,13 @@ from fewct.types import LabelMap, Provenance, Segmentation
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_DECODED_BY_TIFFFILE = (
-    COMPRESSION.NONE,
-    COMPRESSION.ADOBE_DEFLATE,
-    COMPRESSION.DEFLATE,
-    COMPRESSION.PACKBITS,
-)
+_DECODED_BY_TIFFFILE = (1, 8, 32946, 32773)  # compression: none, deflate (Adobe's, the old one), PackBits
 
 JPEG_TOLERANCE = 8
 """Grey levels by which the channels of a grey JPEG may differ; its colour compression rounds."""
 
 
-def open_image(path: Path, content: Content) -> RawImage:
+def open_image(path: Path, content: Content = "image") -> RawImage:
     """Return the pixels of a grey PNG, JPEG, BMP or TIFF picture of 8 or 16 bits.
 
     Grey stored as RGB is accepted: equal channels, in JPEG to 8 grey levels. An alpha channel and the tags
@@ -52,6 +47,9 @@ def open_image(path: Path, content: Content) -> RawImage:
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise unreadable(path, "a whole PNG, JPEG, BMP or TIFF picture", error) from error
     return RawImage(pixels[np.newaxis], Provenance(path, "image", name_of(path), (path,)))
+
+
+open_label_image = partial(open_image, content="labels")
 
 
 def write_png(result: Segmentation | LabelMap, path: Path) -> None:
@@ -124,6 +122,8 @@ def _read_picture(path: Path, content: Content) -> NDArray[Any]:
 
 def _read_tiff(path: Path, content: Content) -> NDArray[Any]:
     """Return the grey values of a TIFF of one page."""
+    from tifffile import PHOTOMETRIC, TiffFile
+
     with TiffFile(path) as tiff:
         page = tiff.pages.first
         pages = max(len(tiff.pages), tiff.series[0].size // max(page.size, 1))

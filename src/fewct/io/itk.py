@@ -1,6 +1,7 @@
 """NRRD and MetaImage, through SimpleITK (the extra `itk`)."""
 
 import re
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +15,11 @@ from fewct.io.discovered import name_of
 from fewct.io.pixels import RawImage, narrow, placed, unreadable
 from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
-ItkFormat = Literal["nrrd", "metaimage"]
-
 _READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 _SPACING_FIELD = re.compile(rb"^(spacings:|space directions:|ElementSpacing|ElementSize)", re.MULTILINE)
 
 
-def open_itk(path: Path, kind: ItkFormat) -> RawImage:
+def _open(path: Path, kind: Literal["nrrd", "metaimage"]) -> RawImage:
     """Return what an NRRD or MetaImage file holds, as axial slices along the closest of its axes.
 
     The file is read whole, and kept in its own number type. A header without spacing means no geometry.
@@ -56,6 +55,10 @@ def open_itk(path: Path, kind: ItkFormat) -> RawImage:
     values = arrange(stored, axes)
     geometry = placed(arrange_affine(affine, values.shape, axes), path) if _has_spacing(path) else None
     return RawImage(values, Provenance(path, kind, name_of(path), (path,), axes, ndim), geometry)
+
+
+open_nrrd = partial(_open, kind="nrrd")
+open_metaimage = partial(_open, kind="metaimage")
 
 
 def write_itk(result: Segmentation | LabelMap, path: Path) -> None:

@@ -2,20 +2,17 @@
 
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 from fewct.errors import InputError, UsageError
-from fewct.io.arrays import open_numpy
-from fewct.io.dicom import find_dicom, is_dicom, is_segmentation, read_dicom_seg
+from fewct.io.dicom.detection import AnyPath, is_dicom
 from fewct.io.discovered import DiscoveredImage, name_of
-from fewct.io.images import open_image
-from fewct.io.itk import open_itk
-from fewct.io.kinds import KNOWN_SUFFIXES, kind_by_content, kind_by_suffix
-from fewct.io.nifti import open_nifti
-from fewct.io.pixels import Content, RawImage, as_ct, as_label_map, unreadable
+from fewct.io.formats import format_by_content, format_by_suffix, known_suffixes, load
+from fewct.io.pixels import RawImage, as_ct, as_label_map, unreadable
 from fewct.types import CTSlice, CTVolume, LabelMap, UnitChoice
 
 _RESULT = re.compile(r"_(labels|overlay|structures|manifest)\.[a-z.]+$")
@@ -57,7 +54,7 @@ def discover(
             path,
             expected="at least one image",
             found="nothing readable",
-            fix=f"Give DICOM files, or files that end on {KNOWN_SUFFIXES}.",
+            fix=f"Give DICOM files, or files that end on {known_suffixes()}.",
         )
     return found
 
@@ -106,16 +103,8 @@ def read_labels(path: str | Path) -> LabelMap:
         raise InputError(
             path, expected="a label map in one file", found="a folder", fix="Name the file in it."
         )
-    if kind_by_content(_existing(path)) != "dicom":
-        return as_label_map(_stored(path, "labels"))
-    if not is_segmentation(path):
-        raise InputError(
-            path,
-            expected="a label map",
-            found="a DICOM file that is no segmentation",
-            fix="Give a DICOM-SEG, or the label map in another format.",
-        )
-    return read_dicom_seg(path)
+    content = _content(_existing(path), "read_labels")
+    return as_label_map(content) if isinstance(content, RawImage) else content
 
 
 def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[DiscoveredImage]:
@@ -125,13 +114,13 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Disco
         for file in sorted(folder.rglob("*"), key=lambda file: natural(str(file.relative_to(folder))))
         if file.is_file() and not _hidden(str(file.relative_to(folder))) and not _RESULT.search(file.name)
     ]
-    kinds = {file: kind_by_content(file) for file in files}
-    dicom = [file for file in files if kinds[file] == "dicom"]
-    found = _with_unit(find_dicom(dicom, folder, series), unit) if dicom else []
+    specs = {file: format_by_content(file) for file in files}
+    dicom = [file for file, spec in specs.items() if spec is not None and spec.name == "dicom"]
+    found = _in_dicom(dicom, folder, series, unit) if dicom else []
     if series is not None:
         return found
     for file in files:
-        if kinds[file] != "dicom" and (kinds[file] or kind_by_suffix(file)):
+        if file not in dicom and (specs[file] or format_by_suffix(file)):
             try:
                 found += _in_file(file, None, unit)
             except InputError as error:
@@ -148,20 +137,37 @@ def _fail(error: InputError) -> CTSlice | CTVolume:
 
 def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[DiscoveredImage]:
     """Find the one image in a file, or those in a zip."""
-    kind = kind_by_content(_existing(file)) or kind_by_suffix(file)
-    if kind == "zip":
-        return _with_unit(_in_zip(file, series), unit)
-    if kind == "dicom" and is_dicom(file):
-        return _with_unit(find_dicom([file], file, series, alone=True), unit)
-    if kind is None or series is not None:
+    spec = format_by_content(_existing(file)) or format_by_suffix(file)
+    if spec is not None and spec.name == "zip":
+        return _in_dicom(_zipped_dicom(file), file, series, unit)
+    if spec is not None and spec.name == "dicom" and is_dicom(file):
+        return _in_dicom([file], file, series, unit, alone=True)
+    if spec is None or series is not None:
         return []
     return [
-        DiscoveredImage(name_of(file), file, f"{file} ({kind})", lambda: as_ct(_stored(file, "image"), unit))
+        DiscoveredImage(
+            name_of(file),
+            file,
+            f"{file} ({spec.name})",
+            lambda: _as_image(_content(file, "read_image"), unit),
+        )
     ]
 
 
-def _in_zip(file: Path, series: str | None) -> list[DiscoveredImage]:
-    """Find the DICOM images in a zip."""
+def _in_dicom(
+    files: Sequence[AnyPath], root: Path, series: str | None, unit: UnitChoice, *, alone: bool = False
+) -> list[DiscoveredImage]:
+    """Find the images in DICOM files, as `find_dicom` does, to be opened with the unit that is asked for."""
+    from fewct.io.dicom.discovery import find_dicom
+
+    def opened(image: DiscoveredImage) -> CTSlice | CTVolume:
+        return _as_image(image.open(), unit)
+
+    return [replace(image, open=partial(opened, image)) for image in find_dicom(files, root, series, alone)]
+
+
+def _zipped_dicom(file: Path) -> list[zipfile.Path]:
+    """Return the DICOM files in a zip."""
     try:
         archive = zipfile.ZipFile(file)
     except (OSError, zipfile.BadZipFile) as error:
@@ -182,27 +188,33 @@ def _in_zip(file: Path, series: str | None) -> list[DiscoveredImage]:
             found=", ".join(names[:_LISTED]) or "an empty zip",
             fix="Unpack it and give the folder: other formats are not read from a zip.",
         )
-    return find_dicom(dicom, file, series)
+    return dicom
 
 
-def _stored(file: Path, content: Content) -> RawImage:
-    """Open a file of any kind but DICOM."""
+def _content(file: Path, reader: Literal["read_image", "read_labels"]) -> Any:
+    """Return what a format's reader makes of a file, told by its content, else by its suffix."""
     if file.stat().st_size == 0:
         raise unreadable(file, "an image or a label map", "an empty file")
-    kind = kind_by_content(file) or kind_by_suffix(file)
+    by_content = format_by_content(file)
+    spec = by_content or format_by_suffix(file)
+    is_dicom_by_name = spec is not None and spec.name == "dicom" and by_content is None
+    reference = None if spec is None or is_dicom_by_name else getattr(spec, reader)
+    if reference is None:
+        by_name = "a DICOM file, as its name says"
+        raise unreadable(
+            file, by_name if is_dicom_by_name else f"a file that ends on {known_suffixes()}", "other content"
+        )
     try:
-        if kind == "nifti":
-            return open_nifti(file)
-        if kind == "nrrd" or kind == "metaimage":
-            return open_itk(file, kind)
-        if kind == "image":
-            return open_image(file, content)
-        if kind == "numpy":
-            return open_numpy(file, content)
+        return load(reference)(file)
     except OSError as error:
         raise unreadable(file, "a file that can be read", error.strerror or error) from error
-    named = "a DICOM file, as its name says" if kind == "dicom" else f"a file that ends on {KNOWN_SUFFIXES}"
-    raise unreadable(file, named, "other content")
+
+
+def _as_image(content: RawImage | CTSlice | CTVolume, unit: UnitChoice) -> CTSlice | CTVolume:
+    """Return what a reader gave as an image with the unit that the user chose."""
+    if isinstance(content, RawImage):
+        return as_ct(content, unit)
+    return content if unit == "auto" else replace(content, unit=unit)
 
 
 def _existing(file: Path) -> Path:
@@ -212,17 +224,6 @@ def _existing(file: Path) -> Path:
             file, expected="a file or a folder", found="nothing of that name", fix="Check the path."
         )
     return file
-
-
-def _with_unit(found: list[DiscoveredImage], unit: UnitChoice) -> list[DiscoveredImage]:
-    """Return found images that open with the unit which the user chose."""
-    if unit == "auto":
-        return found
-
-    def opened(image: DiscoveredImage) -> CTSlice | CTVolume:
-        return replace(image.open(), unit=unit)
-
-    return [replace(image, open=partial(opened, image)) for image in found]
 
 
 def _hidden(path: str) -> bool:

@@ -12,7 +12,8 @@ from pydicom.uid import generate_uid
 
 from dicom_builder import ct_dataset, ramp, write_ct, write_enhanced, write_series
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom import find_dicom, is_dicom
+from fewct.io.dicom.detection import is_dicom
+from fewct.io.dicom.discovery import find_dicom
 from fewct.types import CTSlice, CTVolume
 
 OTHER = {"SeriesInstanceUID": "1.2.3.4.99", "SeriesDescription": "Lung / B60"}

@@ -12,7 +12,7 @@ from pydicom.uid import RLELossless
 
 from dicom_builder import ct_dataset, ramp, write_ct, write_enhanced
 from fewct.errors import InputError
-from fewct.io.dicom import find_dicom
+from fewct.io.dicom.discovery import find_dicom
 from fewct.types import CTSlice, CTVolume
 
 

@@ -14,7 +14,9 @@ from pydicom.uid import generate_uid
 
 from dicom_builder import ramp, write_ct, write_enhanced, write_series
 from fewct.errors import FewctWarning, InputError, OutputError
-from fewct.io.dicom import find_dicom, is_segmentation, read_dicom_seg, write_dicom_seg
+from fewct.io.dicom.discovery import find_dicom
+from fewct.io.dicom.seg_reading import read_dicom_seg
+from fewct.io.dicom.seg_writing import write_dicom_seg
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
 
@@ -51,8 +53,6 @@ def test_series_round_trip(tmp_path: Path) -> None:
     assert back.labels.dtype == np.int32
     same_place(back.geometry, volume.geometry)
     assert back.source == Provenance(tmp_path / "seg.dcm", "dicom", "seg", (tmp_path / "seg.dcm",))
-    assert is_segmentation(tmp_path / "seg.dcm")
-    assert not is_segmentation(tmp_path / "series" / "001.dcm")
 
 
 def test_highdicom_reads_what_was_written(tmp_path: Path) -> None:
@@ -293,7 +293,6 @@ def test_source_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
 def test_segmentation_of_other_software_keeps_segment_numbers() -> None:
     path = Path(get_testdata_file("liver_1frame.dcm"))
-    assert is_segmentation(path)
     label_map = read_dicom_seg(path)
     expected = dcmread(path).pixel_array
     np.testing.assert_array_equal(label_map.labels, expected)
@@ -355,7 +354,8 @@ def test_image_is_no_segmentation(tmp_path: Path) -> None:
 
 def test_other_file_is_no_segmentation(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("no DICOM")
-    assert not is_segmentation(tmp_path / "a.dcm")
+    with pytest.raises(InputError, match=r"a\.dcm: expected a readable DICOM file, found no DICOM attr"):
+        read_dicom_seg(tmp_path / "a.dcm")
 
 
 def test_truncated_segmentation_is_an_error(tmp_path: Path) -> None:

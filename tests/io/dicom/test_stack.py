@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dicom_builder import AXIAL, ramp, write_ct, write_enhanced, write_series
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom import find_dicom
+from fewct.io.dicom.discovery import find_dicom
 from fewct.io.dicom.header import DicomHeader, read_header
 from fewct.io.dicom.planes import Place, Plane
 from fewct.io.dicom.stack import stack_planes

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import AnyPath, DicomHeader, read_header
+from fewct.io.dicom.detection import AnyPath
+from fewct.io.dicom.header import DicomHeader, read_header
 from fewct.io.dicom.pixels import opener, read_plane
 from fewct.io.dicom.planes import check_holds_image, planes_of
 from fewct.io.dicom.series import Series, choose_series, group_series, listed_series, without_localizers

@@ -7,8 +7,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +14,9 @@ from pydicom import Dataset, dcmread
 from pydicom.datadict import keyword_for_tag
 from pydicom.errors import BytesLengthException
 from pydicom.uid import UID, SegmentationStorage
-from pydicom.valuerep import VR
 
 from fewct.errors import InputError
-
-AnyPath: TypeAlias = Path | zipfile.Path
+from fewct.io.dicom.detection import AnyPath
 
 UNREADABLE = (
     AttributeError,
@@ -86,36 +82,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def is_dicom(file: AnyPath) -> bool:
-    """Tell by its first bytes whether a file is DICOM.
-
-    Args:
-        file: A file, or a member of a zip.
-
-    Returns:
-        Whether "DICM" stands at byte 128 or, in a file without preamble, the first bytes are an element of
-        group 0002 or 0008 as pydicom would read it. False for a file that cannot be opened.
-    """
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(132)
-    except (OSError, zlib.error, zipfile.BadZipFile):
-        return False
-    return start[128:] == b"DICM" or _starts_with_element(start)
-
-
-def _starts_with_element(start: bytes) -> bool:
-    """Tell whether bytes start with an early element of group 0002 or 0008, in any of the three encodings."""
-    if len(start) < 8:
-        return False
-    explicit = start[4:6].decode("latin-1") in VR.__members__
-    for order in "<>":
-        group, element, length = struct.unpack(f"{order}HHL", start[:8])
-        if group in (0x0002, 0x0008) and element <= 0x0018 and (explicit or length <= 64):
-            return True
-    return False
 
 
 @dataclass(frozen=True, eq=False)

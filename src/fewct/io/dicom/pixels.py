@@ -12,7 +12,8 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fewct.errors import InputError
-from fewct.io.dicom.header import UNREADABLE, AnyPath, DicomHeader, numbers, quiet, reason
+from fewct.io.dicom.detection import AnyPath
+from fewct.io.dicom.header import UNREADABLE, DicomHeader, numbers, quiet, reason
 from fewct.io.dicom.planes import Plane
 from fewct.types import Image
 

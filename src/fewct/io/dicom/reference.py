@@ -8,7 +8,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import UNREADABLE, AnyPath, quiet, reason
+from fewct.io.dicom.detection import AnyPath
+from fewct.io.dicom.header import UNREADABLE, quiet, reason
 from fewct.io.dicom.planes import Plane
 
 _MAY_BE_EMPTY = (

@@ -15,7 +15,6 @@ from fewct.errors import FewctWarning, InputError
 from fewct.io.dicom.header import (
     FUNCTIONAL_GROUPS,
     UNREADABLE,
-    AnyPath,
     DicomHeader,
     quiet,
     read_header,
@@ -29,14 +28,6 @@ from fewct.types import Geometry, LabelMap, Provenance
 
 _MOST_SEGMENTS = 65535
 _SEGMENT_TAGS = ("SegmentSequence", "SegmentationType", "MaximumFractionalValue")
-
-
-def is_segmentation(file: AnyPath) -> bool:
-    """Tell whether a DICOM file is a DICOM-SEG, by its SOP class; False if it cannot be read."""
-    try:
-        return read_header(file).is_segmentation
-    except InputError:
-        return False
 
 
 def read_dicom_seg(file: Path) -> LabelMap:
@@ -63,7 +54,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
             file,
             expected="a DICOM segmentation",
             found=f"a DICOM object of modality {header.text('Modality') or 'unknown'}",
-            fix="Read images with fewct.read.",
+            fix="Give a DICOM-SEG, or the label map in another format; read images with fewct.read.",
         )
     planes = planes_of(header)
     check_alike(planes, file)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import highdicom
@@ -13,6 +12,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DSfloat
 
+from fewct._version import __version__
 from fewct.errors import OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.dicom.header import quiet, read_header, reason
@@ -140,7 +140,7 @@ def _segmentation(
 ) -> highdicom.seg.Segmentation:
     """Return the DICOM object of numbered frames (frames, rows, columns) on their source images."""
     uids = [str(dataset.SOPInstanceUID) for dataset in datasets]
-    told = [version("fewct"), *uids, hashlib.sha256(frames.data).hexdigest(), *map(str, ids)]
+    told = [__version__, *uids, hashlib.sha256(frames.data).hexdigest(), *map(str, ids)]
     return highdicom.seg.Segmentation(
         source_images=datasets,
         pixel_array=frames,
@@ -152,7 +152,7 @@ def _segmentation(
         instance_number=1,
         manufacturer="fewct",
         manufacturer_model_name="fewct",
-        software_versions=version("fewct"),
+        software_versions=__version__,
         device_serial_number="1",
         content_label="STRUCTURES",
         content_description=_DESCRIPTION,
@@ -162,7 +162,7 @@ def _segmentation(
 
 def _descriptions(ids: Sequence[int]) -> list[highdicom.seg.SegmentDescription]:
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name="fewct", family=_ALGORITHM_FAMILY, version=version("fewct")
+        name="fewct", family=_ALGORITHM_FAMILY, version=__version__
     )
     return [
         highdicom.seg.SegmentDescription(
