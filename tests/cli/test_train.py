@@ -48,7 +48,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the export, which takes seconds."""
-    for trainings in ("slices", "packed"):
+    for trainings in ("labelled", "packed"):
         monkeypatch.setattr(f"fewct.recipes.{trainings}.export_folder", lambda folder: folder / "model.onnx")
 
 
@@ -228,7 +228,7 @@ class TestData:
     def test_mosaic_is_trained_by_its_own_recipe(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def pretend(recipe: MosaicRecipe, folder: Path) -> None:
+        def pretend(recipe: MosaicRecipe, folder: Path, _: object) -> None:
             assert recipe.loop.steps == 7
             save_weights({"average": MosaicNet().state_dict()}, folder / CHECKPOINT)
 

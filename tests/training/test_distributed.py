@@ -18,14 +18,14 @@ from fewct.phantom import phantom_slice
 from fewct.training.checkpoints import load_weights, save_weights
 from fewct.training.curves import CURVES
 from fewct.training.distributed import (
-    average_statistics,
-    averaged,
-    is_first,
-    joined,
-    of_first,
-    own_device,
-    own_items,
-    share_of,
+    all_reduce_buffers,
+    all_reduce_mean,
+    broadcast,
+    is_main_process,
+    process_group,
+    rank_batch_size,
+    rank_device,
+    rank_slice,
 )
 from fewct.training.loop import BEST, CHECKPOINT, LoopConfig, fit
 from fewct.training.mean_teacher import Pair
@@ -111,14 +111,14 @@ def work(folder: Path) -> None:
     """Do what one of two processes does, and keep what the tests look at."""
     torch.set_num_threads(1)
     facts: dict[str, object] = {}
-    with joined("cpu", 4, 2) as first:
-        device = own_device("cpu")
-        facts["first"] = first == is_first() == (int(os.environ["RANK"]) == 0)
-        facts["items"] = list(own_items(3, 4))
-        facts["mean"] = averaged({"a": 1.0 + distributed.get_rank(), "b": 2.0}, device)
-        facts["of first"] = of_first(7.0 + distributed.get_rank(), device)
+    with process_group("cpu", 4, 2) as first:
+        device = rank_device("cpu")
+        facts["first"] = first == is_main_process() == (int(os.environ["RANK"]) == 0)
+        facts["items"] = list(rank_slice(3, 4))
+        facts["mean"] = all_reduce_mean({"a": 1.0 + distributed.get_rank(), "b": 2.0}, device)
+        facts["of first"] = broadcast(7.0 + distributed.get_rank(), device)
         try:
-            share_of(3)
+            rank_batch_size(3)
         except UsageError as error:
             facts["error"] = str(error)
         facts["whole"] = run(folder / "whole").state_dict()
@@ -233,14 +233,14 @@ class TestCommand:
 class TestOneProcess:
     def test_it_has_everything(self) -> None:
         device = torch.device("cpu")
-        with joined("cpu", 3) as first:
+        with process_group("cpu", 3) as first:
             assert first
             assert not distributed.is_initialized()
-            assert list(own_items(2, 3)) == [6, 7, 8]
-            assert averaged({"a": 2.0}, device) == {"a": 2.0}
-            assert of_first(2.5, device) == 2.5
+            assert list(rank_slice(2, 3)) == [6, 7, 8]
+            assert all_reduce_mean({"a": 2.0}, device) == {"a": 2.0}
+            assert broadcast(2.5, device) == 2.5
             network = nn.BatchNorm2d(2)
-            average_statistics(network)
+            all_reduce_buffers(network)
             assert network.running_var is not None
             assert network.running_var.tolist() == [1, 1]
 
@@ -249,7 +249,7 @@ class TestOneProcess:
         monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
         monkeypatch.setattr(distributed, "is_initialized", lambda: True)
         monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
-        with pytest.raises(UsageError, match="number of processes, 2, found 3"), joined("cpu", 4, 3):
+        with pytest.raises(UsageError, match="number of processes, 2, found 3"), process_group("cpu", 4, 3):
             pass
 
     @pytest.mark.parametrize("name", ["gpu", "cuda:x"])
@@ -257,12 +257,12 @@ class TestOneProcess:
         with pytest.raises(
             UsageError, match=f"--device {name}: expected cpu, or cuda.*that torch does not know"
         ):
-            own_device(name)
+            rank_device(name)
 
     def test_no_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(UsageError, match="found no GPU that torch can use"):
-            own_device("cuda")
+            rank_device("cuda")
 
     @pytest.mark.parametrize(
         ("name", "rank", "message"),
@@ -277,7 +277,7 @@ class TestOneProcess:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setenv("LOCAL_RANK", f"{rank}")
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-        with pytest.raises(UsageError, match=message), joined(name):
+        with pytest.raises(UsageError, match=message), process_group(name):
             pass
 
 

@@ -1,6 +1,7 @@
 """The training loop: what it learns, how it resumes, what it refuses."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,24 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -
     resumed = run(tmp_path / "killed")
     assert same_weights(whole, resumed)
     assert (tmp_path / "killed" / CURVES).read_text().count("\n") == 4  # a header, steps 20, 40, 60
+
+
+def test_progress_is_told_after_each_step(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    network, items = make_network(), validation()
+    (tmp_path / "run").mkdir()
+    config = replace(CONFIG, steps=4, validate_every=2)
+    fit(
+        network,
+        squared_error,
+        Lines(),
+        items,
+        config,
+        tmp_path / "run",
+        progress=lambda *one: told.append(one),
+    )
+    assert [share for _, share in told] == [0.25, 0.5, 0.75, 1.0]
+    assert [text.partition(", loss ")[0] for text, _ in told] == ["step 1", "step 2", "step 3", "step 4"]
 
 
 def test_it_learns_and_keeps_the_best_average(tmp_path: Path) -> None:

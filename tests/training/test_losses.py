@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from fewct.training.losses import weighted_bce, weighted_dice, weighted_focal
+from fewct.training.losses import weighted_bce, weighted_dice
 
-LOSSES = [weighted_bce, weighted_dice, weighted_focal]
+LOSSES = [weighted_bce, weighted_dice]
 
 
 def test_bce_is_the_weighted_mean() -> None:
@@ -17,13 +17,6 @@ def test_bce_is_the_weighted_mean() -> None:
     logits = torch.tensor([[0.0, math.log(3)]])  # costs log 2 and log 4
     expected = (3 * math.log(2) + math.log(4)) / 4
     assert float(weighted_bce(logits, target, torch.ones(1, 2), positive_weight=3)) == pytest.approx(expected)
-
-
-def test_focal_gives_less_to_what_is_easy() -> None:
-    logits, target = torch.tensor([[math.log(3)]]), torch.ones(1, 1)
-    assert float(weighted_focal(logits, target, torch.ones(1, 1))) == pytest.approx(math.log(4 / 3) / 16)
-    plain = weighted_focal(logits, target, torch.ones(1, 1), gamma=0)
-    assert float(plain) == pytest.approx(float(weighted_bce(logits, target, torch.ones(1, 1))))
 
 
 def test_dice_of_certain_answers() -> None:

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from fewct.cli.options import Out
+from fewct.cli.progress import progress_of_training
 from fewct.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Train(Generic[R]):
     def run(self) -> int:
         """Train, export and return 0; of several processes that train together, the first one tells."""
         training: Any = self.settings
-        path = training.run(self.out)
+        with progress_of_training(Console(stderr=True)) as progress:
+            path = training.run(self.out, progress)
         if path is None:
             return 0
         console = Console()

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from fewct.recipes.bam import TrainBAM
 from fewct.recipes.labelled import TrainSam, TrainUNet
 from fewct.recipes.packed import TrainMosaic, TrainPromptSmall
+from fewct.training.loop import Progress
 
 
 class Training(Protocol):
@@ -17,10 +18,10 @@ class Training(Protocol):
     use: ClassVar[str]
     """Options of `fewct segment` beside `--weights` with which its result is used."""
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported network.
 
-        Of several processes that train together, only the first exports it.
+        Of several processes that train together, only the main process exports it.
         """
         ...
 

@@ -14,7 +14,8 @@ from fewct.methods.bam.method import lay_over
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.outputs import make_folder
 from fewct.recipes.export import export_folder
-from fewct.training.distributed import joined
+from fewct.training.distributed import process_group
+from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings
 from fewct.types import Labels, SliceSegmentation
 
@@ -52,7 +53,7 @@ class TrainBAM:
                 fix="Leave out one of the two.",
             )
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported encoder; see `Training`.
 
         Raises:
@@ -60,14 +61,14 @@ class TrainBAM:
             UsageError: If the folder holds another training.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:
+        with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
             slices = hide(self._slices(), self.hidden)
             base = sorted({int(i) for one in slices for i in np.unique(one.example.labels) if i > 0})
-            if first:
+            if is_main:
                 make_folder(folder)
                 keep_settings(self.name, self, folder)
-            train(self.recipe, slices, base, folder)
-            return export_folder(folder) if first else None
+            train(self.recipe, slices, base, folder, progress)
+            return export_folder(folder) if is_main else None
 
     def _slices(self) -> list[NamedSlice]:
         """Return the slices, on demand with regions."""

@@ -19,7 +19,8 @@ from fewct.methods.unet.recipe import train as train_unet
 from fewct.metrics.catalog import TruthKind
 from fewct.outputs import make_folder
 from fewct.recipes.export import export_folder
-from fewct.training.distributed import joined
+from fewct.training.distributed import process_group
+from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings, keep_split
 
 
@@ -98,7 +99,7 @@ class TrainUNet(OnSlices):
     """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
     recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
@@ -108,16 +109,16 @@ class TrainUNet(OnSlices):
         """
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.unlabelled else []))
-        with joined(loop.device, *batch_sizes) as first:
+        with process_group(loop.device, *batch_sizes) as is_main:
             split, known = self.parted(loop.seed)
             others = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
             check_apart(others, [known[name].case for name in split.parts["val"]])
             examples = _examples(split, known)
-            if first:
+            if is_main:
                 _keep(self, folder, split)
             images = [one.image for one in others]
-            train_unet(self.recipe, examples["train"], examples["val"], folder, images)
-            return export_folder(folder) if first else None
+            train_unet(self.recipe, examples["train"], examples["val"], folder, images, progress)
+            return export_folder(folder) if is_main else None
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class TrainSam(OnSlices):
 
     recipe: SamRecipe = field(default_factory=SamRecipe)
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
@@ -142,13 +143,13 @@ class TrainSam(OnSlices):
             UsageError: If the folder holds another training, or the network cannot be trained so.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        with joined(self.recipe.loop.device, self.recipe.loop.batch_size) as first:
+        with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
             split, known = self.parted(self.recipe.loop.seed)
             examples = _examples(split, known)
-            if first:
+            if is_main:
                 _keep(self, folder, split)
-            train_sam(self.recipe, examples["train"], examples["val"], folder)
-            return export_folder(folder) if first else None
+            train_sam(self.recipe, examples["train"], examples["val"], folder, progress)
+            return export_folder(folder) if is_main else None
 
 
 def _keep(training: OnSlices, folder: Path, split: Split) -> None:

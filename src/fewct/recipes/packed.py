@@ -12,7 +12,8 @@ from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe
 from fewct.methods.sam.finetuning.prompt_small import train as train_prompt_small
 from fewct.outputs import make_folder
 from fewct.recipes.export import export_folder
-from fewct.training.distributed import joined
+from fewct.training.distributed import process_group
+from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings
 
 
@@ -28,7 +29,7 @@ class TrainMosaic:
 
     recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
@@ -38,7 +39,7 @@ class TrainMosaic:
         """
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
-        return _run(self, batch_sizes, folder, lambda: train_mosaic(self.recipe, folder))
+        return _run(self, batch_sizes, folder, lambda: train_mosaic(self.recipe, folder, progress))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class TrainPromptSmall:
 
     recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
 
-    def run(self, folder: Path) -> Path | None:
+    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
         """Train into a folder, or go on there, and return the exported network; see `Training`.
 
         Raises:
@@ -62,7 +63,7 @@ class TrainPromptSmall:
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
         batch_sizes = (self.recipe.loop.batch_size,)
-        return _run(self, batch_sizes, folder, lambda: train_prompt_small(self.recipe, folder))
+        return _run(self, batch_sizes, folder, lambda: train_prompt_small(self.recipe, folder, progress))
 
 
 def _run(
@@ -72,12 +73,12 @@ def _run(
     train: Callable[[], object],
 ) -> Path | None:
     _check_packed(training.recipe.data)
-    with joined(training.recipe.loop.device, *batch_sizes) as first:
-        if first:
+    with process_group(training.recipe.loop.device, *batch_sizes) as is_main:
+        if is_main:
             make_folder(folder)
             keep_settings(training.name, training, folder)
         train()
-        return export_folder(folder) if first else None
+        return export_folder(folder) if is_main else None
 
 
 def _check_packed(data: Path) -> None:

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fewct.training.checkpoints import State, load_weights, restore_state, save_state, save_weights
 from fewct.training.curves import VALIDATION, open_curves
 from fewct.training.distributed import (
-    average_statistics,
-    averaged,
-    in_parallel,
-    is_first,
-    of_first,
-    own_device,
-    own_items,
-    share_threads,
+    all_reduce_buffers,
+    all_reduce_mean,
+    broadcast,
+    divide_threads,
+    is_main_process,
+    rank_device,
+    rank_slice,
+    wrap_ddp,
 )
 from fewct.training.mean_teacher import Pair, disagreement
 
 Batch: TypeAlias = Any  # whatever the data set's items collate to; the loss function knows
 LossFunction: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Progress: TypeAlias = Callable[[str, float], None]
+"""Called in the main process after each step with its number and loss as text, and the share of the training
+that is done, in [0, 1]."""
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -86,22 +88,24 @@ def fit(
     config: LoopConfig,
     folder: Path,
     unlabelled: Dataset[Pair] | None = None,
+    progress: Progress | None = None,
 ) -> nn.Module:
     """Train a network, or go on from the folder's checkpoint.
 
     After a kill, the run goes on from its last checkpoint and ends with the same weights as without the kill,
-    as long as `steps` ends it and not `budget_minutes`. Within `fewct.training.distributed.joined`, the
-    processes train together, and the first one validates and writes.
+    as long as `steps` ends it and not `budget_minutes`. Within `fewct.training.distributed.process_group`,
+    the processes train together, and the main process validates and writes.
 
     Args:
-        network: What to train, changed in place.
+        network: Changed in place.
         loss_function: Gives the named losses of a batch; their sum is minimised.
         training: Data set whose item `i` is a function of `i` alone.
-        validation: Batches that the loss is watched on.
-        config: How to train.
+        validation: Batches for the validation loss; may be empty.
+        config: Schedule, budget and device.
         folder: Where the checkpoint, the best weights and the curves go; it must exist.
-        unlabelled: Slices without labels, on which the network learns to agree with its moving average; item
-            `i` is a function of `i` alone. The network's answer must then be a tuple of logits.
+        unlabelled: Unlabelled slices for the consistency loss between the network and its moving average;
+            item `i` is a function of `i` alone. The network's output must then be a tuple of logits.
+        progress: See `Progress`.
 
     Returns:
         The moving average with the lowest validation loss, or the last one without validation batches.
@@ -110,34 +114,32 @@ def fit(
         InputError: If the folder's checkpoint is of another network or damaged.
         MissingExtraError: If TensorBoard is wanted and not installed.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
-        UsageError: If there is no such device, or a batch cannot be shared out.
+        UsageError: If there is no such device, or a batch cannot be divided.
     """
-    device = own_device(config.device)
-    share_threads()
+    device = rank_device(config.device)
+    divide_threads()
     state = _begin(network, config, folder, device)
-    together = in_parallel(network, device)
+    together = wrap_ddp(network, device)
     start = time.monotonic() - state.elapsed_s
     batches = _batches(training, config.batch_size, config, state.step)
     pairs: Iterator[Pair | None] = itertools.repeat(None)
     if unlabelled is not None:
         pairs = _batches(unlabelled, config.unlabelled_batch_size, config, state.step)
-    curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_first())
-    with curves as add_row, _progress_bar() as bar:
-        task = bar.add_task("training", total=1.0)
+    curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_main_process())
+    with curves as add_row:
         for batch, pair in zip(batches, pairs, strict=False):
             losses = _step(state, together, loss_function, _to(batch, device), _to(pair, device), config)
-            state.elapsed_s = of_first(time.monotonic() - start, device)
+            state.elapsed_s = broadcast(time.monotonic() - start, device)
             done = _progress_of(state, config)
-            bar.update(
-                task, completed=done, description=f"step {state.step}, loss {sum(losses.values()):.3f}"
-            )
+            if progress is not None and is_main_process():
+                progress(f"step {state.step}, loss {sum(losses.values()):.3f}", done)
             if state.step % config.validate_every == 0 or done >= 1:
-                losses = averaged(losses, device)
-                if is_first():
+                losses = all_reduce_mean(losses, device)
+                if is_main_process():
                     losses |= _validate(state, loss_function, validation, config, folder)
                     add_row({"step": state.step, "minutes": round(state.elapsed_s / 60, 3)} | losses)
                     save_state(state, asdict(config), folder / CHECKPOINT)
-                state.stale = int(of_first(state.stale, device))
+                state.stale = int(broadcast(state.stale, device))
                 if done >= 1 or (config.patience and state.stale >= config.patience):
                     break
     if validation and (folder / BEST).exists():
@@ -199,7 +201,7 @@ def _step(
     torch.autograd.backward(total)
     nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)
     state.optimizer.step()
-    average_statistics(state.network)
+    all_reduce_buffers(state.network)
     state.step += 1
     _update_average(state.average, state.network, min(config.ema_decay, state.step / (10 + state.step)))
     return {name: float(value.detach()) for name, value in losses.items()}
@@ -226,7 +228,7 @@ def _validate(
     """Measure the average's losses, keep the best weights, and return the losses by their names in curves."""
     if not validation:
         return {}
-    device = own_device(config.device)
+    device = rank_device(config.device)
     state.average.eval()
     with torch.no_grad(), _precision(config):
         values = [loss_function(state.average, _to(batch, device)) for batch in validation]
@@ -246,7 +248,7 @@ def _batches(data: Dataset[Any], batch_size: int, config: LoopConfig, first_step
     """Yield this process's shares of the batches of step `first_step` and those after it."""
     loader: Iterable[Batch] = DataLoader(
         data,
-        batch_sampler=(list(own_items(step, batch_size)) for step in range(first_step, config.steps)),
+        batch_sampler=(list(rank_slice(step, batch_size)) for step in range(first_step, config.steps)),
         num_workers=config.workers,
         pin_memory=config.device.startswith("cuda"),
     )
@@ -262,15 +264,3 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 def _precision(config: LoopConfig) -> Any:
     device = torch.device(config.device).type
     return torch.autocast(device, torch.bfloat16) if config.bfloat16 else nullcontext()
-
-
-def _progress_bar() -> Progress:
-    """Return the bar that the first process shows."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        disable=not is_first(),
-    )

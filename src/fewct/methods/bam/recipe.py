@@ -16,7 +16,7 @@ from fewct.methods.bam.resnet import ResNetBackbone
 from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
 from fewct.runtime.threads import thread_count
 from fewct.training.checkpoints import load_weights
-from fewct.training.loop import CHECKPOINT, LoopConfig, fit
+from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_dice
 
 UNKNOWN = -1
@@ -66,31 +66,33 @@ class BAMRecipe:
                 raise _out_of_range(setting, "a share in [0, 1]", f"{getattr(self, setting)}")
 
 
-def train(recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[int], folder: Path) -> BAMNet:
-    """Train both stages, or go on with a training that was stopped.
+def train(
+    recipe: BAMRecipe,
+    slices: Sequence[NamedSlice],
+    structures: Sequence[int],
+    folder: Path,
+    progress: Progress | None = None,
+) -> BAMNet:
+    """Train both stages, or go on with a training that was stopped, in `base` and `meta` of a folder.
 
-    Without base structures there is one stage: the backbone learns with the meta learner.
-
-    Args:
-        recipe: How to train.
-        slices: What to learn from.
-        structures: Ids of the base structures; none if ids mean nothing beyond their slice.
-        folder: Where checkpoints and curves go, in `base` and `meta`; it must exist.
-
-    Returns:
-        The trained network.
+    `structures` are the ids of the base structures. If there are none, because ids mean nothing beyond their
+    slice, there is one stage: the backbone learns with the meta learner.
 
     Raises:
         InputError: If no slice shows a base structure, there is nothing to draw episodes from, the encoder
             cannot be loaded, or a checkpoint is of another network.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
     """
-    base = train_base(recipe, slices, structures, folder) if structures else None
-    return train_meta(recipe, base, slices, structures, folder)
+    base = train_base(recipe, slices, structures, folder, progress) if structures else None
+    return train_meta(recipe, base, slices, structures, folder, progress)
 
 
 def train_base(
-    recipe: BAMRecipe, slices: Sequence[NamedSlice], structures: Sequence[int], folder: Path
+    recipe: BAMRecipe,
+    slices: Sequence[NamedSlice],
+    structures: Sequence[int],
+    folder: Path,
+    progress: Progress | None = None,
 ) -> BAMNet:
     """Train backbone and base learner: cross-entropy of base structures and background. See `train`."""
     if not any(len(places) for places in places_of(slices, structures).values()):
@@ -108,7 +110,7 @@ def train_base(
         slices, structures, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.scanner
     )
     stage = BaseStage(network.backbone, network.base)
-    trained = fit(stage, base_losses, data, [], loop, _made(folder / BASE))
+    trained = fit(stage, base_losses, data, [], loop, _made(folder / BASE), progress=progress)
     stage.load_state_dict(trained.state_dict())
     return network
 
@@ -119,6 +121,7 @@ def train_meta(
     slices: Sequence[NamedSlice],
     structures: Sequence[int],
     folder: Path,
+    progress: Progress | None = None,
 ) -> BAMNet:
     """Train meta learner and ensemble behind a frozen backbone and base learner. See `train`.
 
@@ -144,7 +147,7 @@ def train_meta(
         recipe.pseudo_share,
         recipe.scanner,
     )
-    trained = fit(network, episode_losses, data, [], loop, _made(folder / META))
+    trained = fit(network, episode_losses, data, [], loop, _made(folder / META), progress=progress)
     network.load_state_dict(trained.state_dict())
     return network.eval()
 

@@ -16,7 +16,7 @@ from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
 from fewct.nn.folded_unet import check_side
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import Crop, Crops, default_sources, labelled_source, unlabelled_slices
-from fewct.training.loop import LoopConfig, fit
+from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.mean_teacher import Pairs
 from fewct.training.onnx_export import export_onnx
@@ -61,15 +61,11 @@ class MosaicRecipe:
         check_side(self.size_px)
 
 
-def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:
-    """Train, or go on with a training that was stopped.
-
-    Args:
-        recipe: How to train.
-        folder: Where checkpoints and curves go; made if absent.
+def train(recipe: MosaicRecipe, folder: Path, progress: Progress | None = None) -> nn.Module:
+    """Train, or go on with a training that was stopped, in a folder that is made if absent.
 
     Returns:
-        The network with the best weights.
+        The network with the lowest validation loss.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.loop.seed)
@@ -84,7 +80,7 @@ def train(recipe: MosaicRecipe, folder: Path) -> nn.Module:
     network = MosaicNet()
     if recipe.start:
         start(network, recipe, training)
-    return fit(network, losses, training, validation_batches(recipe), loop, folder, pairs)
+    return fit(network, losses, training, validation_batches(recipe), loop, folder, pairs, progress)
 
 
 def start(network: nn.Module, recipe: MosaicRecipe, training: Crops) -> None:

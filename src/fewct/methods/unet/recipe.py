@@ -21,7 +21,7 @@ from fewct.methods.unet.resnet_unet import ResNetUNet
 from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
 from fewct.runtime.onnx_session import HASH_SUFFIX
 from fewct.runtime.threads import thread_count
-from fewct.training.loop import CHECKPOINT, LoopConfig, fit
+from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.mean_teacher import Pairs
 from fewct.training.onnx_export import export_onnx
@@ -72,18 +72,15 @@ def train(
     validation: Sequence[Example],
     folder: Path,
     unlabelled: Sequence[CTSlice] = (),
+    progress: Progress | None = None,
 ) -> nn.Module:
-    """Train, or go on with a training that was stopped.
+    """Train, or go on with a training that was stopped, in a folder that exists.
 
-    Args:
-        recipe: How to train.
-        training: What to learn from.
-        validation: What the loss is watched on, as it is; may be empty.
-        folder: Where checkpoints and curves go; it must exist.
-        unlabelled: What self-training learns from; none for no self-training.
+    Slices in `unlabelled` add the consistency loss of a mean teacher.
 
     Returns:
-        The network with the best weights.
+        The network with the lowest loss on `validation`, whose slices are not augmented; the last network if
+        there are none.
 
     Raises:
         InputError: If nothing is labelled, the folder's checkpoint is of another network, or the encoder
@@ -103,7 +100,8 @@ def train(
         default_collate([whole[i] for i in range(start, min(start + loop.batch_size, len(whole)))])
         for start in range(0, len(whole), loop.batch_size)
     ]
-    return fit(network, losses_of(recipe), drawn, batches, loop, folder, _pairs(recipe, unlabelled))
+    pairs = _pairs(recipe, unlabelled)
+    return fit(network, losses_of(recipe), drawn, batches, loop, folder, pairs, progress)
 
 
 def _pairs(recipe: UNetRecipe, unlabelled: Sequence[CTSlice]) -> Pairs | None:

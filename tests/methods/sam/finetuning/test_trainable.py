@@ -1,5 +1,6 @@
 """SAM's network while it learns: what it answers, what learns, what its losses are."""
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -33,11 +34,17 @@ from fewct.methods.sam.finetuning.trainable import (
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
-from fewct.training.losses import weighted_bce, weighted_dice, weighted_focal
+from fewct.training.losses import weighted_bce, weighted_dice
 from methods.sam.reference import SHAPE, official, ours
 
 PX = 128
 SMALL = SamShape(SmallShape((4, 6, 8, 8), 16), DecoderShape(width=16, heads=2, hidden=16, score_hidden=8), 4)
+
+
+def focal(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the focal loss (https://doi.org/10.1109/ICCV.2017.324) with gamma 2, averaged over pixels."""
+    losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return ((1 - torch.exp(-losses)) ** 2 * losses).mean()
 
 
 @pytest.fixture
@@ -173,6 +180,10 @@ def test_shares_and_overlaps_by_hand() -> None:
     assert overlaps(-torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2)).tolist() == [[0.0]]
 
 
+def test_the_focal_loss_gives_less_to_what_is_easy() -> None:
+    assert float(focal(torch.tensor([math.log(3)]), torch.ones(1))) == pytest.approx(math.log(4 / 3) / 16)
+
+
 @pytest.mark.parametrize("loss", ["cross-entropy", "focal"])
 def test_the_loss_of_a_mask_is_dice_and_the_other(loss: Literal["cross-entropy", "focal"]) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -183,7 +194,7 @@ def test_the_loss_of_a_mask_is_dice_and_the_other(loss: Literal["cross-entropy",
             one, true = logits[prompt : prompt + 1, mask], target[prompt : prompt + 1]
             known = torch.ones_like(true)
             other = (
-                FOCAL * weighted_focal(one, true, known)
+                FOCAL * focal(one, true)
                 if loss == "focal"
                 else CROSS_ENTROPY * weighted_bce(one, true, known)
             )

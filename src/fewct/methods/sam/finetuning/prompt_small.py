@@ -19,7 +19,7 @@ from fewct.methods.sam.modeling.transformer import Attention
 from fewct.nn.folded_unet import check_side
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import Shares, default_sources, labelled_source
-from fewct.training.loop import LoopConfig, fit
+from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
@@ -66,15 +66,11 @@ class PromptSmallRecipe:
         check_side(self.size_px)
 
 
-def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:
-    """Train, or go on with a training that was stopped.
-
-    Args:
-        recipe: How to train.
-        folder: Where checkpoints and curves go; it must exist.
+def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = None) -> nn.Module:
+    """Train, or go on with a training that was stopped, in a folder that exists.
 
     Returns:
-        The network with the best weights, as `recipe.finished` takes it.
+        The network with the lowest validation loss, as `recipe.finished` takes it.
 
     Raises:
         InputError: If the image encoder's weights are absent, damaged, or of another network.
@@ -97,7 +93,7 @@ def train(recipe: PromptSmallRecipe, folder: Path) -> nn.Module:
     lessons = [validation[i] for i in range(len(validation))]
     practice = trainable_network(sam, recipe.correction_prompts)
     held = batches(lessons, loop.batch_size)
-    return fit(practice, make_losses("cross-entropy"), training, held, loop, folder)
+    return fit(practice, make_losses("cross-entropy"), training, held, loop, folder, progress=progress)
 
 
 def trainable_network(sam: Sam, correction_prompts: int) -> TrainableSam:

@@ -33,7 +33,7 @@ from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, Trai
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.preprocessing import Frame, network_input
 from fewct.runtime.threads import thread_count
-from fewct.training.loop import LoopConfig, fit
+from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.types import Labels
 
 CROSS_ENTROPY, FOCAL = 0.5, 20.0
@@ -98,18 +98,17 @@ class SamRecipe:
 
 
 def train(
-    recipe: SamRecipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
+    recipe: SamRecipe,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    folder: Path,
+    progress: Progress | None = None,
 ) -> nn.Module:
-    """Train, or go on with a training that was stopped.
-
-    Args:
-        recipe: How to train.
-        training: What to learn from; labels 0 are nobody's structure.
-        validation: What the loss is watched on, as it is; may be empty.
-        folder: Where checkpoints and curves go; it must exist.
+    """Train, or go on with a training that was stopped, in a folder that exists.
 
     Returns:
-        The network with the best weights, as `trained_network` takes it.
+        The network with the lowest loss on `validation`, whose slices are not augmented; the last network if
+        there are none. `trained_network` takes it.
 
     Raises:
         InputError: If nothing is labelled, or the checkpoint is absent, damaged or of another network.
@@ -141,7 +140,8 @@ def train(
         for number, (x, view) in enumerate(zip(seen, held_out, strict=True))
     ]
     practice = TrainableSam(sam, recipe.trainable, recipe.correction_prompts)
-    return fit(practice, make_losses(recipe.loss), data, batches(lessons, loop.batch_size), loop, folder)
+    held = batches(lessons, loop.batch_size)
+    return fit(practice, make_losses(recipe.loss), data, held, loop, folder, progress=progress)
 
 
 def starting_network(recipe: SamRecipe) -> tuple[Sam, Normalization]:
