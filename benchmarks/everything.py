@@ -53,18 +53,18 @@ def write_weights(folder: Path, image: CTSlice) -> None:
 
     from fewct.methods.sam.backends.torch import TorchBackend
     from fewct.methods.sam.mask_generator.candidates import stability_score
-    from fewct.methods.sam.mask_generator.generator import Crop
+    from fewct.methods.sam.mask_generator.generator import EmbeddedCrop
     from fewct.methods.sam.mask_generator.point_grids import point_grid
     from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
-    from fewct.methods.sam.preprocessing import Frame, network_input
+    from fewct.methods.sam.preprocessing import InputFrame, preprocess
     from random_sam import random_vit_b
 
     picture = to_display(image)
-    network = random_vit_b(network_input(picture, Frame(picture.shape, 1024, 256), "sam"))
+    network = random_vit_b(preprocess(picture, InputFrame(picture.shape, 1024, 256), "sam"))
     torch.save(network.state_dict(), folder / "sam.pth")
     whole = np.array([0, 0, *picture.shape[::-1]])
     settings = MaskGeneratorSettings(pred_iou_thresh=0)
-    crop = Crop(TorchBackend(network), picture, whole, image, settings)
+    crop = EmbeddedCrop(TorchBackend(network), picture, whole, image, settings)
     decoded = crop.ask(point_grid(8) * picture.shape[::-1])
     iou = decoded.predicted_iou[tuple(decoded.chosen.T)]
     good = np.quantile(decoded.predicted_iou, 1 - GOOD_SHARE)

@@ -28,7 +28,7 @@ from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints.onnx_export import export_network
 from fewct.methods.sam.conventions import INSIDE, NO_POINT
 from fewct.methods.sam.predictor import embed
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.types import CTSlice
 from foundation import abdomen_series, btcv_val
 from random_sam import random_vit_b
@@ -53,7 +53,7 @@ def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[Backend,
     """Return the same network in torch and in ONNX Runtime."""
     if weights is None:
         picture = to_display(image)
-        seen = network_input(picture, Frame(picture.shape, 1024, 256), "sam")
+        seen = preprocess(picture, InputFrame(picture.shape, 1024, 256), "sam")
         in_torch = TorchBackend(random_vit_b(seen))
     else:
         in_torch = TorchBackend.load(weights)

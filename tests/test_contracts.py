@@ -135,7 +135,7 @@ TO_RENAME = {
     "Decoder",
     "Download",
     "Example",
-    "Frame",
+    "InputFrame",
     "Header",
     "Pair",
     "Prepare",

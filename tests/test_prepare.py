@@ -20,7 +20,7 @@ from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.prepare import MedSAMSettings, Prepared, nearest, prepare_medsam
 from fewct.types import CTSlice
 
@@ -261,7 +261,7 @@ class TestEmbeddings:
         assert (data.img_embeddings.shape, data.img_embeddings.dtype) == ((4, *EMBEDDING), np.float32)
         kind = "medsam" if normalization == "medsam" else "sam"
         for entry in (0, 3):
-            pixels = network_input(data.imgs[entry, ..., 0], Frame((SIDE, SIDE), 128, 256), kind)
+            pixels = preprocess(data.imgs[entry, ..., 0], InputFrame((SIDE, SIDE), 128, 256), kind)
             with torch.inference_mode():
                 wanted = load_sam(weights).image_encoder(torch.from_numpy(pixels)[None])[0]
             np.testing.assert_allclose(data.img_embeddings[entry], wanted, atol=1e-5)

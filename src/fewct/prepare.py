@@ -18,7 +18,7 @@ from fewct.imaging.resample import resize
 from fewct.io.medsam.reading import EMBEDDING, SIDE, Embed, Embedding, Picture
 from fewct.io.medsam.writing import SquareSlice, write_medsam
 from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.outputs import make_folder, numbered
 from fewct.types import Labels, WindowName
 
@@ -236,8 +236,8 @@ def load_embedding(weights: str, normalization: NormalizationChoice = "auto") ->
 
     def embed(picture: Picture) -> Embedding:
         rows, columns = picture.shape
-        frame = Frame((rows, columns), backend.image_size, backend.mask_px)
-        embedding = backend.embed(network_input(picture, frame, backend.normalization))
+        frame = InputFrame((rows, columns), backend.image_size, backend.mask_px)
+        embedding = backend.embed(preprocess(picture, frame, backend.normalization))
         if embedding.shape != EMBEDDING:
             raise UsageError(
                 "weights",

@@ -15,7 +15,7 @@ from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM
 from fewct.methods.sam.predictor import Predictor
-from fewct.methods.sam.preprocessing import Frame, linear_resampling, network_input
+from fewct.methods.sam.preprocessing import InputFrame, linear_resampling, preprocess
 from fewct.methods.sam.prompts import SURE, mask_input_logits
 from fewct.types import CTSlice
 from methods.sam.reference import SHAPE, SamPredictor, blobs, official, ours
@@ -114,7 +114,7 @@ class TestInputs:
         self, shape: tuple[int, int], image_size: int, mask_px: int
     ) -> None:
         logits = torch.randn(1, 1, mask_px, mask_px, generator=torch.Generator().manual_seed(0))
-        frame = Frame(shape, image_size, mask_px)
+        frame = InputFrame(shape, image_size, mask_px)
         large = functional.interpolate(logits, (image_size, image_size), mode="bilinear")
         inner = large[..., : frame.inner[0], : frame.inner[1]]
         expected = functional.interpolate(inner, shape, mode="bilinear")[0, 0].numpy()
@@ -133,7 +133,7 @@ class TestInputs:
     @PROPERTY
     @given(st.integers(1, 600), st.integers(1, 600))
     def test_the_longest_side_fills_the_input(self, rows: int, columns: int) -> None:
-        frame = Frame((rows, columns), 256, 64)
+        frame = InputFrame((rows, columns), 256, 64)
         assert max(frame.inner) == 256
         assert min(frame.inner) >= 1
         np.testing.assert_allclose(
@@ -143,7 +143,7 @@ class TestInputs:
     def test_medsam_sees_from_darkest_to_brightest(self) -> None:
         picture = np.full((512, 256), 50, dtype=np.uint8)
         picture[:256] = 250
-        pixels = network_input(picture, Frame((512, 256), 256, 256), "medsam")
+        pixels = preprocess(picture, InputFrame((512, 256), 256, 256), "medsam")
         assert np.array_equal(pixels[0], pixels[2])
         assert (pixels[:, :128, :128] == 1).all()
         assert not pixels[:, 128:].any()
@@ -152,13 +152,13 @@ class TestInputs:
     def test_medsam_takes_means_where_pixels_become_fewer(self) -> None:
         picture = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
         means = picture.reshape(32, 2, 32, 2).mean(axis=(1, 3))
-        pixels = network_input(picture, Frame((64, 64), 32, 32), "medsam")[1]
+        pixels = preprocess(picture, InputFrame((64, 64), 32, 32), "medsam")[1]
         expected = (means - means.min()) / (means.max() - means.min())
         np.testing.assert_allclose(pixels, expected, atol=0.01)
 
     @pytest.mark.parametrize("normalization", ["sam", "medsam"])
     def test_a_constant_picture(self, normalization: Any) -> None:
-        pixels = network_input(np.full((9, 9), 7, dtype=np.uint8), Frame((9, 9), 32, 8), normalization)
+        pixels = preprocess(np.full((9, 9), 7, dtype=np.uint8), InputFrame((9, 9), 32, 8), normalization)
         assert np.isfinite(pixels).all()
 
     def test_which_network_sees_how(self, network: Any) -> None:
@@ -169,7 +169,7 @@ class TestInputs:
         assert TorchBackend(ours(network), "medsam").normalization == "medsam"
 
     def test_a_first_guess_becomes_logits(self) -> None:
-        frame = Frame((100, 50), 256, 64)
+        frame = InputFrame((100, 50), 256, 64)
         mask = np.zeros((100, 50), dtype=bool)
         mask[:50] = True
         logits = mask_input_logits(mask, frame)
@@ -181,7 +181,7 @@ class TestInputs:
     @PROPERTY
     @given(st.integers(8, 120), st.integers(8, 120), st.data())
     def test_a_first_guess_comes_back_as_it_was(self, rows: int, columns: int, data: st.DataObject) -> None:
-        frame = Frame((rows, columns), 128, 128)
+        frame = InputFrame((rows, columns), 128, 128)
         top, left = data.draw(st.integers(0, rows - 4)), data.draw(st.integers(0, columns - 4))
         mask = np.zeros((rows, columns), dtype=bool)
         mask[top : top + 4, left : left + 4] = True

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from fewct.errors import UsageError
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.methods.sam.prompts import mask_input_logits, point_prompts
 from fewct.types import CTSlice
 
@@ -39,7 +39,7 @@ class EmbeddedImage:
         embedding: float32 (channels, rows, columns).
     """
 
-    frame: Frame
+    frame: InputFrame
     embedding: Annotated[NDArray[np.float32], "channels rows columns"]
 
 
@@ -51,8 +51,8 @@ def embed(backend: Backend, picture: Annotated[NDArray[np.uint8], "rows columns"
         picture: uint8 (rows, columns).
     """
     rows, columns = picture.shape
-    frame = Frame((rows, columns), backend.image_size, backend.mask_px)
-    return EmbeddedImage(frame, backend.embed(network_input(picture, frame, backend.normalization)))
+    frame = InputFrame((rows, columns), backend.image_size, backend.mask_px)
+    return EmbeddedImage(frame, backend.embed(preprocess(picture, frame, backend.normalization)))
 
 
 class Predictor:

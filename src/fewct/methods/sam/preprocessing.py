@@ -18,7 +18,7 @@ MEANS, DEVIATIONS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red
 
 
 @dataclass(frozen=True)
-class Frame:
+class InputFrame:
     """A picture in the square input of the network: its longest side fills it, the rest is padding.
 
     Args:
@@ -75,8 +75,8 @@ def linear_resampling(new: int, old: int) -> Annotated[NDArray[np.float64], "new
     return matrix
 
 
-def network_input(
-    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame, normalization: Normalization
+def preprocess(
+    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: InputFrame, normalization: Normalization
 ) -> Annotated[NDArray[np.float32], "channels side side"]:
     """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
 
@@ -108,7 +108,7 @@ def network_input(
 
 
 def _grey_and_ranks(
-    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: Frame
+    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: InputFrame
 ) -> Annotated[NDArray[np.float32], "2 side side"]:
     grey = picture.astype(np.float32)
     body = body_mask(CTSlice(grey, "grey"))

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, NO_POINT, TOP_LEFT
-from fewct.methods.sam.preprocessing import Frame, linear_resampling
+from fewct.methods.sam.preprocessing import InputFrame, linear_resampling
 
 SURE = 6.9  # logit of a probability of 0.999
 
@@ -66,7 +66,7 @@ def point_prompts(
     return PointPrompts(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
 
-def mask_input_logits(mask: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
+def mask_input_logits(mask: NDArray[Any], frame: InputFrame) -> NDArray[np.float32]:
     """Return a checked first guess as logits of the network's size.
 
     Args:

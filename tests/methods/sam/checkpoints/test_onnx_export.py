@@ -25,7 +25,7 @@ from fewct.methods.sam.backends.onnx import OnnxBackend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints import onnx_export
 from fewct.methods.sam.checkpoints.onnx_export import export_network, export_sam, graphs_of, halve
-from fewct.methods.sam.checkpoints.onnx_manifest import DRAW, EMBED, GRAPHS, read_record
+from fewct.methods.sam.checkpoints.onnx_manifest import GRAPHS, IMAGE_ENCODER, MASK_LOGITS, read_record
 from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.modeling.sam import Sam, SamShape
@@ -175,7 +175,7 @@ class TestAgreement:
         first = next(graphs_of(network.eval()))
         first.write(tmp_path, half=False)
         pixels = drawn(1, 3, 128, 128)
-        session = open_session(tmp_path / EMBED, {EMBED: hash_of(tmp_path / EMBED)})
+        session = open_session(tmp_path / IMAGE_ENCODER, {IMAGE_ENCODER: hash_of(tmp_path / IMAGE_ENCODER)})
         found = session.run(None, {"pixels": pixels})[0]
         np.testing.assert_allclose(found, TorchBackend(network).embed(pixels), rtol=0, atol=1e-4)
 
@@ -229,9 +229,9 @@ class TestExport:
         monkeypatch.setattr(onnx_export, "LARGEST_GRAPH", 1000)
         *_, last = graphs_of(network)
         last.write(copy, half=False)
-        data = copy / f"{DRAW}.data"
+        data = copy / f"{MASK_LOGITS}.data"
         assert data.stat().st_size > 4 * 32 * 32
-        record_hashes(copy, DRAW, data.name)
+        record_hashes(copy, MASK_LOGITS, data.name)
         embedding, asked = drawn(2, 32, 8, 8), prompts(5, 2)
         apart = OnnxBackend.load(copy)
         found = apart.decode_masks(apart.encode_prompts(embedding, None), *asked, True)
@@ -304,12 +304,12 @@ def edited(key: str, value: Any) -> Callable[[Path], None]:
 
 
 def swap(folder: Path) -> None:
-    shutil.copy(folder / DRAW, folder / EMBED)
+    shutil.copy(folder / MASK_LOGITS, folder / IMAGE_ENCODER)
     record_hashes(folder)
 
 
 def no_network(folder: Path) -> None:
-    (folder / EMBED).write_bytes(b"no network at all")
+    (folder / IMAGE_ENCODER).write_bytes(b"no network at all")
     record_hashes(folder)
 
 
@@ -329,7 +329,7 @@ class TestBadFolders:
             (edited("channels", True), "found channels true"),
             (edited("intensities", "loud"), 'found intensities "loud"'),
             (edited("half", 1), "found half 1"),
-            (edited("sha256", {EMBED: "0"}), "found sha256"),
+            (edited("sha256", {IMAGE_ENCODER: "0"}), "found sha256"),
             (edited("tools", None), "found tools null"),
             (
                 edited("input_px", 256),

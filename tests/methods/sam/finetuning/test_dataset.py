@@ -23,7 +23,7 @@ from fewct.methods.sam.finetuning.dataset import (
     sample_prompts,
     source_views,
 )
-from fewct.methods.sam.preprocessing import Frame
+from fewct.methods.sam.preprocessing import InputFrame
 from fewct.phantom import phantom_slice
 from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice
@@ -103,14 +103,14 @@ def test_nothing_is_asked_where_nothing_is_labelled() -> None:
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_labels_in_the_frame_are_repeated_where_the_picture_grows(factor: int) -> None:
     labels = np.arange(1, 5 * 8 + 1, dtype=np.int32).reshape(5, 8)
-    placed = in_frame(labels, Frame((5, 8), 8 * factor, 8 * factor))
+    placed = in_frame(labels, InputFrame((5, 8), 8 * factor, 8 * factor))
     assert np.array_equal(placed[: 5 * factor], np.kron(labels, np.ones((factor, factor), dtype=np.int32)))
     assert not placed[5 * factor :].any()
 
 
 def test_labels_in_the_frame_are_taken_from_the_middle_where_the_picture_shrinks() -> None:
     labels = np.arange(36, dtype=np.int32).reshape(6, 6)
-    assert np.array_equal(in_frame(labels, Frame((6, 6), 2, 2)), labels[1::3, 1::3])
+    assert np.array_equal(in_frame(labels, InputFrame((6, 6), 2, 2)), labels[1::3, 1::3])
 
 
 @pytest.mark.parametrize("kind", ["slices", "sources", "embeddings"])

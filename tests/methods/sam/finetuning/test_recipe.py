@@ -20,7 +20,7 @@ from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, tra
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallEncoder, SmallShape
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.nn.folded_unet import Trunk
 from fewct.phantom import phantom_slice
 from fewct.recipes import TrainSam
@@ -195,9 +195,9 @@ class TestSmallEncoder:
 
     def test_ranks_are_the_same_for_every_monotone_window(self) -> None:
         picture = np.random.default_rng(0).integers(60, 200, (40, 56), dtype=np.uint8)
-        frame = Frame((40, 56), 64, 64)
-        stretched = network_input(((picture - 60) * 1.7 + 10).astype(np.uint8), frame, "ranks")
-        plain = network_input(picture, frame, "ranks")
+        frame = InputFrame((40, 56), 64, 64)
+        stretched = preprocess(((picture - 60) * 1.7 + 10).astype(np.uint8), frame, "ranks")
+        plain = preprocess(picture, frame, "ranks")
         assert plain.shape == (2, 64, 64)
         assert np.abs(plain[1] - stretched[1]).max() < 0.02
         assert (plain[:, 46:] == -1).all()

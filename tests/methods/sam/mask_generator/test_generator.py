@@ -31,7 +31,7 @@ from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.mask_generator.point_grids import coarse_to_fine, crop_boxes, layer_grids, point_grid
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
-from fewct.methods.sam.preprocessing import Frame
+from fewct.methods.sam.preprocessing import InputFrame
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice
 from methods.sam.reference import (
@@ -391,7 +391,7 @@ class TestEasel:
     def test_nothing_above_the_threshold_is_left_out(
         self, rows: int, columns: int, seed: int, threshold: float
     ) -> None:
-        frame = Frame((rows, columns), 64, 16)
+        frame = InputFrame((rows, columns), 64, 16)
         logits = np.random.default_rng(seed).normal(-1, 1, (16, 16)).astype(np.float32)
         first, second = frame.upsampling
         whole = first @ logits @ second.T

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from fewct.errors import InputError
 from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, DecodedMasks
 from fewct.methods.sam.checkpoints.onnx_manifest import (
-    ANSWERS,
-    DRAW,
-    EMBED,
+    DECODER,
     EMBEDDING,
     GRAPHS,
     HAS_MASK_INPUT,
+    IMAGE_ENCODER,
+    IMAGE_TOKENS,
     KERNELS,
-    LABELS,
     LOGITS,
     MASK_INPUT,
+    MASK_LOGITS,
+    PIXEL_TOKENS,
     PIXELS,
-    POINTS,
+    POINT_COORDS,
+    POINT_LABELS,
     PREDICTED_IOU,
-    PREPARE,
-    SEEN,
     ExportRecord,
     read_record,
 )
@@ -51,7 +51,7 @@ class OnnxBackend:
         self._masks = record.masks
         self._step = max(1, PIXELS_AT_ONCE // record.grid**2)
         self._sessions = sessions
-        self._shared = [output.name for output in sessions[PREPARE].get_outputs()]
+        self._shared = [output.name for output in sessions[IMAGE_TOKENS].get_outputs()]
 
     @classmethod
     def load(cls, folder: Path) -> "OnnxBackend":
@@ -67,7 +67,7 @@ class OnnxBackend:
             1 if record.normalization == "ranks" else None
         )  # `MaskPromptBackend` runs prompts side by side
         sessions = {
-            name: open_session(folder / name, record.sha256, None if name == EMBED else decoding)
+            name: open_session(folder / name, record.sha256, None if name == IMAGE_ENCODER else decoding)
             for name in GRAPHS
         }
         _check_graphs(folder, record, sessions)
@@ -77,7 +77,7 @@ class OnnxBackend:
         self, pixels: Annotated[NDArray[np.float32], "seen side side"]
     ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
         """Return the embedding of an image; see `Backend`."""
-        embedding: NDArray[np.float32] = self._sessions[EMBED].run(None, {PIXELS: pixels})[0]
+        embedding: NDArray[np.float32] = self._sessions[IMAGE_ENCODER].run(None, {PIXELS: pixels})[0]
         return embedding
 
     def encode_prompts(
@@ -88,7 +88,7 @@ class OnnxBackend:
         """Return what all prompts on an image share; see `Backend`."""
         guess = np.zeros((self.mask_px, self.mask_px), np.float32) if mask_input is None else mask_input
         asked = {EMBEDDING: embedding, MASK_INPUT: guess, HAS_MASK_INPUT: np.array(mask_input is not None)}
-        return dict(zip(self._shared, self._sessions[PREPARE].run(None, asked), strict=True))
+        return dict(zip(self._shared, self._sessions[IMAGE_TOKENS].run(None, asked), strict=True))
 
     def decode_masks(
         self,
@@ -105,16 +105,18 @@ class OnnxBackend:
         logits = [np.zeros((0, self.mask_px, self.mask_px), np.float32)]
         for start in range(0, len(points_xy), self._step):
             now = slice(start, start + self._step)
-            asked = {POINTS: points_xy[now], LABELS: labels[now], **image_tokens}
-            all_ious, kernels, seen = self._sessions[ANSWERS].run((PREDICTED_IOU, KERNELS, SEEN), asked)
+            asked = {POINT_COORDS: points_xy[now], POINT_LABELS: labels[now], **image_tokens}
+            all_ious, kernels, seen = self._sessions[DECODER].run(
+                (PREDICTED_IOU, KERNELS, PIXEL_TOKENS), asked
+            )
             iou = all_ious[:, wanted]
             kept = iou > above
             some = kept.any(axis=1)
             ious.append(iou)
             chosen.append(np.argwhere(kept) + np.array([start, 0]))
             if some.any():
-                asked = {SEEN: seen[some], KERNELS: kernels[some, wanted]}
-                logits.append(self._sessions[DRAW].run(None, asked)[0][kept[some]])
+                asked = {PIXEL_TOKENS: seen[some], KERNELS: kernels[some, wanted]}
+                logits.append(self._sessions[MASK_LOGITS].run(None, asked)[0][kept[some]])
         return DecodedMasks(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
 
 
@@ -126,16 +128,19 @@ def _check_graphs(
     Raises:
         InputError: If a file holds a network of another kind or size.
     """
-    shared = [output.name for output in sessions[PREPARE].get_outputs()]
+    shared = [output.name for output in sessions[IMAGE_TOKENS].get_outputs()]
     side, grid = [record.image_size] * 2, [record.grid] * 2
     expected: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        EMBED: ({PIXELS: [record.channels, *side]}, {EMBEDDING: [record.width, *grid]}),
-        PREPARE: (
+        IMAGE_ENCODER: ({PIXELS: [record.channels, *side]}, {EMBEDDING: [record.width, *grid]}),
+        IMAGE_TOKENS: (
             {EMBEDDING: [record.width, *grid], MASK_INPUT: [record.mask_px] * 2, HAS_MASK_INPUT: []},
             dict.fromkeys(shared),
         ),
-        ANSWERS: (dict.fromkeys([POINTS, LABELS, *shared]), dict.fromkeys([PREDICTED_IOU, KERNELS, SEEN])),
-        DRAW: (dict.fromkeys([SEEN, KERNELS]), {LOGITS: None}),
+        DECODER: (
+            dict.fromkeys([POINT_COORDS, POINT_LABELS, *shared]),
+            dict.fromkeys([PREDICTED_IOU, KERNELS, PIXEL_TOKENS]),
+        ),
+        MASK_LOGITS: (dict.fromkeys([PIXEL_TOKENS, KERNELS]), {LOGITS: None}),
     }
     for name, (inputs, outputs) in expected.items():
         session = sessions[name]

@@ -23,20 +23,20 @@ from fewct.errors import OutputError
 from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
 from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
 from fewct.methods.sam.checkpoints.onnx_manifest import (
-    ANSWERS,
-    DRAW,
-    EMBED,
+    DECODER,
     EMBEDDING,
     HAS_MASK_INPUT,
+    IMAGE_ENCODER,
+    IMAGE_TOKENS,
     KERNELS,
-    LABELS,
     LOGITS,
     MASK_INPUT,
+    MASK_LOGITS,
+    PIXEL_TOKENS,
     PIXELS,
-    POINTS,
+    POINT_COORDS,
+    POINT_LABELS,
     PREDICTED_IOU,
-    PREPARE,
-    SEEN,
     ExportRecord,
 )
 from fewct.methods.sam.conventions import Normalization
@@ -119,7 +119,7 @@ def export_network(network: Sam, normalization: Normalization, folder: Path, hal
     return folder
 
 
-class Embed(nn.Module):
+class ImageEncoderGraph(nn.Module):
     """The image encoder, for one image."""
 
     def __init__(self, network: Sam) -> None:
@@ -132,7 +132,7 @@ class Embed(nn.Module):
         return embedding
 
 
-class Prepare(nn.Module):
+class ImageTokensGraph(nn.Module):
     """What all prompts on an image share."""
 
     def __init__(self, network: Sam) -> None:
@@ -153,7 +153,7 @@ class Prepare(nn.Module):
         return _flat(self.mask_decoder.image_tokens(embedding[None], maps, prompts.positions()))
 
 
-class Answer(nn.Module):
+class DecoderGraph(nn.Module):
     """How good the masks of prompts are, and what draws them."""
 
     def __init__(self, network: Sam) -> None:
@@ -169,7 +169,7 @@ class Answer(nn.Module):
         return tuple(self.mask_decoder.answers(side, self.prompt_encoder.points(points_xy, labels)[None]))
 
 
-class Draw(nn.Module):
+class MaskLogitsGraph(nn.Module):
     """The logits of masks."""
 
     def __init__(self, network: Sam) -> None:
@@ -216,9 +216,9 @@ def graphs_of(network: Sam) -> Iterator[Graph]:
     decoder, grid, side = network.shape.decoder, network.prompt_encoder.grid, network.image_size
     embedding, guess = torch.zeros(decoder.width, grid, grid), torch.zeros(UPSCALING * grid, UPSCALING * grid)
     pixels = torch.zeros(network.shape.encoder.channels, side, side)
-    yield Graph(EMBED, Embed(network).eval(), (pixels,), ({},), (PIXELS,), (EMBEDDING,))
+    yield Graph(IMAGE_ENCODER, ImageEncoderGraph(network).eval(), (pixels,), ({},), (PIXELS,), (EMBEDDING,))
 
-    prepare = Prepare(network).eval()
+    prepare = ImageTokensGraph(network).eval()
     samples = (embedding, guess, torch.tensor(True))
     shared = prepare(*samples)
     names = (
@@ -226,18 +226,23 @@ def graphs_of(network: Sam) -> Iterator[Graph]:
         *(f"key_positions_{i}" for i in range(decoder.depth)),
         *(f"query_positions_{i}" for i in range(decoder.depth - 1)),
     )
-    yield Graph(PREPARE, prepare, samples, ({}, {}, {}), (EMBEDDING, MASK_INPUT, HAS_MASK_INPUT), names)
+    yield Graph(IMAGE_TOKENS, prepare, samples, ({}, {}, {}), (EMBEDDING, MASK_INPUT, HAS_MASK_INPUT), names)
 
-    answer = Answer(network).eval()
+    answer = DecoderGraph(network).eval()
     prompts = (torch.zeros(3, 2, 2), torch.ones(3, 2, dtype=torch.int64), shared)
     dynamic: tuple[Any, ...] = ({0: MANY, 1: MANY}, {0: MANY, 1: MANY}, [{}] * len(shared))
-    answers = (PREDICTED_IOU, KERNELS, SEEN)
-    yield Graph(ANSWERS, answer, prompts, dynamic, (POINTS, LABELS, *names), answers)
+    answers = (PREDICTED_IOU, KERNELS, PIXEL_TOKENS)
+    yield Graph(DECODER, answer, prompts, dynamic, (POINT_COORDS, POINT_LABELS, *names), answers)
 
     _, kernels, seen = answer(*prompts)
     drawing = (seen, kernels[:, 1:].contiguous())
     yield Graph(
-        DRAW, Draw(network).eval(), drawing, ({0: MANY}, {0: MANY, 1: MANY}), (SEEN, KERNELS), (LOGITS,)
+        MASK_LOGITS,
+        MaskLogitsGraph(network).eval(),
+        drawing,
+        ({0: MANY}, {0: MANY, 1: MANY}),
+        (PIXEL_TOKENS, KERNELS),
+        (LOGITS,),
     )
 
 

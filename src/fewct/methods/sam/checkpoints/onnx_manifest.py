@@ -12,13 +12,18 @@ from fewct.methods.sam.conventions import Normalization
 
 FORMAT, VERSION = "fewct-sam-onnx", 1
 
-EMBED, PREPARE, ANSWERS, DRAW = GRAPHS = ("embed.onnx", "prepare.onnx", "answers.onnx", "draw.onnx")
+IMAGE_ENCODER, IMAGE_TOKENS, DECODER, MASK_LOGITS = GRAPHS = (
+    "embed.onnx",
+    "prepare.onnx",
+    "answers.onnx",
+    "draw.onnx",
+)
 """Image to embedding; embedding and first guess to what prompts share; prompts to how good their masks are
 and what draws them; and the drawing."""
 
 PIXELS, EMBEDDING, MASK_INPUT, HAS_MASK_INPUT = "pixels", "embedding", "first_guess", "guessed"
-POINTS, LABELS = "points_xy", "labels"
-PREDICTED_IOU, KERNELS, SEEN, LOGITS = "predicted_iou", "kernels", "seen_pixels", "logits"
+POINT_COORDS, POINT_LABELS = "points_xy", "labels"
+PREDICTED_IOU, KERNELS, PIXEL_TOKENS, LOGITS = "predicted_iou", "kernels", "seen_pixels", "logits"
 """Names of the graphs' inputs and outputs; `answers` also takes all that `prepare` gives."""
 
 JSON_NAMES = {"image_size": "input_px", "normalization": "intensities"}

@@ -14,7 +14,7 @@ from fewct.data.examples import Example
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.box_prompted import moved_boxes
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.training.augment import Warped, scan, warp
 from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice, Labels
@@ -109,8 +109,8 @@ class PromptDataset(Dataset[PromptBatch]):
     def __getitem__(self, index: int) -> PromptBatch:
         rng = np.random.default_rng((self.seed, index))
         view = self.draw(rng)
-        frame = Frame(view.picture.shape, self.image_size, self.image_size)
-        seen = network_input(view.picture, frame, self.normalization)
+        frame = InputFrame(view.picture.shape, self.image_size, self.image_size)
+        seen = preprocess(view.picture, frame, self.normalization)
         return sample_prompts(torch.from_numpy(seen), in_frame(view.labels, frame), self.asking, rng, index)
 
 
@@ -188,7 +188,7 @@ def _shown(warped: Warped, synthetic: bool, rng: np.random.Generator) -> Labelle
     return LabelledView(to_display(scan(warped.image, synthetic, rng)), warped.labels)
 
 
-def in_frame(labels: Labels, frame: Frame) -> Labels:
+def in_frame(labels: Labels, frame: InputFrame) -> Labels:
     """Return labels as they lie in the network's input, int32 (image_size, image_size); padding is 0."""
     rows, columns = (
         ((np.arange(inner) + 0.5) * side / inner).astype(np.int64)

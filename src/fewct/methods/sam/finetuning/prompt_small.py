@@ -15,7 +15,7 @@ from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
-from fewct.methods.sam.modeling.transformer import Attention
+from fewct.methods.sam.modeling.transformer import TwoWayAttention
 from fewct.nn.folded_unet import check_side
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import Shares, default_sources, labelled_source
@@ -131,6 +131,6 @@ def look_near(decoder: MaskDecoder) -> None:
     lose that, one and the same keeps it: training then need not find out what a place is.
     """
     for attention in decoder.transformer.modules():
-        if isinstance(attention, Attention) and attention.q_proj.out_features < SHAPE.decoder.width:
+        if isinstance(attention, TwoWayAttention) and attention.q_proj.out_features < SHAPE.decoder.width:
             attention.q_proj.weight.mul_(NEARNESS)
             attention.k_proj.weight.copy_(attention.q_proj.weight)

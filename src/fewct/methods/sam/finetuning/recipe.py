@@ -31,7 +31,7 @@ from fewct.methods.sam.finetuning.dataset import (
 from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
 from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, TrainableSam, overlaps
 from fewct.methods.sam.modeling.sam import Sam
-from fewct.methods.sam.preprocessing import Frame, network_input
+from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.types import Labels
@@ -187,8 +187,8 @@ def batches(lessons: Sequence[PromptBatch], size: int) -> list[PromptBatch]:
 
 
 def _seen(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
-    frame = Frame(view.picture.shape, sam.image_size, sam.image_size)
-    return torch.from_numpy(network_input(view.picture, frame, normalization))
+    frame = InputFrame(view.picture.shape, sam.image_size, sam.image_size)
+    return torch.from_numpy(preprocess(view.picture, frame, normalization))
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def _embedded(view: LabelledView, sam: Sam, normalization: Normalization) -> Ten
 
 
 def _labels(view: LabelledView, sam: Sam) -> Labels:
-    return in_frame(view.labels, Frame(view.picture.shape, sam.image_size, sam.image_size))
+    return in_frame(view.labels, InputFrame(view.picture.shape, sam.image_size, sam.image_size))
 
 
 def make_losses(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fewct.imaging.mask_merging import containment_matrix, iou_matrix
 from fewct.imaging.masks import boxes_from_masks
 from fewct.methods.sam.mask_generator.settings import Suppression
-from fewct.methods.sam.preprocessing import Frame
+from fewct.methods.sam.preprocessing import InputFrame
 from fewct.types import Boxes, Mask, MaskProposals
 
 EDGE_PX = 20  # a mask that comes this close to the edge of a crop was cut by it
@@ -122,7 +122,7 @@ class MaskUpsampler:
         frame: How the picture lies in the network's input.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: InputFrame) -> None:
         self.matrices = frame.upsampling
         touched = [matrix != 0 for matrix in self.matrices]
         self.first = [t.argmax(axis=1) for t in touched]

@@ -28,7 +28,7 @@ from fewct.methods.sam.mask_generator.point_grids import Points, coarse_to_fine,
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
 from fewct.methods.sam.predictor import EmbeddedImage, embed
-from fewct.methods.sam.preprocessing import Frame
+from fewct.methods.sam.preprocessing import InputFrame
 from fewct.types import CTSlice, Mask, MaskProposals
 
 
@@ -65,10 +65,10 @@ def generate_masks(
     for box, layer in zip(boxes, layers.tolist(), strict=True):
         x0, y0, x1, y1 = box.tolist()
         if body is None:
-            crop = Crop(backend, picture[y0:y1, x0:x1], box, image, settings)
+            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, settings)
             parts.append(_exact(crop, grids[layer]))
         elif body[y0:y1, x0:x1].any():
-            crop = Crop(backend, picture[y0:y1, x0:x1], box, image, settings)
+            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, settings)
             n_points = len(grids[layer])
             levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
             parts.append(_fast(crop, grids[layer], levels, body))
@@ -79,7 +79,7 @@ def generate_masks(
     return _with_small_regions_cleaned(found, settings) if settings.min_mask_region_area else found
 
 
-class Crop:
+class EmbeddedCrop:
     """A crop of a slice, seen by the image encoder.
 
     Args:
@@ -104,7 +104,7 @@ class Crop:
         self.image = image
         self.settings = settings
         self.thresholds = settings.thresholds(backend.normalization)
-        self.frame: Frame = embedded.frame
+        self.frame: InputFrame = embedded.frame
         self.upsampler = MaskUpsampler(embedded.frame)
         self.image_tokens = backend.encode_prompts(embedded.embedding, None)
 
@@ -136,7 +136,7 @@ class Crop:
         return MaskProposals(self.image.shape, moved, masks, np.zeros(len(masks), dtype=np.float32))
 
 
-def _exact(crop: Crop, grid: Points) -> GeneratedMasks:
+def _exact(crop: EmbeddedCrop, grid: Points) -> GeneratedMasks:
     """Return the masks that the official code finds on a crop."""
     points = grid * crop.frame.shape[::-1]
     step = crop.settings.points_per_batch
@@ -146,7 +146,7 @@ def _exact(crop: Crop, grid: Points) -> GeneratedMasks:
     return found.keep(kept)
 
 
-def _judged(crop: Crop, points: Points) -> GeneratedMasks:
+def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
     """Return the masks at some points that are stable, whole and within the limits."""
     settings, shape = crop.settings, crop.image.shape
     decoded = crop.ask(points)
@@ -169,7 +169,9 @@ def _judged(crop: Crop, points: Points) -> GeneratedMasks:
     return crop.limited(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
 
 
-def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask) -> GeneratedMasks:
+def _fast(
+    crop: EmbeddedCrop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask
+) -> GeneratedMasks:
     """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
     settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
     points = grid * crop.frame.shape[::-1]
@@ -190,7 +192,11 @@ def _fast(crop: Crop, grid: Points, levels: Sequence[NDArray[np.int64]], body: M
 
 
 def _found(
-    crop: Crop, proposals: MaskProposals, iou: NDArray[np.float32], stability: Sequence[float], points: Points
+    crop: EmbeddedCrop,
+    proposals: MaskProposals,
+    iou: NDArray[np.float32],
+    stability: Sequence[float],
+    points: Points,
 ) -> GeneratedMasks:
     """Return masks on the slice with what is known of them; points are in pixels of the crop."""
     n = len(proposals)

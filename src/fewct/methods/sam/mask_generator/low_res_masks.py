@@ -17,7 +17,7 @@ from fewct.methods.sam.mask_generator.candidates import (
 from fewct.methods.sam.mask_generator.point_grids import Points
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions
-from fewct.methods.sam.preprocessing import Frame
+from fewct.methods.sam.preprocessing import InputFrame
 from fewct.types import CTSlice, Mask, MaskProposals
 
 COVERING_SHARE = 0.05
@@ -63,7 +63,7 @@ class LowResMasks:
 
     def __init__(
         self,
-        frame: Frame,
+        frame: InputFrame,
         box: NDArray[np.int64],
         image: CTSlice,
         body: Mask,

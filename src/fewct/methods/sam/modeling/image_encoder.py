@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.methods.sam.modeling.layers import TwoLinear, from_windows, neck, to_windows
+from fewct.methods.sam.modeling.layers import MLPBlock, from_windows, neck, to_windows
 
 SCORES_AT_ONCE = 1 << 24  # held at a time: of all, 0.8 GB a block; pieces under 32 MB would litter the heap
 
@@ -78,7 +78,7 @@ class ImageEncoderViT(nn.Module):
             {"proj": nn.Conv2d(3, shape.width, shape.patch_px, stride=shape.patch_px)}
         )
         self.pos_embed = nn.Parameter(torch.zeros(1, side, side, shape.width))
-        self.blocks = nn.ModuleList(Block(shape, window, side) for window in shape.windows)
+        self.blocks = nn.ModuleList(ViTBlock(shape, window, side) for window in shape.windows)
         self.neck = neck(shape.width, shape.outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class ImageEncoderViT(nn.Module):
         return embedding
 
 
-class Block(nn.Module):
+class ViTBlock(nn.Module):
     """Attention and two linear layers, each after a normalisation and added to what came in.
 
     Args:
@@ -109,9 +109,9 @@ class Block(nn.Module):
     def __init__(self, shape: ViTShape, window: int, side: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(shape.width, eps=1e-6)
-        self.attn = Attention(shape.width, shape.heads, window, side)
+        self.attn = RelativePositionAttention(shape.width, shape.heads, window, side)
         self.norm2 = nn.LayerNorm(shape.width, eps=1e-6)
-        self.mlp = TwoLinear(shape.width, shape.hidden, "gelu")
+        self.mlp = MLPBlock(shape.width, shape.hidden, "gelu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, rows, columns, width) from the same."""
@@ -120,7 +120,7 @@ class Block(nn.Module):
         return y
 
 
-class Attention(nn.Module):
+class RelativePositionAttention(nn.Module):
     """Attention among tokens of a window or of the whole image, with relative positions along each axis.
 
     Args:

@@ -26,7 +26,7 @@ class LayerNorm2d(nn.Module):
         return normed.movedim(-1, 1)
 
 
-class TwoLinear(nn.Module):
+class MLPBlock(nn.Module):
     """Two linear layers with an activation between them.
 
     Args:

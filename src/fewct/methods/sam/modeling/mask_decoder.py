@@ -56,7 +56,7 @@ class DecoderOutput(NamedTuple):
     pixels: Tensor
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     """Linear layers with ReLU between them.
 
     Args:
@@ -95,10 +95,10 @@ class MaskDecoder(nn.Module):
             nn.GELU(),
         )
         self.output_hypernetworks_mlps = nn.ModuleList(
-            Perceptron((width, width, width, channels)) for _ in range(shape.masks)
+            MLP((width, width, width, channels)) for _ in range(shape.masks)
         )
         between = [shape.score_hidden] * (shape.score_depth - 1)
-        self.iou_prediction_head = Perceptron((width, *between, shape.masks))
+        self.iou_prediction_head = MLP((width, *between, shape.masks))
 
     def image_tokens(self, embedding: Tensor, mask_input: Tensor, positions: Tensor) -> ImageTokens:
         """Return what all prompts on an image share, once for an image.

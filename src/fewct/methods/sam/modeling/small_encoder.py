@@ -57,7 +57,7 @@ class SmallEncoder(Trunk):
         """Return the embedding.
 
         Args:
-            pixels: float (batch, 2, side, side), as `network_input` gives for "ranks".
+            pixels: float (batch, 2, side, side), as `preprocess` gives for "ranks".
 
         Returns:
             (batch, outputs, side / 8, side / 8).

@@ -106,15 +106,13 @@ class Stage(nn.Module):
         super().__init__()
         width = shape.widths[index]
         self.blocks = nn.ModuleList(
-            Convolutions(width)
-            if index == 0
-            else WindowBlock(width, shape.heads[index], shape.windows[index])
+            MBConv(width) if index == 0 else TinyViTBlock(width, shape.heads[index], shape.windows[index])
             for _ in range(shape.depths[index])
         )
         self.downsample: nn.Module | None = None
         if index + 1 < len(shape.widths):
             stride = 1 if index + 2 == len(shape.widths) else 2
-            self.downsample = Merging(width, shape.widths[index + 1], stride)
+            self.downsample = PatchMerging(width, shape.widths[index + 1], stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maps for the next stage."""
@@ -123,7 +121,7 @@ class Stage(nn.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-class Convolutions(nn.Module):
+class MBConv(nn.Module):
     """An inverted residual: four times as many channels, each convolved by itself, and back.
 
     Args:
@@ -142,7 +140,7 @@ class Convolutions(nn.Module):
         return functional.gelu(x + self.conv3(inside))
 
 
-class Merging(nn.Module):
+class PatchMerging(nn.Module):
     """The step to the next stage.
 
     Args:
@@ -163,7 +161,7 @@ class Merging(nn.Module):
         return merged
 
 
-class WindowBlock(nn.Module):
+class TinyViTBlock(nn.Module):
     """Attention in windows, a convolution of each channel, and two linear layers.
 
     Args:
@@ -176,7 +174,7 @@ class WindowBlock(nn.Module):
         super().__init__()
         self.window = window
         self.attn = WindowAttention(width, heads, window)
-        self.mlp = NormedLinear(width)
+        self.mlp = NormedMLP(width)
         self.local_conv = normed(width, width, 3, groups=width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,7 +226,7 @@ class WindowAttention(nn.Module):
         return biases
 
 
-class NormedLinear(nn.Module):
+class NormedMLP(nn.Module):
     """A normalisation and two linear layers.
 
     Args:

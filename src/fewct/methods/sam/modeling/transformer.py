@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fewct.methods.sam.modeling.layers import TwoLinear
+from fewct.methods.sam.modeling.layers import MLPBlock
 
 NARROWING = 2  # width of a token over that of its projections, between tokens and pixels
 
@@ -39,7 +39,7 @@ class ImageTokens(NamedTuple):
     query_positions: Sequence[Tensor]
 
 
-class Attention(nn.Module):
+class TwoWayAttention(nn.Module):
     """The four projections of an attention.
 
     Args:
@@ -170,14 +170,14 @@ class TwoWayBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = TwoWayAttention(width, heads)
         self.norm1 = nn.LayerNorm(width)
-        self.cross_attn_token_to_image = Attention(width, heads, NARROWING)
+        self.cross_attn_token_to_image = TwoWayAttention(width, heads, NARROWING)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = TwoLinear(width, hidden, "relu")
+        self.mlp = MLPBlock(width, hidden, "relu")
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
-        self.cross_attn_image_to_token = Attention(width, heads, NARROWING)
+        self.cross_attn_image_to_token = TwoWayAttention(width, heads, NARROWING)
 
     def first(self, prompts: Tensor, side: ImageTokens) -> tuple[Tensor, Tensor]:
         """Return tokens and pixels after the first layer.
@@ -234,7 +234,7 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayBlock(width, heads, hidden) for _ in range(depth))
-        self.final_attn_token_to_image = Attention(width, heads, NARROWING)
+        self.final_attn_token_to_image = TwoWayAttention(width, heads, NARROWING)
         self.norm_final_attn = nn.LayerNorm(width)
 
     def image_tokens(self, embedding: Tensor, positions: Tensor) -> ImageTokens:
