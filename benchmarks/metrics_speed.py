@@ -66,14 +66,14 @@ def main() -> None:
     truth = anatomy(rng)
     prediction = bent(truth, rng)
     geometry = Geometry.from_spacing(SPACING_MM)
-    maps = LabelMap(prediction, geometry), LabelMap(truth, geometry)
+    maps = {"truth": LabelMap(truth, geometry), "prediction": LabelMap(prediction, geometry)}
     table = metrics.contingency(truth, prediction)
     calls = {
         "ari": lambda: metrics.adjusted_rand_index(truth, prediction),
         "ari_scikit_learn": lambda: adjusted_rand_score(truth.ravel(), prediction.ravel()),
         "contingency_table": lambda: metrics.contingency(truth, prediction),
         "all_figures_from_table": lambda: metrics.score(table, partial=True),
-        "evaluate_with_surface_figures_of_all_matched_pairs": lambda: evaluate(*maps, partial=True),
+        "evaluate_with_surface_figures_of_all_matched_pairs": lambda: evaluate(**maps, partial=True),
     }
     rows = [
         {"what": what, "value": round(ms, 2), "unit": "ms"}

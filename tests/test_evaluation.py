@@ -33,7 +33,9 @@ def scan():
 
 def test_slice_has_all_metrics_of_its_functions(scan):
     truth, prediction = scan[0][2], scan[1][2]
-    evaluation = evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY), tolerance_mm=1.0)
+    evaluation = evaluate(
+        truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY), tolerance_mm=1.0
+    )
     assert evaluation.overall == metrics.score(truth, prediction)
     assert evaluation.slices == (evaluation.overall,)
     assert evaluation.mean_over_slices["ari"] == evaluation.overall.ari
@@ -60,7 +62,9 @@ def test_slice_has_all_metrics_of_its_functions(scan):
 
 def test_scan_is_scored_in_three_dimensions_and_slice_by_slice(scan):
     truth, prediction = scan
-    evaluation = evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY), tolerance_mm=1.0)
+    evaluation = evaluate(
+        truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY), tolerance_mm=1.0
+    )
     assert evaluation.overall == metrics.score(truth, prediction)
     slices = [metrics.score(*pair) for pair in zip(truth, prediction, strict=True)]
     assert evaluation.slices == tuple(slices)
@@ -76,32 +80,32 @@ def test_scan_is_scored_in_three_dimensions_and_slice_by_slice(scan):
 def test_slices_without_a_defined_metric_are_left_out_of_its_mean(scan):
     truth, prediction = scan
     truth[3] = 0
-    evaluation = evaluate(prediction, truth)
+    evaluation = evaluate(truth=truth, prediction=prediction)
     assert math.isnan(evaluation.slices[3].mean_best_iou)
     expected = np.mean([scores.mean_best_iou for scores in evaluation.slices[:3]])
     assert evaluation.mean_over_slices["mean_best_iou"] == pytest.approx(expected)
 
 
 def test_partial_truth_has_two_bounds(scan):
-    evaluation = evaluate(scan[1], scan[0], partial=True)
+    evaluation = evaluate(truth=scan[0], prediction=scan[1], partial=True)
     for scores in (evaluation.overall, *evaluation.slices):
         assert scores.panoptic_upper.fp <= scores.panoptic.fp
     assert evaluation.overall.panoptic.fp == 1  # structure 20 lies where nothing was annotated
     assert evaluation.overall.panoptic_upper.fp == 0
     assert evaluation.mean_over_slices["pq_upper"] > evaluation.mean_over_slices["pq"]
-    assert evaluate(scan[1], scan[0]).overall.panoptic_upper is None
+    assert evaluate(truth=scan[0], prediction=scan[1]).overall.panoptic_upper is None
 
 
 def test_prediction_in_other_axes_is_placed_on_truths_grid(scan):
     truth, prediction = scan
-    expected = evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY))
+    expected = evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY))
     flipped_affine = GEOMETRY.affine.copy()
     flipped_affine[:3, 3] += 49 * flipped_affine[:3, 2]
     flipped_affine[:3, 2] *= -1
     flipped = LabelMap(prediction[:, :, ::-1], Geometry(flipped_affine))
     turned = LabelMap(prediction.transpose(2, 1, 0), Geometry(GEOMETRY.affine[:, [2, 1, 0, 3]]))
     for other in (flipped, turned):
-        assert same(evaluate(other, LabelMap(truth, GEOMETRY)), expected)
+        assert same(evaluate(truth=LabelMap(truth, GEOMETRY), prediction=other), expected)
 
 
 def test_prediction_on_a_finer_grid_is_placed_on_truths_grid(scan):
@@ -110,40 +114,54 @@ def test_prediction_on_a_finer_grid_is_placed_on_truths_grid(scan):
     fine_affine[:3, 1:3] /= 3
     fine_affine[:3, 3] -= fine_affine[:3, 1] + fine_affine[:3, 2]
     fine = prediction.repeat(3, axis=1).repeat(3, axis=2)
-    placed = evaluate(LabelMap(fine, Geometry(fine_affine)), LabelMap(truth, GEOMETRY))
-    assert same(placed, evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY)))
+    placed = evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(fine, Geometry(fine_affine)))
+    assert same(placed, evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY)))
 
 
 def test_a_rounded_affine_is_the_same_grid(scan):
     truth, prediction = scan
     rounded = Geometry(GEOMETRY.affine.astype(np.float32).astype(np.float64))
     assert same(
-        evaluate(LabelMap(prediction, rounded), LabelMap(truth, GEOMETRY)),
-        evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY)),
+        evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, rounded)),
+        evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY)),
     )
 
 
 def test_without_geometry_equal_shapes_are_compared_as_they_are(scan):
     truth, prediction = scan
-    bare = evaluate(prediction, truth)
+    bare = evaluate(truth=truth, prediction=prediction)
     assert bare.overall == metrics.score(truth, prediction)
     assert math.isnan(bare.surface_dice)
     assert math.isnan(bare.hausdorff_95_mm)
     assert all(math.isnan(row.surface_dice) for row in bare.structures)
-    known = evaluate(LabelMap(prediction, GEOMETRY), LabelMap(truth, GEOMETRY))
-    assert same(evaluate(prediction, LabelMap(truth, GEOMETRY)), known)
-    assert same(evaluate(LabelMap(prediction, GEOMETRY), truth), known)
+    known = evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, GEOMETRY))
+    assert same(evaluate(truth=LabelMap(truth, GEOMETRY), prediction=prediction), known)
+    assert same(evaluate(truth=truth, prediction=LabelMap(prediction, GEOMETRY)), known)
 
 
 def test_a_segmentation_is_a_prediction(scan):
     truth, prediction = scan
     manifest = Manifest("1.0", "watershed", {}, None, "0" * 64, "hu")
     segmentation = Segmentation(prediction, (), manifest, GEOMETRY)
-    assert same(evaluate(segmentation, truth), evaluate(LabelMap(prediction, GEOMETRY), truth))
+    assert same(
+        evaluate(truth=truth, prediction=segmentation),
+        evaluate(truth=truth, prediction=LabelMap(prediction, GEOMETRY)),
+    )
+
+
+def test_a_segmentation_as_truth_is_swapped(scan):
+    truth, prediction = scan
+    manifest = Manifest("1.0", "watershed", {}, None, "0" * 64, "hu")
+    segmentation = Segmentation(prediction, (), manifest, GEOMETRY)
+    with pytest.raises(UsageError, match=r"truth and prediction: .*swapped\. Call evaluate\(truth="):
+        evaluate(truth=segmentation, prediction=LabelMap(truth, GEOMETRY))
+    assert evaluate(truth=segmentation, prediction=segmentation).overall.ari == 1
 
 
 def test_as_dict_is_ready_for_json(scan):
-    metrics = json.loads(json.dumps(evaluate(LabelMap(scan[1], GEOMETRY), scan[0]).as_dict()))
+    metrics = json.loads(
+        json.dumps(evaluate(truth=scan[0], prediction=LabelMap(scan[1], GEOMETRY)).as_dict())
+    )
     assert set(metrics) == {"overall", "mean_over_slices", "structures"}
     assert metrics["overall"]["tolerance_mm"] == 2.0
     assert metrics["overall"]["surface_dice"] > 0
@@ -151,7 +169,9 @@ def test_as_dict_is_ready_for_json(scan):
 
 
 def test_a_truth_without_structures_has_no_rows():
-    evaluation = evaluate(np.ones((4, 4), int), LabelMap(np.zeros((4, 4), np.int32), GEOMETRY))
+    evaluation = evaluate(
+        truth=LabelMap(np.zeros((4, 4), np.int32), GEOMETRY), prediction=np.ones((4, 4), int)
+    )
     assert evaluation.structures == ()
     assert math.isnan(evaluation.surface_dice)
 
@@ -159,13 +179,13 @@ def test_a_truth_without_structures_has_no_rows():
 def test_what_cannot_be_compared_is_refused(scan):
     truth, prediction = scan
     with pytest.raises(InputError, match="truth and prediction: expected arrays of the same shape"):
-        evaluate(LabelMap(prediction[:2], GEOMETRY), truth)
+        evaluate(truth=truth, prediction=LabelMap(prediction[:2], GEOMETRY))
     with pytest.raises(InputError, match="prediction: expected integer labels"):
-        evaluate(prediction.astype(float), truth)
+        evaluate(truth=truth, prediction=prediction.astype(float))
     with pytest.raises(InputError, match="truth: expected labels of 0"):
-        evaluate(prediction, truth - 1)
+        evaluate(truth=truth - 1, prediction=prediction)
     far = Geometry(GEOMETRY.affine + np.array([[0, 0, 0, 1e4]] * 3 + [[0, 0, 0, 0]]))
     with pytest.raises(InputError, match="label map"):
-        evaluate(LabelMap(prediction, far), LabelMap(truth, GEOMETRY))
+        evaluate(truth=LabelMap(truth, GEOMETRY), prediction=LabelMap(prediction, far))
     with pytest.raises(UsageError, match="tolerance_mm"):
-        evaluate(prediction, truth, tolerance_mm=-1.0)
+        evaluate(truth=truth, prediction=prediction, tolerance_mm=-1.0)

@@ -5,7 +5,7 @@ Example:
     >>> from fewct.phantom import phantom_slice
     >>> ct, truth = phantom_slice(seed=0, size=128)
     >>> result = fewct.segment(ct)
-    >>> 0 <= fewct.evaluate(result, truth).overall.ari_foreground <= 1
+    >>> 0 <= fewct.evaluate(truth=truth, prediction=result).overall.ari_foreground <= 1
     True
 """
 

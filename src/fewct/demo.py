@@ -58,7 +58,7 @@ def run_demo(folder: Path, method: Method, *, seed: int = 0, progress: Progress 
     for outcome in outcomes:
         if outcome.error is not None:
             raise outcome.error
-    scores = evaluate(read_labels(outcomes[0].files[0]), read_labels(truth_path))
+    scores = evaluate(truth=read_labels(truth_path), prediction=read_labels(outcomes[0].files[0]))
     return DemoResult(outcomes, scores, truth_path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import as_labels, check_same_shape
+from fewct.errors import UsageError, as_labels, check_same_shape
 from fewct.imaging.labelmap import labels_on_grid
 from fewct.metrics import (
     Contingency,
@@ -92,21 +92,21 @@ class Evaluation:
 
 
 def evaluate(
-    prediction: LabelMap | Segmentation | NDArray[Any],
-    truth: LabelMap | Segmentation | NDArray[Any],
     *,
+    truth: LabelMap | Segmentation | NDArray[Any],
+    prediction: LabelMap | Segmentation | NDArray[Any],
     partial: bool = False,
     tolerance_mm: float = 2.0,
 ) -> Evaluation:
-    """Compare a prediction with truth; the prediction comes first, as on the command line.
+    """Compare a prediction with truth.
 
     Where both have a geometry and their grids differ (order or direction of axes, spacing, field of
     view), the prediction is placed on truth's grid by nearest neighbour. Where one has none, the two
     must have the same shape. Surface metrics need a spacing: truth's, or else the prediction's.
 
     Args:
-        prediction: Labels (rows, columns) or (slices, rows, columns), 0 for background.
-        truth: Labels, likewise.
+        truth: Labels (rows, columns) or (slices, rows, columns), 0 for background.
+        prediction: Labels, likewise.
         partial: Truth holds only some of the structures and 0 means unknown: give upper bounds, too.
         tolerance_mm: Distance up to which surfaces count as the same, in mm.
 
@@ -116,16 +116,24 @@ def evaluate(
     Raises:
         InputError: If one is not a label map, the shapes differ and a geometry is missing, or the two
             cannot lie in one place.
-        UsageError: If the tolerance is negative.
+        UsageError: If the two are swapped, which shows where truth is a result of `segment` and the
+            prediction is not; or if the tolerance is negative.
 
     Example:
         >>> truth = np.array([[0, 0, 1, 1, 2, 2]])
-        >>> evaluation = evaluate(np.array([[0, 0, 5, 5, 3, 0]]), truth)
+        >>> evaluation = evaluate(truth=truth, prediction=np.array([[0, 0, 5, 5, 3, 0]]))
         >>> evaluation.overall.mean_best_iou
         0.75
         >>> [row.pred_id for row in evaluation.structures]
         [5, 3]
     """
+    if isinstance(truth, Segmentation) and not isinstance(prediction, Segmentation):
+        raise UsageError(
+            "truth and prediction",
+            expected="the result of segment as the prediction",
+            found="it as truth: the two are swapped",
+            fix="Call evaluate(truth=labels, prediction=result).",
+        )
     true, pred = _as_label_map(truth, "truth"), _as_label_map(prediction, "prediction")
     pred_labels = labels_on_grid(pred, true.geometry, true.labels.shape)
     check_same_shape(true.labels, pred_labels, ("truth", "prediction"))

@@ -60,7 +60,7 @@ def test_rows_are_what_direct_scoring_gives(done: Path, patients: Path) -> None:
         image, truth = arrays["image"][2], arrays["label"][2].astype(np.int32)
     for method in METHODS.values():
         labels = method.segment(CTSlice(image.astype(np.float32), "grey")).labels
-        expected = evaluate(labels, truth)
+        expected = evaluate(truth=truth, prediction=labels)
         (row,) = [row for row in rows if (row["method"], row["case"]) == (method.name, "p1/002")]
         for name, value in expected.overall.as_dict().items():
             assert row[name] == ("" if math.isnan(value) else repr(value)), name

@@ -188,7 +188,7 @@ def test_disk_full(
 def evaluate(tmp_path: Path, prediction: np.ndarray, truth: np.ndarray) -> int:
     for name, array in (("prediction", prediction), ("truth", truth)):
         np.save(tmp_path / f"{name}.npy", array)
-    return main(["evaluate", str(tmp_path / "prediction.npy"), str(tmp_path / "truth.npy")])
+    return main(["evaluate", str(tmp_path / "prediction.npy"), "--truth", str(tmp_path / "truth.npy")])
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def test_from_example_to_score(example: Path, tmp_path: Path, capsys: pytest.Cap
     submit = ["challenge", "submit", "--images", images, "--method", "watershed", "-o", table]
     assert main(submit) == 0
     assert main(["challenge", "validate", table, "--edition", "2023", "--images", images]) == 0
-    assert main(["challenge", "score", str(example / "Y_test.csv"), table, "--edition", "2023"]) == 0
+    assert (
+        main(["challenge", "score", table, "--truth", str(example / "Y_test.csv"), "--edition", "2023"]) == 0
+    )
     printed = capsys.readouterr().out
     assert "y.csv: valid: 4 images of 262144 pixels" in printed
     assert "mean of 4" in printed
@@ -31,7 +33,7 @@ def test_from_example_to_score(example: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_scores_as_json(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = str(example / "Y_test.csv")
-    assert main(["challenge", "score", truth, truth, "--json"]) == 0
+    assert main(["challenge", "score", truth, "--truth", truth, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["mean"] == {"rand_index": 1, "ari": 1, "ari_foreground": 1}
     assert [image["number"] for image in scores["images"]] == [0, 1, 2, 3]
@@ -75,7 +77,7 @@ def test_dice_with_both_bounds(tmp_path: Path, capsys: pytest.CaptureFixture[str
     labels[0, 10:20] = 2
     write_table(tmp_path / "prediction.csv", labels)
     (tmp_path / "annotated_labels.json").write_text("[[1]]")
-    tables = [str(tmp_path / "truth.csv"), str(tmp_path / "prediction.csv")]
+    tables = [str(tmp_path / "prediction.csv"), "--truth", str(tmp_path / "truth.csv")]
     annotated = ["--annotated", str(tmp_path / "annotated_labels.json")]
     assert main(["challenge", "score", *tables, "--edition", "2025", *annotated]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "│" in line]

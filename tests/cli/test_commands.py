@@ -26,7 +26,7 @@ def labels(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_evaluate_prints_every_metric(labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", *map(str, labels), "--structures"]) == 0
+    assert main(["evaluate", str(labels[0]), "--truth", str(labels[1]), "--structures"]) == 0
     text = capsys.readouterr().out
     assert "adjusted Rand index, all pixels" in text
     assert "mean best IoU of true structures" in text
@@ -36,18 +36,32 @@ def test_evaluate_prints_every_metric(labels: tuple[Path, Path], capsys: pytest.
 def test_evaluate_gives_json_without_nan(
     labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", *map(str, labels), "--json"]) == 0
+    assert main(["evaluate", str(labels[0]), "--truth", str(labels[1]), "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics["overall"]["mean_best_iou"] == 0.5
     assert metrics["overall"]["surface_dice"] is None
     assert [row["pred_id"] for row in metrics["structures"]] == [9, 0]
 
 
+@pytest.mark.parametrize("command", [["evaluate"], ["challenge", "score"]])
+def test_two_files_without_truth_are_refused_with_the_right_words(
+    labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, *map(str, labels)])
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    said = " ".join(printed.err.replace("│", " ").split())
+    assert "Missing" in said
+    assert f"fewct {' '.join(command)} PREDICTION --truth TRUTH" in said
+
+
 def test_evaluate_of_other_shapes_is_an_error(
     labels: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "small.png")
-    assert main(["evaluate", str(tmp_path / "small.png"), str(labels[1])]) == 1
+    assert main(["evaluate", str(tmp_path / "small.png"), "--truth", str(labels[1])]) == 1
     assert "expected arrays of the same shape" in capsys.readouterr().err
 
 

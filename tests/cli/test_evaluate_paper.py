@@ -31,7 +31,9 @@ def test_label_map_and_coco_give_the_same(
     png, coco, truth = files
     printed = []
     for prediction in (png, coco):
-        assert main(["evaluate", str(prediction), str(png), "--definition", "paper", "--json"]) == 0
+        assert (
+            main(["evaluate", str(prediction), "--truth", str(png), "--definition", "paper", "--json"]) == 0
+        )
         printed.append(json.loads(capsys.readouterr().out))
     assert printed[0] == printed[1]
     expected = paper_scores([truth], [proposals_from_labels(truth)])
@@ -44,7 +46,7 @@ def test_label_map_and_coco_give_the_same(
 def test_table_has_both_variants(
     files: tuple[Path, Path, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", str(files[1]), str(files[0]), "--definition", "paper"]) == 0
+    assert main(["evaluate", str(files[1]), "--truth", str(files[0]), "--definition", "paper"]) == 0
     text = capsys.readouterr().out
     assert "as meant" in text
     assert "as coded" in text
@@ -54,11 +56,11 @@ def test_table_has_both_variants(
 
 def test_wrong_use(files: tuple[Path, Path, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     png, coco, _ = files
-    assert main(["evaluate", str(png), str(png), "--definition", "paper", "--partial"]) == 2
+    assert main(["evaluate", str(png), "--truth", str(png), "--definition", "paper", "--partial"]) == 2
     assert "expected neither --partial nor --structures" in capsys.readouterr().err
     Image.fromarray(np.ones((5, 5), np.uint8)).save(png.with_name("small.png"))
     small = str(png.with_name("small.png"))
-    assert main(["evaluate", small, str(png), "--definition", "paper"]) == 1
+    assert main(["evaluate", small, "--truth", str(png), "--definition", "paper"]) == 1
     assert "expected arrays of the same shape" in capsys.readouterr().err
-    assert main(["evaluate", str(coco), small, "--definition", "paper"]) == 1
+    assert main(["evaluate", str(coco), "--truth", small, "--definition", "paper"]) == 1
     assert "expected arrays of the same shape" in capsys.readouterr().err

@@ -44,8 +44,8 @@ def test_nifti_overlays_the_series_in_its_own_space(results: Path, shared_data: 
 
 def test_default_settings_reach_the_goals(results: Path, shared_data: Path) -> None:
     evaluation = evaluate(
-        read_labels(results / "nifti" / "dicom_labels.nii.gz"),
-        read_labels(shared_data / "abdomen_series" / "labels.nii.gz"),
+        truth=read_labels(shared_data / "abdomen_series" / "labels.nii.gz"),
+        prediction=read_labels(results / "nifti" / "dicom_labels.nii.gz"),
     )
     mean = evaluation.mean_over_slices
     assert mean["ari"] >= 0.74
@@ -64,5 +64,7 @@ def test_dicom_seg_refers_to_the_series(results: Path, shared_data: Path) -> Non
     assert {uid for _, _, uid in seg.get_source_image_uids()} == uids
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FewctWarning)
-        same = evaluate(read_labels(path), read_labels(results / "nifti" / "dicom_labels.nii.gz"))
+        same = evaluate(
+            truth=read_labels(results / "nifti" / "dicom_labels.nii.gz"), prediction=read_labels(path)
+        )
     assert same.overall.ari == 1.0

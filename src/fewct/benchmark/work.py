@@ -126,7 +126,9 @@ def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None
     start = time.perf_counter()
     labels = method.segment(image).labels
     seconds = time.perf_counter() - start
-    scored = evaluate(LabelMap(labels, image.geometry), LabelMap(truth, image.geometry), partial=partial)
+    scored = evaluate(
+        truth=LabelMap(truth, image.geometry), prediction=LabelMap(labels, image.geometry), partial=partial
+    )
     metrics = {
         **scored.overall.as_dict(),
         "surface_dice": scored.surface_dice,

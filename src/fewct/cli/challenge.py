@@ -132,10 +132,10 @@ class Submit(Generic[M]):
 class Score:
     """Score a label table against the true one, image by image and on average."""
 
-    truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")]
-    """The true label table (CSV)."""
     prediction: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTION")]
-    """The label table to score."""
+    """The label table (CSV) to score."""
+    truth: Annotated[Path, tyro.conf.arg(metavar="TRUTH")]
+    """The true label table: `fewct challenge score PREDICTION --truth TRUTH`."""
     edition: EditionOption = "2023"
     annotated: Annotated[Path | None, tyro.conf.arg(metavar="JSON")] = None
     """annotated_labels.json, where truth is partially annotated (edition 2025)."""

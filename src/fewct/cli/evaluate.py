@@ -54,8 +54,8 @@ class Evaluate:
 
     prediction: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTION")]
     """Label map to judge."""
-    truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")]
-    """True label map."""
+    truth: Annotated[Path, tyro.conf.arg(metavar="TRUTH")]
+    """True label map: `fewct evaluate PREDICTION --truth TRUTH`."""
     partial: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Truth holds only some of the structures and 0 means unknown: print upper bounds, too."""
     tolerance_mm: float = 2.0
@@ -75,8 +75,8 @@ class Evaluate:
         from fewct.io import read_labels
 
         evaluation = evaluate(
-            read_labels(self.prediction),
-            read_labels(self.truth),
+            truth=read_labels(self.truth),
+            prediction=read_labels(self.prediction),
             partial=self.partial,
             tolerance_mm=self.tolerance_mm,
         )
