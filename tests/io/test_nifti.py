@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from fewct.errors import InputError
+from fewct.errors import InputError, UsageError
 from fewct.io import read, read_labels, write
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
@@ -286,6 +286,90 @@ def test_labels_with_fractions(tmp_path: Path) -> None:
 def test_source_tells_how_to_write_back(tmp_path: Path) -> None:
     file = save(tmp_path / "my scan.nii.gz", RNG.normal(size=(4, 5, 6)), np.diag([1, -1, 2, 1]))
     assert read(file).source == Provenance(file, "nifti", "my_scan", (file,), (3, 2, -1), 3)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    order=st.sampled_from(AXES),
+    seed=st.integers(0, 10_000),
+    shape=st.sampled_from([(4, 5, 6), (6, 7), (6, 1, 7), (6, 7, 1, 1)]),
+    dtype=st.sampled_from(["u1", "i2", ">i2", "i4", "f4", "f8"]),
+    kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair]),
+    units=st.sampled_from(["unknown", "mm", "meter"]),
+    by_qform=st.booleans(),
+)
+def test_image_in_memory_is_read_as_the_file_that_it_is_saved_to(
+    tmp_path_factory: pytest.TempPathFactory,
+    order: tuple[int, ...],
+    seed: int,
+    shape: tuple[int, ...],
+    dtype: str,
+    kind: type,
+    units: str,
+    by_qform: bool,
+) -> None:
+    file = tmp_path_factory.mktemp("n") / "a.nii"
+    array = np.random.default_rng(seed).permutation(np.prod(shape)).reshape(shape).astype(dtype)
+    image = kind(array, oblique_affine(order, seed))
+    image.header.set_xyzt_units(units)
+    if by_qform:
+        image.set_qform(image.affine, 1)
+        image.set_sform(None, 0)
+    nib.save(image, file)
+    assert_same(read(image), read(file))
+    assert_same(read(nib.load(file)), read(file))
+    assert_same(read_labels(image), read_labels(file))
+
+
+def assert_same(image: CTSlice | CTVolume | LabelMap, oracle: CTSlice | CTVolume | LabelMap) -> None:
+    """Assert that two images have the same kind, values, place and order of axes."""
+    assert type(image) is type(oracle)
+    for one, other in zip(
+        *(image if isinstance(image, CTVolume) else [image] for image in (image, oracle)), strict=True
+    ):
+        values, expected = (x.labels if isinstance(x, LabelMap) else x.pixels for x in (one, other))
+        np.testing.assert_array_equal(values, expected)
+    assert image.geometry is not None
+    assert oracle.geometry is not None
+    np.testing.assert_array_equal(image.geometry.affine, oracle.geometry.affine)
+    assert image.source is not None
+    assert oracle.source is not None
+    assert replace(image.source, path=Path(), files=(), name="") == replace(
+        oracle.source, path=Path(), files=(), name=""
+    )
+
+
+def test_scaled_file_that_nibabel_has_opened(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(RNG.integers(0, 200, (4, 5, 6)).astype(np.int16), np.diag([-1, -1, 1, 1]))
+    image.header.set_slope_inter(0.5, -30)
+    image.to_filename(tmp_path / "in.nii.gz")
+    opened = nib.load(tmp_path / "in.nii.gz")
+    scan = read(opened)
+    assert_same(scan, read(tmp_path / "in.nii.gz"))
+    assert scan.source == Provenance(tmp_path / "in.nii.gz", "nifti", "in", (), (3, 2, 1), 3)
+    np.testing.assert_array_equal(scan[2].pixels, opened.get_fdata()[:, :, 2].T)
+    assert read(opened, unit="grey").unit == "grey"
+
+
+def test_image_in_memory_of_another_format_and_back(tmp_path: Path) -> None:
+    array = RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8)
+    image = nib.MGHImage(array, oblique_affine((2, 0, 1), 7).astype(np.float32))
+    labels = read_labels(image)
+    nib.save(image, tmp_path / "in.nii")
+    assert_same(labels, read_labels(tmp_path / "in.nii"))
+    assert labels.source == Provenance(Path("nibabel image"), "nifti", "nibabel_image", (), (1, 3, 2), 3)
+    after = nib.load(write(labels, tmp_path / "out.nii"))
+    np.testing.assert_array_equal(np.asarray(after.dataobj), array)
+    np.testing.assert_allclose(after.affine, image.affine, atol=1e-4)
+
+
+def test_images_in_memory_that_cannot_be_used() -> None:
+    with pytest.raises(InputError, match=r"nibabel image: expected one slice or one volume.*4, 5, 6, 2"):
+        read(nib.Nifti1Image(RNG.normal(size=(4, 5, 6, 2)), np.eye(4)))
+    with pytest.raises(InputError, match="nibabel image: expected an image of nibabel that NIfTI can hold"):
+        read(nib.GiftiImage())
+    with pytest.raises(UsageError, match="series: expected an input with DICOM, found nibabel image, which"):
+        read(nib.Nifti1Image(RNG.normal(size=(4, 5, 6)), np.eye(4)), series="1.2")
 
 
 @pytest.mark.shared

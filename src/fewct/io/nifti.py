@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
@@ -46,22 +47,54 @@ def open_nifti(path: Path) -> RawImage:
     """
     header = read_header(path)
     try:
-        shape = header.get_data_shape()
         _check_header(header, path)
         slope, intercept = header.get_slope_inter()
-        stored = _values(path, header).reshape((*shape, 1)[:3], order="F")
-        file_affine = placed(_lps_affine(header), path).affine
+        scaling = (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept))
+        return _raw_image(_values(path, header), header, scaling, path, (path,))
     except (*DAMAGED, HeaderDataError) as error:
         raise unreadable(path, "a whole NIfTI file", error) from error
-    axes = closest_axes(file_affine, stored.shape, path)
+
+
+def open_nibabel(image: Any) -> RawImage:
+    """Return what an image of nibabel's holds, by the same rules as the NIfTI file that it would be saved to.
+
+    Values are not rounded to the type in the header, as saving does. Those of a file that nibabel has not
+    read yet are read slice by slice where nibabel can.
+
+    Args:
+        image: A `SpatialImage`, of NIfTI or of another of nibabel's formats.
+
+    Raises:
+        InputError: If it has no grid in space, or as `open_nifti`.
+    """
+    path = Path((image.get_filename() if isinstance(image, SpatialImage) else None) or "nibabel image")
+    try:
+        kind = type(image) if isinstance(image, nib.Nifti1Pair) else nib.Nifti1Image
+        header = kind(image.dataobj, image.affine, kind.header_class.from_header(image.header)).header
+        _check_header(header, path)
+    except (*DAMAGED, AttributeError, HeaderDataError) as error:
+        raise unreadable(path, "an image of nibabel that NIfTI can hold", error) from error
+    stored = image.dataobj
+    if isinstance(stored, ArrayProxy):
+        return _raw_image(stored.get_unscaled(), header, (float(stored.slope), float(stored.inter)), path)
+    return _raw_image(np.asanyarray(stored), header, (1.0, 0.0), path)
+
+
+def _raw_image(
+    stored: NDArray[Any],
+    header: Any,
+    scaling: tuple[float, float],
+    path: Path,
+    files: tuple[Path, ...] = (),
+) -> RawImage:
+    """Return stored values, flat or (columns, rows, slices) in the file's order, as axial slices."""
+    shape = header.get_data_shape()
+    stored = stored.reshape((*shape, 1)[:3], order="F")
+    affine = placed(_lps_affine(header), path).affine
+    axes = closest_axes(affine, stored.shape, path)
     values = arrange(stored, axes)
-    return RawImage(
-        values,
-        Provenance(path, "nifti", name_of(path), (path,), axes, len(shape)),
-        placed(arrange_affine(file_affine, values.shape, axes), path),
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
-    )
+    source = Provenance(path, "nifti", name_of(path), files, axes, len(shape))
+    return RawImage(values, source, placed(arrange_affine(affine, values.shape, axes), path), *scaling)
 
 
 def _check_header(header: Any, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fewct.errors import InputError, UsageError
 from fewct.io.dicom.detection import AnyPath, is_dicom
@@ -15,12 +15,15 @@ from fewct.io.formats import format_by_content, format_by_suffix, known_suffixes
 from fewct.io.pixels import RawImage, as_ct, as_label_map, unreadable
 from fewct.types import CTSlice, CTVolume, LabelMap, UnitChoice
 
+if TYPE_CHECKING:
+    from nibabel.spatialimages import SpatialImage
+
 _RESULT = re.compile(r"_(labels|overlay|structures|manifest)\.[a-z.]+$")
 _LISTED = 10
 
 
 def discover(
-    path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto"
+    path: "str | Path | SpatialImage", *, series: str | None = None, unit: UnitChoice = "auto"
 ) -> list[DiscoveredImage]:
     """Find the images in a file, a folder with all below it, or a zip of DICOM.
 
@@ -29,7 +32,8 @@ def discover(
     its `open` tells what is wrong with it. Hidden files, other files and fewct's own results are left out.
 
     Args:
-        path: File, folder or zip.
+        path: File, folder or zip; or an image of nibabel's in memory, read as the NIfTI file that it would be
+            saved to.
         series: Chooses a DICOM series: its SeriesInstanceUID, the start of it, or its description.
         unit: "hu" or "grey" where the user knows better; "auto" asks the file: "hu" where DICOM says so,
             elsewhere where the first, middle or last slice has values below -200.
@@ -38,15 +42,21 @@ def discover(
         InputError: If there is nothing there, or nothing readable, or several series and none is chosen.
         UsageError: If `series` is given for an input without DICOM, or `unit` is none of the three.
     """
-    path = Path(path)
     if unit not in get_args(UnitChoice):
         raise UsageError("unit", expected="auto, hu or grey", found=repr(unit), fix="Choose one of them.")
-    found = _in_folder(path, series, unit) if path.is_dir() else _in_file(path, series, unit)
+    given = _given(path)
+    found: list[DiscoveredImage] = []
+    if isinstance(given, Path):
+        found = _in_folder(given, series, unit) if given.is_dir() else _in_file(given, series, unit)
+    elif series is None:
+        source = given.source
+        described = f"{source.path} (nifti)"
+        found = [DiscoveredImage(source.name, source.path, described, lambda: as_ct(given, unit))]
     if not found and series is not None:
         raise UsageError(
             "series",
             expected="an input with DICOM",
-            found=f"{path}, which has none",
+            found=f"{given if isinstance(given, Path) else given.source.path}, which has none",
             fix="Leave the option out.",
         )
     if not found:
@@ -59,13 +69,15 @@ def discover(
     return found
 
 
-def read(path: str | Path, *, series: str | None = None, unit: UnitChoice = "auto") -> CTSlice | CTVolume:
-    """Read the one image in a file, a folder or a zip.
+def read(
+    path: "str | Path | SpatialImage", *, series: str | None = None, unit: UnitChoice = "auto"
+) -> CTSlice | CTVolume:
+    """Read the one image in a file, a folder or a zip, or an image of nibabel's in memory.
 
     Args:
-        path: File, folder or zip.
-        series: Chooses a DICOM series, as in `discover`.
-        unit: As in `discover`.
+        path: As in `discover`, like the others.
+        series: Chooses a DICOM series.
+        unit: "hu", "grey" or "auto".
 
     Returns:
         A slice, or a volume if there are several slices.
@@ -86,11 +98,12 @@ def read(path: str | Path, *, series: str | None = None, unit: UnitChoice = "aut
     return found[0].open()
 
 
-def read_labels(path: str | Path) -> LabelMap:
+def read_labels(path: "str | Path | SpatialImage") -> LabelMap:
     """Read a label map from PNG, TIFF, BMP, NIfTI, NRRD, MetaImage, NPZ, NPY or DICOM-SEG.
 
     Args:
-        path: The file. Its values must be whole numbers of 0 or more, of an integer type or not.
+        path: The file, or an image of nibabel's in memory. Its values must be whole numbers of 0 or more, of
+            an integer type or not.
 
     Returns:
         The label map, oriented as an image from the same kind of file would be.
@@ -98,13 +111,23 @@ def read_labels(path: str | Path) -> LabelMap:
     Raises:
         InputError: If there is no such file, or it holds no label map.
     """
-    path = Path(path)
-    if path.is_dir():
+    given = _given(path)
+    if isinstance(given, RawImage):
+        return as_label_map(given)
+    if given.is_dir():
         raise InputError(
-            path, expected="a label map in one file", found="a folder", fix="Name the file in it."
+            given, expected="a label map in one file", found="a folder", fix="Name the file in it."
         )
-    content = _content(_existing(path), "read_labels")
+    content = _content(_existing(given), "read_labels")
     return as_label_map(content) if isinstance(content, RawImage) else content
+
+
+def _given(path: Any) -> Path | RawImage:
+    """Return a path, or what an image of nibabel's holds, which is recognised without importing nibabel."""
+    if any(kind.__module__.startswith("nibabel.") for kind in type(path).__mro__):
+        content: RawImage = load("fewct.io.nifti:open_nibabel")(path)
+        return content
+    return Path(path)
 
 
 def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[DiscoveredImage]:
