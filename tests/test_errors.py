@@ -1,5 +1,6 @@
 """Errors name the input, what was expected, what was found and the way out."""
 
+import importlib
 import math
 import re
 
@@ -8,6 +9,7 @@ import pytest
 
 from fewct.errors import (
     InputError,
+    MissingExtraError,
     UsageError,
     as_labels,
     as_slice_labels,
@@ -15,6 +17,7 @@ from fewct.errors import (
     check_labels,
     check_range,
     check_same_shape,
+    needs_extra,
 )
 
 
@@ -92,3 +95,9 @@ def test_label_map_of_a_slice_has_two_dimensions() -> None:
     assert as_slice_labels(np.eye(2, dtype=np.uint8)).dtype == np.int32
     with pytest.raises(InputError, match=r"truth: expected a label map \(rows, columns\), found shape"):
         as_slice_labels(np.zeros((1, 2, 2), int), "truth")
+
+
+def test_what_is_not_installed_names_its_extra() -> None:
+    message = "in.nrrd: expected the package absent, found No module named 'absent'. Install it: pip install"
+    with pytest.raises(MissingExtraError, match=message), needs_extra("in.nrrd", "itk"):
+        importlib.import_module("absent.part")

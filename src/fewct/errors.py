@@ -4,7 +4,8 @@ Every error names four things: the input, what was expected, what was found, and
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -57,6 +58,28 @@ class MissingExtraError(FewctError):
 
 class FewctWarning(UserWarning):
     """Something a user should know about an input that was used all the same."""
+
+
+@contextmanager
+def needs_extra(subject: object, extra: str) -> Iterator[None]:
+    """Say how to install what an import inside the block lacks.
+
+    Args:
+        subject: What needs it: a file, a command, an option.
+        extra: The extra of fewct that brings it.
+
+    Raises:
+        MissingExtraError: If a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            subject,
+            expected=f"the package {(error.name or extra).partition('.')[0]}",
+            found=str(error),
+            fix=f"Install it: pip install 'fewct[{extra}]'",
+        ) from error
 
 
 def check_range(

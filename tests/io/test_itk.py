@@ -152,8 +152,8 @@ def test_colour_and_four_dimensions(tmp_path: Path) -> None:
 def test_without_simpleitk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "in.nrrd", RNG.normal(size=(4, 5, 6)))
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
-    with pytest.raises(MissingExtraError, match=r'in.nrrd: .*pip install "fewct\[itk\]"'):
+    with pytest.raises(MissingExtraError, match=r"in.nrrd: .*pip install 'fewct\[itk\]'"):
         read(tmp_path / "in.nrrd")
-    with pytest.raises(MissingExtraError, match=r'out.mha: .*pip install "fewct\[itk\]"'):
+    with pytest.raises(MissingExtraError, match=r"out.mha: .*pip install 'fewct\[itk\]'"):
         write(LabelMap(np.eye(3, dtype=np.int32)), tmp_path / "out.mha")
     assert [file.name for file in tmp_path.iterdir()] == ["in.nrrd"]

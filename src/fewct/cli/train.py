@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fewct.cli.options import Out
 from fewct.cli.progress import progress_of_training
-from fewct.errors import MissingExtraError
+from fewct.errors import needs_extra
 
 if TYPE_CHECKING:
     from fewct.recipes import Training
@@ -82,13 +82,6 @@ def check_torch(subject: str) -> None:
     Raises:
         MissingExtraError: If one is absent.
     """
-    for package in ("torch", "onnx", "onnxscript"):
-        try:
+    with needs_extra(subject, "torch"):
+        for package in ("torch", "onnx", "onnxscript"):
             import_module(package)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                subject,
-                expected=f"the package {package}",
-                found=str(error),
-                fix="Install it: pip install 'fewct[torch]'",
-            ) from error

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fewct.errors import InputError, MissingExtraError, OutputError
+from fewct.errors import InputError, OutputError, needs_extra
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
 from fewct.io.discovered import name_of
@@ -32,7 +32,8 @@ def _open(path: Path, kind: Literal["nrrd", "metaimage"]) -> RawImage:
         InputError: If the file is damaged, in colour, or has more than three dimensions.
         MissingExtraError: If SimpleITK is not installed.
     """
-    sitk = _simpleitk(path)
+    with needs_extra(path, "itk"):
+        sitk = import_module("SimpleITK")
     try:
         image = sitk.ReadImage(str(path), imageIO=_READERS[kind])
     except RuntimeError as error:
@@ -75,7 +76,8 @@ def write_itk(result: Segmentation | LabelMap, path: Path) -> None:
         MissingExtraError: If SimpleITK is not installed.
         OutputError: If the file cannot be written.
     """
-    sitk = _simpleitk(path)
+    with needs_extra(path, "itk"):
+        sitk = import_module("SimpleITK")
     labels, geometry, source = result.labels, result.geometry, result.source
     stack = labels if labels.ndim == 3 else labels[np.newaxis]
     axes = source.stored_axes if source and source.stored_axes else COLUMN_FIRST
@@ -118,16 +120,3 @@ def _reason(error: RuntimeError) -> str:
     """Return what ITK says, on one line, without the place in its source."""
     said = str(error).split("ERROR:")[-1]
     return " ".join(re.sub(r"\w+\(0x[0-9a-f]+\):", "", said).split())
-
-
-def _simpleitk(path: Path) -> Any:
-    """Return the module SimpleITK, imported only where it is needed."""
-    try:
-        return import_module("SimpleITK")
-    except ImportError as error:
-        raise MissingExtraError(
-            path,
-            expected="SimpleITK for NRRD and MetaImage",
-            found="that it is not installed",
-            fix='Run: pip install "fewct[itk]"',
-        ) from error

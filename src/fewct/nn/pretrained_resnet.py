@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fewct.errors import InputError, MissingExtraError
+from fewct.errors import InputError, needs_extra
 from fewct.io.atomic import write_text
 
 ENCODER = "encoder.json"
@@ -25,7 +25,8 @@ def load_backbone(name: str, *, download: bool) -> nn.Module:
         InputError: If it cannot be found, is no ResNet, or has another number of stages.
         MissingExtraError: If transformers is not installed.
     """
-    transformers = _transformers(name)
+    with needs_extra(name, "transformers"):
+        transformers = import_module("transformers")
     try:
         config = transformers.AutoConfig.from_pretrained(name, local_files_only=not download)
         if config.model_type != "resnet" or len(config.hidden_sizes) != 4:
@@ -43,7 +44,8 @@ def empty_backbone(path: Path) -> nn.Module:
         InputError: If there is no such file.
         MissingExtraError: If transformers is not installed.
     """
-    transformers = _transformers(path)
+    with needs_extra(path, "transformers"):
+        transformers = import_module("transformers")
     try:
         config = transformers.ResNetConfig.from_json_file(path)
     except (OSError, ValueError) as error:
@@ -79,18 +81,6 @@ def summed_over_colours(backbone: Any) -> nn.Module:
     backbone.config.num_channels = 1
     network: nn.Module = backbone
     return network
-
-
-def _transformers(subject: object) -> Any:
-    try:
-        return import_module("transformers")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            subject,
-            expected="the package transformers, which loads pretrained encoders",
-            found=str(error),
-            fix="Install it: pip install 'fewct[transformers]'",
-        ) from error
 
 
 def _no_resnet(name: object, found: str) -> InputError:

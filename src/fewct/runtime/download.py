@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from fewct.errors import InputError, MissingExtraError, UsageError
+from fewct.errors import InputError, UsageError, needs_extra
 from fewct.runtime.model_import import (
     CHUNK,
     check_name,
@@ -139,15 +139,8 @@ def _reason(error: Exception) -> str:
 
 def _fetch_of_hub(repository: str, folder: Path) -> None:
     """Fetch the configuration and the weights of a repository of the hub, safetensors if it has such."""
-    try:
+    with needs_extra(repository, "transformers"):
         from huggingface_hub import snapshot_download
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            repository,
-            expected="the package huggingface_hub, which fetches it",
-            found=str(error),
-            fix="Install it: pip install 'fewct[transformers]'",
-        ) from error
     try:
         for weights in HUB_WEIGHTS:
             snapshot_download(repository, local_dir=folder, allow_patterns=[HUB_CONFIGURATION, weights])

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fewct.errors import InputError, MissingExtraError, OutputError
+from fewct.errors import InputError, OutputError, needs_extra
 from fewct.io.atomic import write_text
 
 CURVES = "curves.csv"
@@ -71,15 +71,8 @@ def write_row(row: Row, path: Path) -> None:
 
 def _writer(folder: Path, step: int) -> Any:
     """Return what writes TensorBoard's files."""
-    try:
+    with needs_extra("--tensorboard", "tensorboard"):
         module = import_module("torch.utils.tensorboard")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "--tensorboard",
-            expected="the package tensorboard",
-            found=str(error),
-            fix="Install it: pip install 'fewct[tensorboard]'",
-        ) from error
     try:
         return module.SummaryWriter(folder, purge_step=step + 1)
     except OSError as error:

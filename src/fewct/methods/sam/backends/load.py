@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fewct.errors import MissingExtraError, UsageError
+from fewct.errors import UsageError, needs_extra
 from fewct.runtime.threads import thread_count
 
 if TYPE_CHECKING:
@@ -133,16 +133,9 @@ def _of_torch(
     precision: "Precision",
     like_sam: "Normalization",
 ) -> "TorchBackend":
-    try:
+    with needs_extra(path, "torch"):
         from fewct.methods.sam.backends.torch import TorchBackend
         from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            path,
-            expected="torch, which runs it",
-            found=str(error),
-            fix="Install it: pip install 'fewct[torch]'",
-        ) from error
     network = load_sam(path, image_size or None)
     usual = default_normalization(network)
     seen = (like_sam if usual == "sam" else usual) if normalization == "auto" else normalization

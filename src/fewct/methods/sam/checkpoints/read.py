@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewct.errors import InputError, MissingExtraError
+from fewct.errors import InputError, needs_extra
 from fewct.methods.sam.checkpoints.layout import weights_file
 
 NESTS = ("model", "state_dict", "model_state_dict")  # names under which trainings keep the weights
@@ -35,16 +35,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with needs_extra(path, "transformers"):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            path,
-            expected="the package safetensors, which reads it",
-            found=str(error),
-            fix="Install it: pip install 'fewct[transformers]'",
-        ) from error
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
