@@ -21,7 +21,7 @@ from fewct.data.packed import ORGANS, LabelledSlice, load_patients
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.preprocessing import network_input
-from fewct.methods.mosaic.recipe import export, losses
+from fewct.methods.mosaic.recipe import export_network, losses
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import Crops, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
@@ -84,7 +84,7 @@ def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options
         length = loop.steps * loop.unlabelled_batch_size
         pairs = Pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
     torch.manual_seed(seed)
-    return export(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder)
+    return export_network(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder / "mosaic.onnx")
 
 
 def plot(rows: Sequence[dict[str, object]], before: float) -> None:

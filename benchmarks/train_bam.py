@@ -14,7 +14,7 @@ import tyro
 from fewct.data.packed import as_hu
 from fewct.methods import Mosaic
 from fewct.methods.bam.episodes import NamedSlice, hide, named_slice
-from fewct.methods.bam.onnx_export import export
+from fewct.methods.bam.onnx_export import export_network
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig
@@ -56,7 +56,7 @@ def main() -> None:
     )
     recipe = BAMRecipe(shots=options.shots, loop=loop)
     print(len(slices), "slices", flush=True)
-    print(export(train(recipe, slices, ANNOTATED, options.out), recipe.size_px, options.out))
+    print(export_network(train(recipe, slices, ANNOTATED, options.out), recipe.size_px, options.out))
 
 
 def load() -> list[NamedSlice]:

@@ -1,6 +1,7 @@
 """Shared fixtures. Tests marked `shared` need the real CT data beside the repository."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,24 @@ def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> str:
     from methods.sam.reference import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("sam") / "sam.pth")
+
+
+@pytest.fixture
+def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A function that writes what installing a package does: a module and a dist-info folder on sys.path."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    packages = []
+
+    def install(package: str, group: str, entries: str, source: str = "") -> None:
+        info = site / f"{package}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{entries}\n")
+        (site / f"{package}.py").write_text(source)
+        packages.append(package)
+
+    yield install
+    for package in packages:
+        sys.modules.pop(package, None)

@@ -28,7 +28,7 @@ WRONG_IMPORTS = [
     ("io.nifti", "import fewct.plot", "floors"),
     ("plot", "from fewct.benchmark import run", "floors"),
     ("data.cases", "import fewct.outputs", "floors"),
-    ("training.runs", "import fewct.methods", "floors"),
+    ("training.runs", "import fewct.adapt", "floors"),
     ("methods.mosaic.method", "def later():\n    from fewct.challenge import editions", "floors"),
     ("segmentation", "import fewct.recipes", "floors"),
     ("batch", "from fewct.challenge import score", "floors"),

@@ -12,6 +12,7 @@ from fewct.cli import main
 from fewct.imaging.body import body_mask
 from fewct.io import read
 from fewct.phantom import phantom_slice
+from fewct.recipes.labelled import TrainSam
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,9 +130,7 @@ def test_they_are_compared(
 
 
 def test_fine_tuning(picture: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "fewct.recipes.labelled.export_folder", lambda folder: folder / "model"
-    )  # test_recipe exports
+    monkeypatch.setattr(TrainSam, "export", staticmethod(lambda folder: folder / "model"))  # test_recipe does
     small = (
         "--steps=2",
         "--batch-size=1",

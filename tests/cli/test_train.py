@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,14 +17,13 @@ import torch
 from PIL import Image
 
 from fewct.cli import main, parse
-from fewct.cli.train import Recipe
 from fewct.data.splits import load_split
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.methods import METHODS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.phantom import phantom_slice
-from fewct.recipes import TRAININGS
+from fewct.recipes import RECIPES
 from fewct.recipes.export import export_folder
 from fewct.runtime.onnx_session import load_session
 from fewct.training.checkpoints import load_weights, save_weights
@@ -48,8 +46,8 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the export, which takes seconds."""
-    for trainings in ("labelled", "packed"):
-        monkeypatch.setattr(f"fewct.recipes.{trainings}.export_folder", lambda folder: folder / "model.onnx")
+    for name in ("unet", "mosaic"):
+        monkeypatch.setattr(RECIPES[name], "export", staticmethod(lambda folder: folder / "model.onnx"))
 
 
 def write_patients(folder: Path, seeds: range) -> Path:
@@ -90,9 +88,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", sorted(TRAININGS))
+@pytest.mark.parametrize("name", sorted(RECIPES.builtin))
 def test_what_is_printed_names_a_method(name: str) -> None:
-    option, method, *_ = TRAININGS[name].use.split()
+    option, method, *_ = RECIPES[name].use.split()
     assert option == "--method"
     assert method in METHODS
 
@@ -245,13 +243,15 @@ class TestData:
         with pytest.raises(InputError, match="packed patients or anatomies"):
             parse(["train", "mosaic", "--data", str(tmp_path), "-o", str(tmp_path / "run")]).run()
 
-    def test_every_recipe_can_be_named(self) -> None:
-        assert get_args(Recipe) == tuple(TRAININGS)
+    def test_recipes_are_listed_where_none_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main(["train", "--help"])
+        assert "{unet,mosaic,sam,prompt-small,bam}" in capsys.readouterr().out
+        assert [RECIPES[name].name for name in RECIPES.builtin] == list(RECIPES.builtin)
 
     def test_unknown_recipe(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit, match="2"):
-            main(["train", "nothing"])
-        assert "unet" in capsys.readouterr().err
+        assert main(["train", "nothing", "--data", "here"]) == 2
+        assert "fewct train: expected one of unet, mosaic, " in capsys.readouterr().err
 
 
 def write_copy(folder: Path, copy: Path) -> Path:

@@ -25,7 +25,7 @@ SMALL = [
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train tiny networks in one thread, and leave out the export, which takes seconds."""
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    monkeypatch.setattr("fewct.recipes.bam.export_folder", lambda folder: folder / "model.onnx")
+    monkeypatch.setattr(TrainBAM, "export", staticmethod(lambda folder: folder / "model.onnx"))
     monkeypatch.setattr(
         recipes, "BAMNet", lambda n_base, _, with_base: tiny_network(n_base, with_base=with_base)
     )

@@ -2,7 +2,7 @@
 
 import sys
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,27 +13,12 @@ GROUP = "fewct.test_group"
 BUILTIN = {"ordered": "collections:OrderedDict", "plain": dict}
 
 
-def install(folder: Path, package: str, entries: str, source: str = "") -> None:
-    """Write what an installed package leaves on sys.path: a module and a dist-info folder."""
-    info = folder / f"{package}-1.5.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entries}\n")
-    (folder / f"{package}.py").write_text(source)
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
 def registry() -> Registry[type]:
     return Registry(GROUP, BUILTIN)
 
 
-def test_builtin_objects_are_loaded_by_name(registry: Registry[type]):
+def test_builtin_objects_are_loaded_by_name(registry: Registry[type]) -> None:
     assert registry["ordered"] is OrderedDict
     assert registry["plain"] is dict
     assert list(registry) == ["ordered", "plain"]
@@ -47,8 +32,10 @@ def test_builtin_objects_are_loaded_by_name(registry: Registry[type]):
         registry.find("other", "--kind")
 
 
-def test_an_entry_point_adds_a_name_and_is_imported_when_asked_for(site: Path, registry: Registry[type]):
-    install(site, "one_more_plugin", "more = one_more_plugin:More", "class More: ...")
+def test_an_entry_point_adds_a_name_and_is_imported_when_asked_for(
+    install_package: Callable[..., None], registry: Registry[type]
+) -> None:
+    install_package("one_more_plugin", GROUP, "more = one_more_plugin:More", "class More: ...")
     assert list(registry) == ["ordered", "plain", "more"]
     assert "more" in registry
     assert "one_more_plugin" not in sys.modules
@@ -68,12 +55,14 @@ def test_an_entry_point_adds_a_name_and_is_imported_when_asked_for(site: Path, r
         ("broken_plugin:More", "More = None", "TypeError: not a class"),
     ],
 )
-def test_a_faulty_entry_point_is_named_and_hides_nothing(value: str, source: str, found: str, site: Path):
+def test_a_faulty_entry_point_is_named_and_hides_nothing(
+    value: str, source: str, found: str, install_package: Callable[..., None]
+) -> None:
     def check(value: type) -> None:
         if not isinstance(value, type):
             raise TypeError("not a class")
 
-    install(site, "broken_plugin", f"more = {value}", source)
+    install_package("broken_plugin", GROUP, f"more = {value}", source)
     registry: Registry[type] = Registry(GROUP, BUILTIN, check)
     named = "entry point more = broken_plugin:More of broken_plugin 1.5"
     with pytest.raises(InputError, match=f"{named}: expected .*{GROUP}.*{found}.*uninstall that package"):
@@ -82,11 +71,12 @@ def test_a_faulty_entry_point_is_named_and_hides_nothing(value: str, source: str
     loaded, errors = registry.load_all()
     assert list(loaded) == ["ordered", "plain"]
     assert [found in str(error) for error in errors] == [True]
-    sys.modules.pop("broken_plugin", None)
 
 
-def test_a_builtin_name_cannot_be_claimed(site: Path, registry: Registry[type]):
-    install(site, "greedy_plugin", "plain = greedy_plugin:Mine", "class Mine: ...")
+def test_a_builtin_name_cannot_be_claimed(
+    install_package: Callable[..., None], registry: Registry[type]
+) -> None:
+    install_package("greedy_plugin", GROUP, "plain = greedy_plugin:Mine", "class Mine: ...")
     assert registry["plain"] is dict
     assert list(registry) == ["ordered", "plain"]
     loaded, errors = registry.load_all()
@@ -99,9 +89,11 @@ def test_a_builtin_name_cannot_be_claimed(site: Path, registry: Registry[type]):
     assert "Rename it" in str(errors[0])
 
 
-def test_two_packages_cannot_claim_one_name(site: Path, registry: Registry[type]):
-    install(site, "first_plugin", "more = first_plugin:More", "class More: ...")
-    install(site, "second_plugin", "more = second_plugin:More", "class More: ...")
+def test_two_packages_cannot_claim_one_name(
+    install_package: Callable[..., None], registry: Registry[type]
+) -> None:
+    install_package("first_plugin", GROUP, "more = first_plugin:More", "class More: ...")
+    install_package("second_plugin", GROUP, "more = second_plugin:More", "class More: ...")
     with pytest.raises(InputError, match=r"found the name of entry point more = .*_plugin:More of .* 1\.5\."):
         registry["more"]
     assert list(registry.load_all()[0]) == ["ordered", "plain"]

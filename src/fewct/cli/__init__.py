@@ -20,7 +20,7 @@ from fewct.cli.methods import Methods
 from fewct.cli.models import Models
 from fewct.cli.prepare import Prepare
 from fewct.cli.segment import Segment, named_method, with_adapted_settings
-from fewct.cli.train import Train, named_training
+from fewct.cli.train import Train, named_recipe
 from fewct.errors import FewctError, FewctWarning, UsageError
 
 DESCRIPTION = """Delineate every anatomical structure on a CT slice or scan, without naming organs.
@@ -85,7 +85,7 @@ def parse(words: Sequence[str]) -> Command:
     """
     method = named_method(words)
     with_method = {"segment": cast(Any, Segment)[method], "challenge": cast(Any, Challenge)[method]}
-    commands = COMMANDS | with_method | {"train": cast(Any, Train)[named_training(words)]}
+    commands = COMMANDS | with_method | {"train": cast(Any, Train)[named_recipe(words)]}
     command: Command = tyro.extras.subcommand_cli_from_dict(
         commands,
         prog="fewct",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 from rich.console import Console
@@ -12,12 +12,9 @@ from rich.console import Console
 from fewct.cli.options import Out
 from fewct.cli.progress import progress_of_training
 from fewct.errors import needs_extra
-
-if TYPE_CHECKING:
-    from fewct.recipes import Training
+from fewct.recipes import RECIPES, Recipe
 
 R = TypeVar("R")
-Recipe = Literal["unet", "mosaic", "sam", "prompt-small", "bam"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Train(Generic[R]):
     those of unet. Needs PyTorch: pip install 'fewct[torch]'.
     """
 
-    recipe: Annotated[Recipe, tyro.conf.Positional]
-    """What to train."""
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar=f"{{{','.join(RECIPES.builtin)}}}")]
+    """What to train; installed packages may add recipes."""
     settings: Annotated[R, tyro.conf.arg(name="")]
     out: Out = Path("training")
     """Folder for the training."""
@@ -57,20 +54,22 @@ class Train(Generic[R]):
         return 0
 
 
-def named_training(words: Sequence[str]) -> "type[Training] | type[NoRecipe]":
-    """Return the training whose recipe a command line names; `NoRecipe` if there is none to look up.
+def named_recipe(words: Sequence[str]) -> type[Recipe] | type[NoRecipe]:
+    """Return the recipe that a command line names; `NoRecipe` if there is none to look up.
 
     Raises:
+        UsageError: If there is no recipe of that name.
+        InputError: If the recipe is another package's and cannot be loaded.
         MissingExtraError: If PyTorch or what exports networks is not installed.
     """
     if words[:1] != ["train"]:
         return NoRecipe
-    for word in words[1:]:
-        if word in get_args(Recipe):
-            check_torch("fewct train")
-            training: type[Training] = import_module("fewct.recipes").TRAININGS[word]
-            return training
-    return NoRecipe
+    named = next((word for word in words[1:] if word in RECIPES), words[1] if len(words) > 1 else "-")
+    if named.startswith("-"):
+        return NoRecipe
+    if named in RECIPES.builtin:
+        check_torch("fewct train")
+    return RECIPES.find(named, "fewct train")
 
 
 def check_torch(subject: str) -> None:

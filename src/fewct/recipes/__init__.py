@@ -1,32 +1,55 @@
-"""What `fewct train` does: read data, train, export. Needs the extra `torch`."""
+"""Recipes: what `fewct train` trains, by name. Running one needs the extra `torch`, listing them does not."""
 
-from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from fewct.recipes.bam import TrainBAM
-from fewct.recipes.labelled import TrainSam, TrainUNet
-from fewct.recipes.packed import TrainMosaic, TrainPromptSmall
-from fewct.training.loop import Progress
+from fewct.runtime.entry_points import Registry
+
+if TYPE_CHECKING:
+    from fewct.training.loop import Progress
 
 
-class Training(Protocol):
-    """A recipe with its data; its fields are the options of the command line."""
+class Recipe(Protocol):
+    """A training: where its data is and how it trains.
+
+    A recipe is a frozen dataclass; its fields are the options of the command line and are kept in
+    training.json.
+    """
 
     name: ClassVar[str]
     use: ClassVar[str]
-    """Options of `fewct segment` beside `--weights` with which its result is used."""
+    """Options of `fewct segment` beside `--weights` with which the network is used."""
 
-    def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network.
+    def run(self, folder: Path, progress: "Progress | None" = None) -> Path | None:
+        """Train in a folder, or go on there, and return the exported network.
 
         Of several processes that train together, only the main process exports it.
         """
         ...
 
+    @staticmethod
+    def export(folder: Path) -> Path:
+        """Export the network of a training again, of the best weights so far, and return it."""
+        ...
 
-TRAININGS: Mapping[str, type[Training]] = MappingProxyType(
-    {training.name: training for training in (TrainUNet, TrainMosaic, TrainSam, TrainPromptSmall, TrainBAM)}
+
+def _check(recipe: type[Recipe]) -> None:
+    if not is_dataclass(recipe):
+        raise TypeError(f"{recipe!r} is no dataclass")
+    for attribute in ("name", "use", "run", "export"):
+        getattr(recipe, attribute)
+
+
+RECIPES: Registry[type[Recipe]] = Registry(
+    "fewct.recipes",
+    {
+        "unet": "fewct.recipes.labelled:TrainUNet",
+        "mosaic": "fewct.recipes.packed:TrainMosaic",
+        "sam": "fewct.recipes.labelled:TrainSam",
+        "prompt-small": "fewct.recipes.packed:TrainPromptSmall",
+        "bam": "fewct.recipes.bam:TrainBAM",
+    },
+    _check,
 )
-"""What `fewct train` can train, by name."""
+"""What `fewct train` can train, by name; other packages add to it by entry points."""

@@ -11,9 +11,9 @@ from fewct.errors import UsageError
 from fewct.methods import Mosaic
 from fewct.methods.bam.episodes import NamedSlice, hide, named_slice
 from fewct.methods.bam.method import lay_over
+from fewct.methods.bam.onnx_export import export_folder
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.outputs import make_folder
-from fewct.recipes.export import export_folder
 from fewct.training.distributed import process_group
 from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings
@@ -30,6 +30,7 @@ class TrainBAM:
 
     name: ClassVar[str] = "bam"
     use: ClassVar[str] = "--method bam --support SUPPORTS"
+    export = staticmethod(export_folder)
 
     data: tuple[str, ...]
     """What `fewct benchmark --data` takes; a structure that is labelled is labelled whole."""
@@ -54,7 +55,7 @@ class TrainBAM:
             )
 
     def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported encoder; see `Training`.
+        """Train into a folder, or go on there, and return the exported encoder; see `Recipe`.
 
         Raises:
             InputError: If the data cannot be read or shows no structure on slices of two patients.
@@ -68,7 +69,7 @@ class TrainBAM:
                 make_folder(folder)
                 keep_settings(self.name, self, folder)
             train(self.recipe, slices, base, folder, progress)
-            return export_folder(folder) if is_main else None
+            return self.export(folder) if is_main else None
 
     def _slices(self) -> list[NamedSlice]:
         """Return the slices, on demand with regions."""

@@ -13,12 +13,13 @@ from fewct.errors import InputError, UsageError
 from fewct.imaging.intensity import to_display
 from fewct.imaging.similarity import similarity_groups
 from fewct.methods.sam.finetuning.recipe import SamRecipe
+from fewct.methods.sam.finetuning.recipe import export_folder as export_sam
 from fewct.methods.sam.finetuning.recipe import train as train_sam
 from fewct.methods.unet.recipe import UNetRecipe
+from fewct.methods.unet.recipe import export_folder as export_unet
 from fewct.methods.unet.recipe import train as train_unet
 from fewct.metrics.catalog import TruthKind
 from fewct.outputs import make_folder
-from fewct.recipes.export import export_folder
 from fewct.training.distributed import process_group
 from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings, keep_split
@@ -94,13 +95,14 @@ class TrainUNet(OnSlices):
 
     name: ClassVar[str] = "unet"
     use: ClassVar[str] = "--method unet"
+    export = staticmethod(export_unet)
 
     unlabelled: tuple[str, ...] = ()
     """Slices to learn from without labels (self-training): what --data takes; labels are not needed."""
     recipe: UNetRecipe = field(default_factory=UNetRecipe)
 
     def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network; see `Training`.
+        """Train into a folder, or go on there, and return the exported network; see `Recipe`.
 
         Raises:
             InputError: If the data cannot be read, holds no labels, or has a patient on both sides.
@@ -118,7 +120,7 @@ class TrainUNet(OnSlices):
                 _keep(self, folder, split)
             images = [one.image for one in others]
             train_unet(self.recipe, examples["train"], examples["val"], folder, images, progress)
-            return export_folder(folder) if is_main else None
+            return self.export(folder) if is_main else None
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,12 @@ class TrainSam(OnSlices):
 
     name: ClassVar[str] = "sam"
     use: ClassVar[str] = "--method everything"
+    export = staticmethod(export_sam)
 
     recipe: SamRecipe = field(default_factory=SamRecipe)
 
     def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network; see `Training`.
+        """Train into a folder, or go on there, and return the exported network; see `Recipe`.
 
         Raises:
             InputError: If the data or the checkpoint cannot be read, nothing is labelled, or a patient is on
@@ -149,7 +152,7 @@ class TrainSam(OnSlices):
             if is_main:
                 _keep(self, folder, split)
             train_sam(self.recipe, examples["train"], examples["val"], folder, progress)
-            return export_folder(folder) if is_main else None
+            return self.export(folder) if is_main else None
 
 
 def _keep(training: OnSlices, folder: Path, split: Split) -> None:

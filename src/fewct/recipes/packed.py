@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from fewct.errors import InputError
 from fewct.methods.mosaic.recipe import MosaicRecipe
+from fewct.methods.mosaic.recipe import export_folder as export_mosaic
 from fewct.methods.mosaic.recipe import train as train_mosaic
 from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe
+from fewct.methods.sam.finetuning.prompt_small import export_folder as export_prompt_small
 from fewct.methods.sam.finetuning.prompt_small import train as train_prompt_small
 from fewct.outputs import make_folder
-from fewct.recipes.export import export_folder
 from fewct.training.distributed import process_group
 from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings
@@ -26,11 +27,12 @@ class TrainMosaic:
 
     name: ClassVar[str] = "mosaic"
     use: ClassVar[str] = "--method mosaic"
+    export = staticmethod(export_mosaic)
 
     recipe: MosaicRecipe = field(default_factory=MosaicRecipe)
 
     def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network; see `Training`.
+        """Train into a folder, or go on there, and return the exported network; see `Recipe`.
 
         Raises:
             InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
@@ -51,11 +53,12 @@ class TrainPromptSmall:
 
     name: ClassVar[str] = "prompt-small"
     use: ClassVar[str] = "--method everything"
+    export = staticmethod(export_prompt_small)
 
     recipe: PromptSmallRecipe = field(default_factory=PromptSmallRecipe)
 
     def run(self, folder: Path, progress: Progress | None = None) -> Path | None:
-        """Train into a folder, or go on there, and return the exported network; see `Training`.
+        """Train into a folder, or go on there, and return the exported network; see `Recipe`.
 
         Raises:
             InputError: If a part of the data is absent, or the folder's checkpoint is of another network.
@@ -78,7 +81,7 @@ def _run(
             make_folder(folder)
             keep_settings(training.name, training, folder)
         train()
-        return export_folder(folder) if is_main else None
+        return training.export(folder) if is_main else None
 
 
 def _check_packed(data: Path) -> None:

@@ -1,20 +1,20 @@
-"""The folder of a training: the settings it was made with and how its data was split."""
+"""The folder of a training: its settings, how its data was split, and its weights."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import nn
 
 from fewct.data.splits import Split, load_split, save_split
 from fewct.errors import InputError, UsageError
 from fewct.io.atomic import write_text
+from fewct.training.checkpoints import load_weights
+from fewct.training.loop import BEST, CHECKPOINT, LoopConfig
 
-SETTINGS = "training.json"
-
-
-SPLIT = "split.json"
-
-
+SETTINGS, SPLIT, MODEL = "training.json", "split.json", "model.onnx"
+R = TypeVar("R")
 MAY_CHANGE = (
     *("data", "validation", "download", "steps", "budget_minutes", "patience"),
     *("device", "workers", "tensorboard"),
@@ -78,9 +78,44 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {"recipe": content["recipe"], "settings": content["settings"]}
+        return {"recipe": str(content["recipe"]), "settings": content["settings"]}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _no_training(path, f"{type(error).__name__}: {error}") from error
+
+
+def read_recipe(kind: type[R], folder: Path) -> R:
+    """Return the field `recipe` of a training's settings, from JSON that has lists for tuples.
+
+    Raises:
+        InputError: If the folder holds no training, or one of another recipe.
+    """
+    settings = read_settings(folder)["settings"]
+    try:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings["recipe"].items()
+        }
+        return kind(**(fields | {"loop": LoopConfig(**fields["loop"])}))
+    except (KeyError, TypeError) as error:
+        raise _no_training(folder / SETTINGS, f"{type(error).__name__}: {error}") from error
+
+
+def load_trained(network: nn.Module, folder: Path) -> nn.Module:
+    """Put the best weights of a training, or without validation the last ones, into its network; return it.
+
+    Raises:
+        InputError: If there are none yet, or they are damaged or of another network.
+    """
+    best = folder / BEST
+    source = best if best.exists() else folder / CHECKPOINT
+    if not source.exists():
+        raise _no_training(folder, f"neither {BEST} nor {CHECKPOINT}")
+    content = load_weights(source)
+    try:
+        network.load_state_dict(content if source == best else content["average"])
+    except (KeyError, RuntimeError) as error:
+        raise _no_training(source, str(error).splitlines()[0]) from error
+    return network
 
 
 def _fixed(content: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewct.methods.bam.episodes import NamedSlice, named_slice
-from fewct.methods.bam.onnx_export import export
+from fewct.methods.bam.onnx_export import export_network
 from methods.bam.tiny import SIZE_PX, body_slice, tiny_network
 
 
@@ -14,7 +14,7 @@ from methods.bam.tiny import SIZE_PX, body_slice, tiny_network
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an exported tiny network."""
     folder = tmp_path_factory.mktemp("bam")
-    export(tiny_network(), SIZE_PX, folder)
+    export_network(tiny_network(), SIZE_PX, folder)
     return folder
 
 

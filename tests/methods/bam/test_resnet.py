@@ -11,7 +11,7 @@ from fewct.errors import InputError
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.episodes import NamedSlice
 from fewct.methods.bam.inference import decode, encode, load_networks, showing
-from fewct.methods.bam.onnx_export import export
+from fewct.methods.bam.onnx_export import export_network
 from fewct.methods.bam.recipe import load_trained, train
 from fewct.methods.bam.resnet import ResNetBackbone
 from fewct.methods.bam.supports import Support
@@ -50,7 +50,7 @@ def test_from_a_pretrained_folder_to_masks(slices: list[NamedSlice], tmp_path: P
     again = load_trained(replace(recipe, encoder="somewhere/else"), out)
     for name, value in trained.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
-    export(again, SIZE_PX, tmp_path)
+    export_network(again, SIZE_PX, tmp_path)
     networks = load_networks(tmp_path)
     image, labels = body_slice(0)
     query = encode(image, networks)

@@ -14,7 +14,7 @@ from fewct.methods.mosaic.maps import SPACING_PX, STEPS
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import WEIGHTS, network_maps
 from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
-from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export, losses, train
+from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export_network, losses, train
 from fewct.methods.unet.network import UNetNetwork
 from fewct.nn.folded_unet import STRIDE
 from fewct.runtime.onnx_session import load_session, run_image_network
@@ -44,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicNet, Path]
     torch.manual_seed(0)
     network = MosaicNet().eval()
     folder = tmp_path_factory.mktemp("weights")
-    return network, export(network, folder)
+    return network, export_network(network, folder / "mosaic.onnx")
 
 
 class TestInput:
@@ -251,7 +251,7 @@ def test_the_weights_in_the_package_are_whole() -> None:
 def test_the_recipe_runs_on_the_real_data(shared_data: Path, tmp_path: Path) -> None:
     loop = LoopConfig(steps=2, batch_size=2, validate_every=1, workers=0)
     recipe = MosaicRecipe(data=shared_data, size_px=64, validation_crops=2, loop=loop)
-    path = export(train(recipe, tmp_path), tmp_path)
+    path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
     assert network_maps(trunk(), path).boundary.shape == (256, 256)
 
 
@@ -261,6 +261,6 @@ def test_training_may_start_from_the_weights_in_the_package(shared_data: Path, t
     recipe = MosaicRecipe(
         data=shared_data, start=f"{WEIGHTS}", size_px=64, validation_crops=1, self_training=False, loop=loop
     )
-    path = export(train(recipe, tmp_path), tmp_path)
+    path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
     before, after = network_maps(trunk()), network_maps(trunk(), path)
     assert np.abs(after.structure - before.structure).mean() < 0.05

@@ -18,7 +18,7 @@ from fewct.methods.unet import UNet
 from fewct.methods.unet.examples import Patch, Patches, whole_patch
 from fewct.methods.unet.network import WIDTHS, StructureLogits, UNetNetwork
 from fewct.methods.unet.preprocessing import network_input, resize_nearest, working_shape
-from fewct.methods.unet.recipe import UNetRecipe, export, losses_of, train
+from fewct.methods.unet.recipe import UNetRecipe, export_network, losses_of, train
 from fewct.phantom import phantom_slice
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice
@@ -62,7 +62,7 @@ def weights(slices: list[tuple[CTSlice, np.ndarray]], tmp_path_factory: pytest.T
     examples = [labelled_example(ct, truth, complete=True) for ct, truth in slices]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWCT_NUM_THREADS", "1")
-        export(train(RECIPE, examples, [], folder), RECIPE, folder / "model.onnx")
+        export_network(train(RECIPE, examples, [], folder), RECIPE, folder / "model.onnx")
     return folder
 
 

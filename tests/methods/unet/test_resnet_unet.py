@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fewct.errors import InputError
-from fewct.methods.unet.recipe import UNetRecipe, build_network, export, initial_network
+from fewct.methods.unet.recipe import UNetRecipe, build_network, export_network, initial_network
 from fewct.methods.unet.resnet_unet import ResNetUNet
 from fewct.nn.pretrained_resnet import ENCODER, load_backbone
 from fewct.runtime.onnx_session import load_session, run_image_network
@@ -55,7 +55,7 @@ def test_every_weight_learns(pretrained: Path) -> None:
 def test_torch_and_onnx_agree(pretrained: Path, tmp_path: Path) -> None:
     recipe = replace(UNetRecipe(), encoder=str(pretrained))
     network = initial_network(recipe, tmp_path).eval()
-    export(network, recipe, tmp_path / "model.onnx")
+    export_network(network, recipe, tmp_path / "model.onnx")
     x = np.random.default_rng(0).uniform(-1, 1, (1, 96, 64)).astype(np.float32)
     with torch.no_grad():
         expected = torch.sigmoid(network(torch.from_numpy(x)[None]).foreground[0]).numpy()

@@ -18,7 +18,9 @@ from fewct.methods.bam.inference import (
 )
 from fewct.methods.bam.network import BAMNet, Encoded
 from fewct.methods.bam.preprocessing import N_CHANNELS
+from fewct.methods.bam.recipe import BAMRecipe, load_trained
 from fewct.training.onnx_export import write_graph, write_hash
+from fewct.training.runs import read_recipe
 
 
 class Encoder(nn.Module):
@@ -82,8 +84,8 @@ class Decoder(nn.Module):
         return full.softmax(dim=1)[0, 1]
 
 
-def export(network: BAMNet, size_px: int, folder: Path) -> Path:
-    """Write a trained network and its hashes as `fewct segment --method bam` loads them.
+def export_network(network: BAMNet, size_px: int, folder: Path) -> Path:
+    """Write a trained network and its hashes as `BAM` loads them.
 
     Args:
         network: What `train` returned.
@@ -113,3 +115,9 @@ def export(network: BAMNet, size_px: int, folder: Path) -> Path:
         temporary.write_bytes(model.SerializeToString())
     write_hash(folder / ENCODER)
     return folder / ENCODER
+
+
+def export_folder(folder: Path) -> Path:
+    """Write model.onnx and decoder.onnx of a training to its folder; see `fewct.recipes.export`."""
+    recipe = read_recipe(BAMRecipe, folder)
+    return export_network(load_trained(recipe, folder), recipe.size_px, folder)

@@ -20,6 +20,7 @@ from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.mean_teacher import Pairs
 from fewct.training.onnx_export import export_onnx
+from fewct.training.runs import MODEL, load_trained
 from fewct.training.warm_start import start_from
 
 BORDER_EMPHASIS = 3.0  # a border pixel counts for so many others
@@ -143,12 +144,16 @@ def affinity_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(losses).sum() / torch.stack(weights).sum().clamp_min(1.0)
 
 
-def export(network: nn.Module, folder: Path) -> Path:
-    """Write a trained network and its hash as `mosaic` loads them; return the file.
+def export_network(network: nn.Module, path: Path) -> Path:
+    """Write a trained network and its hash as `Mosaic` loads them; return the file.
 
     Raises:
         OutputError: If a file cannot be written.
     """
-    path = folder / "mosaic.onnx"
     export_onnx(network, N_CHANNELS, MapLogits._fields, path)
     return path
+
+
+def export_folder(folder: Path) -> Path:
+    """Write the network of a training to model.onnx in its folder; see `fewct.recipes.export`."""
+    return export_network(load_trained(MosaicNet(), folder), folder / MODEL)

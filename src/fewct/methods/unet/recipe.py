@@ -1,6 +1,5 @@
 """How the U-Net is trained and exported."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +11,19 @@ from torch.utils.data import default_collate
 
 from fewct.data.examples import Example, check_labelled
 from fewct.errors import UsageError
-from fewct.io.atomic import atomic_path, write_text
+from fewct.io.atomic import atomic_path
 from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
 from fewct.methods.unet.preprocessing import STRIDE
 from fewct.methods.unet.resnet_unet import ResNetUNet
 from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
-from fewct.runtime.onnx_session import HASH_SUFFIX
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.mean_teacher import Pairs
-from fewct.training.onnx_export import export_onnx
+from fewct.training.onnx_export import export_onnx, write_hash
+from fewct.training.runs import MODEL, load_trained, read_recipe
 from fewct.types import CTSlice
 
 
@@ -163,13 +162,8 @@ def losses_of(recipe: UNetRecipe) -> Callable[[nn.Module, Patch], dict[str, Tens
     return losses
 
 
-def export(network: nn.Module, recipe: UNetRecipe, path: Path) -> None:
-    """Write a trained network and its hash as `UNet` loads them.
-
-    Args:
-        network: What `train` returned.
-        recipe: What it was trained with; the file keeps the size of slices.
-        path: File to write; the hash goes to the same name with `.sha256` added.
+def export_network(network: nn.Module, recipe: UNetRecipe, path: Path) -> None:
+    """Write a trained network, with the size of slices, and its hash as `UNet` loads them.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -177,11 +171,16 @@ def export(network: nn.Module, recipe: UNetRecipe, path: Path) -> None:
     export_onnx(network, 1, OUTPUTS, path)
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {SIZE_KEY: f"{recipe.size_px}"})
-    content = model.SerializeToString()
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    write_text(f"{digest}  {path.name}\n", path.with_name(path.name + HASH_SUFFIX))
+        temporary.write_bytes(model.SerializeToString())
+    write_hash(path)
+
+
+def export_folder(folder: Path) -> Path:
+    """Write the network of a training to model.onnx in its folder; see `fewct.recipes.export`."""
+    recipe, path = read_recipe(UNetRecipe, folder), folder / MODEL
+    export_network(load_trained(build_network(recipe, folder), folder), recipe, path)
+    return path
 
 
 def _out_of_range(setting: str, expected: str, found: str) -> UsageError:

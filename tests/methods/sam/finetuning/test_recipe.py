@@ -16,15 +16,21 @@ from fewct.methods.sam.checkpoints.build import load_sam, shape_of
 from fewct.methods.sam.checkpoints.layout import TRAINED
 from fewct.methods.sam.finetuning.prompt_small import SHAPE as PROMPT_SMALL
 from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe, look_near
-from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, train, trained_network
+from fewct.methods.sam.finetuning.recipe import (
+    SAM_WEIGHTS,
+    SamRecipe,
+    starting_network,
+    train,
+    trained_network,
+)
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallEncoder, SmallShape
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.nn.folded_unet import Trunk
 from fewct.phantom import phantom_slice
-from fewct.recipes import TrainSam
-from fewct.recipes.export import SAM_WEIGHTS, export_folder
+from fewct.recipes.export import export_folder
+from fewct.recipes.labelled import TrainSam
 from fewct.training import loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.loop import CHECKPOINT, LoopConfig

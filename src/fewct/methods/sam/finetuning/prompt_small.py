@@ -1,5 +1,6 @@
 """How `prompt-small` is trained: SAM's decoder on a small encoder, on labelled, dense and drawn slices."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from fewct.data.packed import load_patients
 from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.finetuning.dataset import PromptDataset, PromptSampling, source_views
 from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
-from fewct.methods.sam.finetuning.recipe import batches, make_losses
+from fewct.methods.sam.finetuning.recipe import batches, make_losses, write_trained
 from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.modeling.sam import Sam, SamShape
@@ -94,6 +95,12 @@ def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = N
     practice = trainable_network(sam, recipe.correction_prompts)
     held = batches(lessons, loop.batch_size)
     return fit(practice, make_losses("cross-entropy"), training, held, loop, folder, progress=progress)
+
+
+def export_folder(folder: Path) -> Path:
+    """Write the network of a training as ONNX and as an official file; see `recipe.write_trained`."""
+    sam = Sam(SHAPE)
+    return write_trained(trainable_network(copy.deepcopy(sam), 0), sam, "ranks", folder)
 
 
 def trainable_network(sam: Sam, correction_prompts: int) -> TrainableSam:

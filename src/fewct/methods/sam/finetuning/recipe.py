@@ -1,5 +1,7 @@
 """How SAM's networks learn from labelled slices: what loss, from which weights, which parts."""
 
+import copy
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ from fewct.data.examples import Example, check_labelled
 from fewct.errors import UsageError
 from fewct.methods.sam.backends.load import PROMPT_SMALL_START, NormalizationChoice, checkpoint_path
 from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
+from fewct.methods.sam.checkpoints.layout import TRAINED
+from fewct.methods.sam.checkpoints.onnx_export import export_network
 from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.finetuning.dataset import (
     EmbeddedPromptDataset,
@@ -33,9 +37,12 @@ from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, Trai
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.runtime.threads import thread_count
+from fewct.training.checkpoints import save_weights
 from fewct.training.loop import LoopConfig, Progress, fit
+from fewct.training.runs import load_trained, read_recipe
 from fewct.types import Labels
 
+SAM_WEIGHTS = "sam.pth"
 CROSS_ENTROPY, FOCAL = 0.5, 20.0
 """What they count for beside the Dice loss. With more cross-entropy a network that starts from random weights
 learns first, and for long, to draw nothing. SAM was trained with 20 times the focal loss."""
@@ -170,6 +177,40 @@ def trained_network(practice: nn.Module, sam: Sam) -> Sam:
     sam.load_state_dict(names | {n: learnt[f"sam.{n}"] for n in names if f"sam.{n}" in learnt})
     merge_lora(sam)
     return sam.eval()
+
+
+def export_folder(folder: Path) -> Path:
+    """Write the network of a training as ONNX and as an official file; see `write_trained`."""
+    recipe = read_recipe(SamRecipe, folder)
+    sam, normalization = starting_network(recipe)
+    practice = TrainableSam(copy.deepcopy(sam), recipe.trainable, correction_prompts=0)
+    return write_trained(practice, sam, normalization, folder)
+
+
+def write_trained(practice: TrainableSam, sam: Sam, normalization: Normalization, folder: Path) -> Path:
+    """Write the network of a training to the folder `model` in its folder, and its weights to sam.pth.
+
+    Args:
+        practice: The network that was trained, with any weights.
+        sam: The network that the training started from.
+        normalization: How the network sees grey.
+        folder: The training's.
+
+    Returns:
+        The folder of the exported network; an older one is replaced.
+
+    Raises:
+        InputError: If nothing is trained yet, or a checkpoint is damaged or of another network.
+        OutputError: If a file cannot be written.
+    """
+    whole = trained_network(load_trained(practice, folder), sam)
+    save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
+    exported, fresh = folder / TRAINED, folder / f".{TRAINED}"
+    shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted export left
+    export_network(whole, normalization, fresh)
+    shutil.rmtree(exported, ignore_errors=True)
+    fresh.rename(exported)
+    return exported
 
 
 def fixed_views(
