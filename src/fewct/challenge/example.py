@@ -11,7 +11,7 @@ from fewct.challenge.editions import Edition
 from fewct.imaging.intensity import Window, apply_window
 from fewct.imaging.labelmap import relabel_sequential
 from fewct.io.atomic import write_text
-from fewct.io.label_table.pictures import write_grey
+from fewct.io.images import write_picture
 from fewct.io.label_table.table import write_table
 from fewct.outputs import make_folder
 from fewct.phantom import phantom_slice
@@ -47,7 +47,7 @@ def write_example(folder: Path, edition: Edition, seed: int = 0) -> None:
         maps = np.zeros((n_images, edition.side, edition.side), np.uint8)
         for number in range(n_images):
             picture, labels = _make_pair(rng, edition)
-            write_grey(picture, folder / split / f"{number}.png")
+            write_picture(picture, folder / split / f"{number}.png")
             if split == "test":
                 maps[number] = labels
             elif number < N_LABELLED:

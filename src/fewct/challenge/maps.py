@@ -8,8 +8,9 @@ import numpy as np
 from fewct.errors import InputError
 from fewct.io import read_labels
 from fewct.io.atomic import atomic_path
+from fewct.io.images import write_picture
 from fewct.io.label_table.layout import list_images
-from fewct.io.label_table.pictures import read_size, write_grey
+from fewct.io.label_table.pictures import read_size
 from fewct.io.label_table.table import LabelTable, as_label_stack, read_table, write_table
 from fewct.outputs import make_folder
 
@@ -36,7 +37,7 @@ def unpack(table: Path, out: Path) -> LabelTable:
         return content
     make_folder(out)
     for number, labels in zip(content.numbers, content.labels, strict=True):
-        write_grey(labels, out / f"{number}.png")
+        write_picture(labels, out / f"{number}.png")
     return content
 
 

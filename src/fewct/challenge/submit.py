@@ -15,8 +15,9 @@ from fewct.challenge.validate import Report, validate
 from fewct.errors import FewctError, FewctWarning, InputError, OutputError, UsageError
 from fewct.imaging.labelmap import relabel_sequential
 from fewct.io import read
+from fewct.io.images import write_picture
 from fewct.io.label_table.layout import list_images
-from fewct.io.label_table.pictures import read_grey, write_grey
+from fewct.io.label_table.pictures import read_grey
 from fewct.io.label_table.table import read_table, write_table
 from fewct.methods import Method
 from fewct.outputs import make_folder
@@ -154,7 +155,7 @@ def _predict(path: Path, method: Method, kept: Path, edition: Edition) -> Predic
             found="none",
             fix="Try other settings, or allow empty columns.",
         )
-    write_grey(prediction, finished)
+    write_picture(prediction, finished)
     return prediction
 
 

@@ -1,9 +1,10 @@
 """From a file's own axis order to (slices, rows, columns) and back.
 
-Files may store axes in any order and direction. `stored_axes` tells, for each of (slice, row, column), the
+Files may store axes in any order and direction. `stored_axes` gives, for each of (slice, row, column), the
 file's axis, counted from 1, negative where it runs the other way.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
-from fewct.types import Affine
+from fewct.io.discovered import name_of
+from fewct.io.pixels import RawImage, narrow, placed
+from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
 StoredAxes = tuple[int, int, int]
 
@@ -35,8 +38,8 @@ def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -
 
     Args:
         affine: Maps file indices to LPS millimetres; invertible.
-        shape: The file's shape.
-        subject: The file, for the error.
+        shape: Shape of the array in the file.
+        subject: How the error calls the file.
 
     Returns:
         The stored axes of (slice, row, column).
@@ -65,6 +68,35 @@ def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -
     return slices, rows, columns
 
 
+def arranged_image(
+    stored: NDArray[Any], affine: Affine, path: Path, format: str, ndim: int, files: tuple[Path, ...]
+) -> RawImage:
+    """Return a file's array (columns, rows, slices) or in any other order as axial slices.
+
+    Args:
+        stored: Three-dimensional, in the file's order.
+        affine: Maps file indices to LPS millimetres.
+        path: The file, for `Provenance` and errors, like the rest.
+        format: Its format.
+        ndim: Number of dimensions of the array in the file.
+        files: What was read.
+    """
+    affine = placed(affine, path).affine
+    axes = closest_axes(affine, stored.shape, path)
+    values = arrange(stored, axes)
+    source = Provenance(path, format, name_of(path), files, axes, ndim)
+    return RawImage(values, source, placed(arrange_affine(affine, values.shape, axes), path))
+
+
+def restored_labels(result: Segmentation | LabelMap) -> tuple[NDArray[Any], Affine | None]:
+    """Return labels in the source's axis order, narrow and three-dimensional, and their affine, if known."""
+    stack = result.labels if result.labels.ndim == 3 else result.labels[np.newaxis]
+    axes = result.source.stored_axes if result.source and result.source.stored_axes else COLUMN_FIRST
+    geometry = result.geometry
+    affine = None if geometry is None else restore_affine(geometry.affine, stack.shape, axes)
+    return restore(narrow(stack), axes), affine
+
+
 def arrange(stored: NDArray[Any], axes: StoredAxes) -> NDArray[Any]:
     """Return a file's three-dimensional array as a view (slices, rows, columns)."""
     arranged = stored.transpose([abs(axis) - 1 for axis in axes])
@@ -78,12 +110,9 @@ def restore(arranged: NDArray[Any], axes: StoredAxes) -> NDArray[Any]:
 
 
 def arrange_affine(affine: Affine, shape: tuple[int, ...], axes: StoredAxes) -> Affine:
-    """Return the affine over (slice, row, column) for an affine over the file's indices.
+    """Return the affine over (slice, row, column), from one over the file's indices.
 
-    Args:
-        affine: Maps file indices to LPS millimetres.
-        shape: Shape of the arranged array, (slices, rows, columns).
-        axes: The stored axes.
+    `shape` is (slices, rows, columns), here and below.
     """
     return affine @ _file_from_arranged(shape, axes)
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,6 @@ def open_image(path: Path, content: Content = "image") -> RawImage:
     for resolution are ignored. Palettes are resolved to grey; but in a label map the numbers of a coloured
     palette are the labels.
 
-    Args:
-        path: The file, whatever its name.
-        content: What is looked for.
-
     Raises:
         InputError: If the file is damaged, in colour, has several pages, or is a label map as JPEG.
     """
@@ -57,10 +53,6 @@ def write_png(result: Segmentation | LabelMap, path: Path) -> None:
 
     It has 8 bits up to label 255, 16 bits up to 65535.
 
-    Args:
-        result: Labels, (rows, columns).
-        path: The file, .png.
-
     Raises:
         OutputError: If it is a volume, a label is above 65535, or the file cannot be written.
     """
@@ -79,16 +71,15 @@ def write_png(result: Segmentation | LabelMap, path: Path) -> None:
             found=f"a label of {int(labels.max())}",
             fix="Write it as nifti or npz, or number the structures from 1 upwards.",
         )
-    with atomic_path(path) as temporary:
-        Image.fromarray(labels).save(temporary, format="PNG")
+    write_picture(labels, path)
 
 
-def write_picture(picture: Annotated[NDArray[np.uint8], "rows columns 3"], path: Path) -> None:
-    """Write a colour picture as PNG, whole or not at all.
+def write_picture(picture: NDArray[Any], path: Path) -> None:
+    """Write a picture as PNG, whole or not at all.
 
     Args:
-        picture: uint8 (rows, columns, 3), red, green and blue.
-        path: The file, .png.
+        picture: Grey (rows, columns), uint8 or uint16, or colours (rows, columns, 3), uint8.
+        path: The file.
 
     Raises:
         OutputError: If it cannot be written.

@@ -1,6 +1,7 @@
 """NRRD and MetaImage, through SimpleITK (the extra `itk`)."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -10,10 +11,9 @@ import numpy as np
 
 from fewct.errors import InputError, OutputError, needs_extra
 from fewct.io.atomic import atomic_path
-from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
-from fewct.io.discovered import name_of
-from fewct.io.pixels import RawImage, narrow, placed, unreadable
-from fewct.types import Affine, LabelMap, Provenance, Segmentation
+from fewct.io.axes import arranged_image, restored_labels
+from fewct.io.pixels import RawImage, unreadable
+from fewct.types import Affine, LabelMap, Segmentation
 
 _READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 _SPACING_FIELD = re.compile(rb"^(spacings:|space directions:|ElementSpacing|ElementSize)", re.MULTILINE)
@@ -23,10 +23,6 @@ def _open(path: Path, kind: Literal["nrrd", "metaimage"]) -> RawImage:
     """Return what an NRRD or MetaImage file holds, as axial slices along the closest of its axes.
 
     The file is read whole, and kept in its own number type. A header without spacing means no geometry.
-
-    Args:
-        path: A file .nrrd, .nhdr, .mha or .mhd.
-        kind: Which of the two families it is.
 
     Raises:
         InputError: If the file is damaged, in colour, or has more than three dimensions.
@@ -51,11 +47,8 @@ def _open(path: Path, kind: Literal["nrrd", "metaimage"]) -> RawImage:
     stored = sitk.GetArrayFromImage(image).T
     if ndim == 2:
         stored = stored[:, :, np.newaxis]
-    affine = placed(_lps_affine(image), path).affine
-    axes = closest_axes(affine, stored.shape, path)
-    values = arrange(stored, axes)
-    geometry = placed(arrange_affine(affine, values.shape, axes), path) if _has_spacing(path) else None
-    return RawImage(values, Provenance(path, kind, name_of(path), (path,), axes, ndim), geometry)
+    content = arranged_image(stored, _lps_affine(image), path, kind, ndim, (path,))
+    return content if _has_spacing(path) else replace(content, geometry=None)
 
 
 open_nrrd = partial(_open, kind="nrrd")
@@ -68,23 +61,17 @@ def write_itk(result: Segmentation | LabelMap, path: Path) -> None:
     The grid is the source's axis order, shape and place. Labels become uint8, uint16 or int32, the narrowest
     that holds them. Without geometry the spacing is 1.
 
-    Args:
-        result: Labels, (rows, columns) or (slices, rows, columns).
-        path: The file, .nrrd or .mha.
-
     Raises:
         MissingExtraError: If SimpleITK is not installed.
         OutputError: If the file cannot be written.
     """
     with needs_extra(path, "itk"):
         sitk = import_module("SimpleITK")
-    labels, geometry, source = result.labels, result.geometry, result.source
-    stack = labels if labels.ndim == 3 else labels[np.newaxis]
-    axes = source.stored_axes if source and source.stored_axes else COLUMN_FIRST
-    data = restore(stack, axes)
-    affine = np.eye(4) if geometry is None else restore_affine(geometry.affine, stack.shape, axes)
+    data, place = restored_labels(result)
+    affine = np.eye(4) if place is None else place
+    source = result.source
     ndim = 2 if source and source.format in _READERS and source.stored_ndim == 2 else 3
-    image = sitk.GetImageFromArray(narrow(data if ndim == 3 else data[:, :, 0]).T)
+    image = sitk.GetImageFromArray((data if ndim == 3 else data[:, :, 0]).T)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing[:ndim].tolist())
     image.SetOrigin(affine[:ndim, 3].tolist())

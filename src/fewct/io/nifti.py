@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
-from fewct.io.axes import COLUMN_FIRST, arrange, arrange_affine, closest_axes, restore, restore_affine
-from fewct.io.discovered import name_of
-from fewct.io.pixels import DAMAGED, RawImage, narrow, placed, unreadable
+from fewct.io.axes import arranged_image, restored_labels
+from fewct.io.pixels import DAMAGED, RawImage, unreadable
 from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
 # NIfTI's patient space is RAS, ours is LPS; the same matrix leads there and back.
@@ -87,14 +87,11 @@ def _raw_image(
     path: Path,
     files: tuple[Path, ...] = (),
 ) -> RawImage:
-    """Return stored values, flat or (columns, rows, slices) in the file's order, as axial slices."""
+    """Return stored values, flat or in the header's shape, as axial slices; `scaling` is slope, intercept."""
     shape = header.get_data_shape()
     stored = stored.reshape((*shape, 1)[:3], order="F")
-    affine = placed(_lps_affine(header), path).affine
-    axes = closest_axes(affine, stored.shape, path)
-    values = arrange(stored, axes)
-    source = Provenance(path, "nifti", name_of(path), files, axes, len(shape))
-    return RawImage(values, source, placed(arrange_affine(affine, values.shape, axes), path), *scaling)
+    content = arranged_image(stored, _lps_affine(header), path, "nifti", len(shape), files)
+    return replace(content, slope=scaling[0], intercept=scaling[1])
 
 
 def _check_header(header: Any, path: Path) -> None:
@@ -144,10 +141,6 @@ def write_nifti(result: Segmentation | LabelMap, path: Path) -> None:
     axes are at right angles, as qform too. Without geometry both codes are 0. Labels become uint8, uint16
     or int32, the narrowest that holds them.
 
-    Args:
-        result: Labels, (rows, columns) or (slices, rows, columns).
-        path: The file, .nii or .nii.gz.
-
     Raises:
         OutputError: If the file cannot be written.
     """
@@ -158,15 +151,12 @@ def write_nifti(result: Segmentation | LabelMap, path: Path) -> None:
 
 def _nifti_image(result: Segmentation | LabelMap) -> Any:
     """Return labels as an image of nibabel's."""
-    labels, geometry, source = result.labels, result.geometry, result.source
-    stack = labels if labels.ndim == 3 else labels[np.newaxis]
-    axes = source.stored_axes if source and source.stored_axes else COLUMN_FIRST
-    data = restore(narrow(stack), axes)
+    data, affine = restored_labels(result)
+    source = result.source
     if source and source.format == "nifti" and source.stored_ndim:
         data = data.reshape((*data.shape, 1, 1, 1, 1)[: source.stored_ndim])
-    if geometry is None:
+    if affine is None:
         return nib.Nifti1Image(data, None)
-    affine = restore_affine(geometry.affine, stack.shape, axes)
     header = _source_header(source, data.shape, affine)
     if header is not None:
         kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image

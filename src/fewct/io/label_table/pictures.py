@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewct.errors import InputError
-from fewct.io.atomic import atomic_path
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -31,16 +30,6 @@ def read_grey(path: Path) -> Annotated[NDArray[np.uint8], "rows columns"]:
     """
     with _opened(path) as picture:
         return np.asarray(picture.convert("L"))
-
-
-def write_grey(pixels: Annotated[NDArray[np.uint8], "rows columns"], path: Path) -> None:
-    """Write a grey image, whole or not at all.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    with atomic_path(path) as unfinished:
-        Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
 @contextmanager
