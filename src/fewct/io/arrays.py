@@ -27,10 +27,6 @@ def open_numpy(path: Path, content: Content = "image") -> RawImage:
     array as `image` (for label maps `labels` or `label`), or holds only one. It may tell `affine` (slice,
     row, column to LPS millimetres) or `spacing_mm` (slices, rows, columns, or the last two).
 
-    Args:
-        path: The file.
-        content: What is looked for.
-
     Raises:
         InputError: If the file is damaged, holds Python objects, or no such array.
     """
@@ -106,10 +102,6 @@ def write_npz(result: Segmentation | LabelMap, path: Path) -> None:
     Keys: `labels`; where known `affine`, `spacing_mm` and `frame_of_reference_uid`; for a segmentation
     `structures` (a table with the fields of `Structure`) and `manifest` (JSON text); for one with a merge
     tree `tree_leaves`, `tree_parents` and `tree_levels`.
-
-    Args:
-        result: What to write.
-        path: The file, .npz.
 
     Raises:
         OutputError: If the file cannot be written.

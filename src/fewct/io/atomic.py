@@ -26,9 +26,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary file has the same suffixes, reaches the disk before it is renamed, and is removed if the
     block fails; a file that was there before stays as it was.
 
-    Args:
-        path: The file to write; its folder must exist.
-
     Yields:
         The path to write to.
 

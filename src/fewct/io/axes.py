@@ -39,7 +39,6 @@ def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -
     Args:
         affine: Maps file indices to LPS millimetres; invertible.
         shape: Shape of the array in the file.
-        subject: How the error calls the file.
 
     Returns:
         The stored axes of (slice, row, column).

@@ -27,9 +27,7 @@ class BoxTable:
     """Boxes of structures on images and slices of scans.
 
     Args:
-        path: The file.
         images: Names of the images that it tells of, those without a box too.
-        rows: One a box, in the order of the file.
     """
 
     path: Path

@@ -27,10 +27,6 @@ def write_coco(result: Segmentation | LabelMap, path: Path) -> None:
     uncompressed run lengths (column by column), `area` in pixels, `bbox` as x, y, width, height, the label
     as `structure_id`, and `score` where there is one.
 
-    Args:
-        result: Labels, (rows, columns) or (slices, rows, columns).
-        path: The file, .json.
-
     Raises:
         OutputError: If the file cannot be written.
     """
@@ -160,9 +156,6 @@ def decompress(text: str) -> list[int]:
     Each number is cut into 5 bits a character, lowest first, as `chr(48 + bits)` with 32 added where more
     follow; the last one's bit 16 is the sign. From the fourth number on, only the difference to the number
     before the previous one is stored.
-
-    Args:
-        text: The `counts` of a compressed mask.
 
     Example:
         >>> decompress("52203")

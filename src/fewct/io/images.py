@@ -79,7 +79,6 @@ def write_picture(picture: NDArray[Any], path: Path) -> None:
 
     Args:
         picture: Grey (rows, columns), uint8 or uint16, or colours (rows, columns, 3), uint8.
-        path: The file.
 
     Raises:
         OutputError: If it cannot be written.

@@ -39,9 +39,6 @@ def open_nifti(path: Path) -> RawImage:
     An uncompressed file is mapped and read slice by slice. A compressed one is unpacked once, now, and kept
     in memory in the file's own number type, since gzip has no way to a slice but through all before it.
 
-    Args:
-        path: A single-file NIfTI 1 or 2, compressed or not, whatever its name.
-
     Raises:
         InputError: If the file is damaged, holds more than one volume, or has spacing that is not above 0.
     """

@@ -94,7 +94,6 @@ def checked_pixels(pixels: NDArray[Any], subject: object) -> Image:
 
     Args:
         pixels: (rows, columns), real numbers; NaN marks padding.
-        subject: The file that they came from, for the error.
 
     Returns:
         float32 (rows, columns).
@@ -158,7 +157,6 @@ def as_ct(stored: RawImage, unit: UnitChoice) -> CTSlice | CTVolume:
     -200, else "grey") and against masks given as images.
 
     Args:
-        stored: What the file holds.
         unit: "hu" or "grey" where the user knows better.
 
     Raises:

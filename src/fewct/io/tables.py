@@ -16,10 +16,6 @@ from fewct.types import Manifest, Structure
 def write_structures_csv(structures: Sequence[Structure], path: Path) -> None:
     """Write one row a structure; what is unknown (NaN) stays empty.
 
-    Args:
-        structures: The table; its field names make the header.
-        path: The CSV file.
-
     Raises:
         OutputError: If the file cannot be written.
     """
@@ -59,10 +55,6 @@ def manifest_json(manifest: Manifest) -> str:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest as strict JSON.
-
-    Args:
-        manifest: How a result came to be.
-        path: The JSON file.
 
     Raises:
         OutputError: If the file cannot be written or the configuration is not JSON.

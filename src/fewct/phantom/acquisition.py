@@ -30,8 +30,6 @@ def acquire(
 
     Args:
         hu: True Hounsfield values, float32 (rows, columns).
-        rng: Source of the noise.
-        pixel_mm: Size of a pixel.
         noise_hu: Standard deviation of the fine noise inside the body.
         blur_px: Standard deviation of the point spread in pixels.
         streaks: Strength of streaks and of coarse noise; 0 for none, 1 for what is usual.

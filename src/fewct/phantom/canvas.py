@@ -68,8 +68,6 @@ class Canvas:
         """Paint a part wherever its solid lies.
 
         Args:
-            part: Name of the part.
-            solid: Its shape.
             onto: Names of the parts it may cover; all of them if empty.
             limit: Signed field (rows, columns) that the part must also lie inside.
             rough_mm: How uneven its boundary is.

@@ -69,16 +69,11 @@ class Patient:
         width: Size from side to side relative to the standard person.
         depth: Size from front to back.
         field_of_view_mm: Side of the reconstructed square, in the patient's millimetres.
-        table: The table the patient lies on.
-        arms: The arms, if they lie beside the trunk.
-        trunk: Outlines of the trunk.
         before_bowel: What is painted before the bowel.
         colon: Duodenum and colon.
-        loops: Loops of the small bowel.
         bones: What is painted after it.
         stomach_level_mm: y above which the stomach holds gas.
         noise_hu: Standard deviation of the noise inside the body.
-        fields: Random fields.
         texture: Random fields of the tissues' texture.
         tissues: Tissue of each part.
     """
@@ -133,10 +128,8 @@ def paint(patient: Patient, columns_mm: Vector, rows_mm: Vector, z: float) -> Ca
     """Return one slice of a patient, painted.
 
     Args:
-        patient: The patient.
         columns_mm: x of the columns in the standard frame, rising, (columns,).
         rows_mm: y of the rows, rising, (rows,).
-        z: Height of the slice.
     """
     shift_x, shift_y = (
         np.float32(_SHIFT_MM) * f.on_grid(columns_mm, rows_mm, z) for f in patient.fields.shift

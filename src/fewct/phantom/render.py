@@ -50,8 +50,6 @@ def render(
     Args:
         labels: Label map of integers, (rows, columns) or (slices, rows, columns). Every label needs a
             tissue, the background too (air is -1000 HU).
-        tissues: Tissue of each label.
-        rng: Source of the texture.
         spacing_mm: Distance between (slices, rows, columns) in millimetres.
 
     Returns:
@@ -91,11 +89,8 @@ def render_slice(
 
     Args:
         labels: Integer labels (rows, columns), none negative.
-        tissues: Tissue of each label.
-        texture: The random fields.
         columns_mm: x of the columns, (columns,).
         rows_mm: y of the rows, (rows,).
-        z_mm: Height of the slice.
 
     Raises:
         UsageError: If a label has no tissue.

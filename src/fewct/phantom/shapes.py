@@ -116,7 +116,6 @@ class ChainCrossSection:
 
     Args:
         starts: x, y and height above the plane of each segment's start, (n, 3).
-        ends: The same of its end.
         radii: Radius at start and end, (n, 2).
     """
 

@@ -50,11 +50,7 @@ _PHASE_ODDS = (0.25, 0.15, 0.45, 0.15)
 
 
 def draw_tissues(rng: np.random.Generator) -> dict[int, Tissue]:
-    """Return the tissue of every part for a random patient and contrast phase.
-
-    Args:
-        rng: Source of randomness.
-    """
+    """Return the tissue of every part for a random patient and contrast phase."""
     phase = int(rng.choice(4, p=_PHASE_ODDS))
     value = {name: row[phase] * float(np.exp(rng.normal(0, 0.06))) for name, row in _PHASES.items()}
     density = float(rng.uniform(0.65, 1.25))  # of bone

@@ -34,10 +34,6 @@ CHUNK = 1 << 20  # bytes that are copied at a time
 def import_model(path: Path, name: str) -> Model:
     """Copy weights into the store.
 
-    Args:
-        path: A file or folder of weights, as `recognise` takes them.
-        name: What they are to be called.
-
     Returns:
         The model; the one that is there already, if it has the same files.
 
@@ -102,12 +98,7 @@ def new_model() -> Iterator[Path]:
 
 
 def write_file(chunks: Iterable[bytes], path: Path) -> StoredFile:
-    """Write a new file to the disk, and tell its size and hash.
-
-    Args:
-        chunks: Its content.
-        path: Where to write it.
-    """
+    """Write a new file to the disk, and tell its size and hash."""
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as stream:
         for chunk in chunks:

@@ -24,7 +24,6 @@ class Contents(NamedTuple):
     """Weights in a file or folder.
 
     Args:
-        kind: What they are.
         files: The files that using them takes; the first stands for all.
         sha256: Hashes that a file among them states of others, by name.
     """

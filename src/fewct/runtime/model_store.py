@@ -27,13 +27,7 @@ _FOLDERS: tuple[WeightsKind, ...] = ("transformers", "sam-onnx")  # what is load
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as it came in.
-
-    Args:
-        name: Its name.
-        size_bytes: Its size.
-        sha256: Its hash.
-    """
+    """A file as it came in."""
 
     name: str
     size_bytes: int
@@ -47,7 +41,6 @@ class Model:
     Args:
         name: What the user calls them.
         folder: Folder of the files.
-        kind: What they are.
         source: Where they are from: a path or an address.
         files: Their files; the first stands for all.
     """
@@ -180,7 +173,6 @@ def check_unaltered(model: Model, states: Mapping[str, State]) -> None:
     """Raise unless the files of a model are as they came in.
 
     Args:
-        model: The model.
         states: What `verify_model` told of it.
 
     Raises:

@@ -17,12 +17,7 @@ OFFICIAL_SHA256: Mapping[str, str] = MappingProxyType(
 
 
 class OfficialFile(NamedTuple):
-    """An official file that can be fetched.
-
-    Args:
-        url: Where its authors offer it.
-        sha256: Its hash.
-    """
+    """An official file that can be fetched."""
 
     url: str
     sha256: str

@@ -89,7 +89,6 @@ class DicomHeader:
     """What a DICOM file tells of itself.
 
     Args:
-        file: The file, or a member of a zip.
         dataset: Its attributes without pixels, only those that reading needs.
     """
 
@@ -146,7 +145,6 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
     """Read a DICOM file up to its pixels.
 
     Args:
-        file: A file, or a member of a zip.
         extra: Keywords of attributes to keep besides the usual ones.
 
     Returns:
@@ -183,11 +181,6 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
 def text(dataset: Dataset, keyword: str, file: AnyPath) -> str:
     """Return an attribute as text, "" where absent or empty.
 
-    Args:
-        dataset: A data set, or an item of a functional group.
-        keyword: The attribute's DICOM keyword.
-        file: How an error calls the file.
-
     Raises:
         InputError: If the attribute cannot be decoded.
     """
@@ -197,12 +190,6 @@ def text(dataset: Dataset, keyword: str, file: AnyPath) -> str:
 
 def numbers(dataset: Dataset, keyword: str, count: int, file: AnyPath) -> NDArray[np.float64] | None:
     """Return an attribute's numbers.
-
-    Args:
-        dataset: A data set, or an item of a functional group.
-        keyword: The attribute's DICOM keyword.
-        count: How many numbers it holds.
-        file: How an error calls the file.
 
     Returns:
         float64 (count,), or None where the attribute is absent or empty.

@@ -41,7 +41,6 @@ def read_plane(plane: Plane, open_file: Opener | None = None) -> Image:
     grey values are inverted so that larger is brighter.
 
     Args:
-        plane: The plane to read.
         open_file: What opens its file; made by `opener` if None.
 
     Returns:

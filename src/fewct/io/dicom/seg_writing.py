@@ -38,7 +38,6 @@ def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
 
     Args:
         result: Labels read from DICOM images; the images must still be where they were.
-        path: File to write; replaced if it exists.
 
     Raises:
         OutputError: If the labels do not come from DICOM, do not stand on the source's slices, have more than

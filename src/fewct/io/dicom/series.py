@@ -16,9 +16,6 @@ def group_series(headers: Sequence[DicomHeader]) -> list[Series]:
     study, frame of reference, series number and description, orientation and size agree. A file of several
     frames is a series of its own.
 
-    Args:
-        headers: Images.
-
     Returns:
         Series, each with its images in the order given.
     """
@@ -41,9 +38,6 @@ def _identity(header: DicomHeader) -> tuple[object, ...]:
 def without_localizers(groups: Sequence[Series]) -> tuple[list[Series], Series]:
     """Part localizers (scouts, topograms) from the series of scans, unless there is nothing else.
 
-    Args:
-        groups: Series.
-
     Returns:
         The series without localizers, and the localizers left out.
     """
@@ -57,9 +51,7 @@ def choose_series(groups: Sequence[Series], wanted: str, subject: Path) -> list[
     """Return the series that the user names.
 
     Args:
-        groups: Series to choose from.
         wanted: A SeriesInstanceUID, the start of one, or a series description (in any case).
-        subject: How an error calls the input.
 
     Returns:
         The series that `wanted` names in full, else the only one whose UID starts so; several only where

@@ -48,7 +48,6 @@ def stack_planes(planes: Sequence[Plane], subject: object) -> Stack:
 
     Args:
         planes: Planes of one series, in any order.
-        subject: How messages call the series.
 
     Returns:
         The planes in slice order. The slice step of their geometry runs from the first plane to the last,
@@ -206,8 +205,6 @@ def geometry_of(first: Plane, last: Plane, slices: int) -> Geometry | None:
     """Return where an even stack of planes stands.
 
     Args:
-        first: Its first plane.
-        last: Its last plane.
         slices: Number of slices from the first to the last.
 
     Returns:

@@ -67,7 +67,6 @@ def format_rows(labels: Annotated[NDArray[np.uint8], "pixels images"], first_row
 
     Args:
         labels: uint8 (pixels, images).
-        first_row: Number of the first row.
 
     Returns:
         Whole lines.

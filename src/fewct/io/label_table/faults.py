@@ -13,7 +13,6 @@ def find_faults(text: bytes, names: Sequence[str], first_row: int, shift: int) -
 
     Args:
         text: The rows, as they stand in the file.
-        names: Names of the label columns.
         first_row: Number of the first row, counted from 0.
         shift: By how much the row names before were shifted.
 

@@ -31,9 +31,6 @@ class TableHeader:
 def read_header(path: Path) -> TableHeader:
     """Read the first line of a label table.
 
-    Args:
-        path: The CSV file.
-
     Returns:
         The names, or the reason why there are none.
 

@@ -64,21 +64,12 @@ class RowBlock:
 
 
 def count_rows(path: Path, header: TableHeader) -> int:
-    """Return the number of pixel rows of a table, without reading their values.
-
-    Args:
-        path: The CSV file.
-        header: Its first line.
-    """
+    """Return the number of pixel rows of a table, without reading their values."""
     return sum(_count_lines(text) for text in _read_texts(path, header))
 
 
 def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
     """Go through a table block by block; a block that cannot be read says why, and the next follows.
-
-    Args:
-        path: The CSV file.
-        header: Its first line.
 
     Yields:
         Blocks of rows, from first to last.
@@ -104,9 +95,6 @@ def read_table(path: Path) -> LabelTable:
     Each column becomes one image: its first pixels are the image's first row. Columns may stand in any
     order; the images come back in the order of their numbers. `validate` tells everything that is wrong
     with a table, this function the first thing that keeps it from being read.
-
-    Args:
-        path: The CSV file: pixels in rows, images in columns.
 
     Returns:
         The images' numbers and their labels.
@@ -142,7 +130,6 @@ def write_table(path: Path, labels: NDArray[Any], numbers: Sequence[int] | None 
     """Write label maps as a label table, whole or not at all.
 
     Args:
-        path: The CSV file to write.
         labels: Integers (images, rows, columns) from 0 to 255; rows and columns are equal.
         numbers: Number of each image, in any order; 0, 1, 2, ... if None.
 
@@ -173,7 +160,6 @@ def as_label_stack(labels: NDArray[Any], name: str = "labels") -> LabelStack:
 
     Args:
         labels: Integers (images, rows, columns) from 0 to 255; rows and columns are equal.
-        name: How the message calls them.
 
     Returns:
         The same as uint8.

@@ -120,7 +120,6 @@ def read_medsam(path: str | Path, *, embeddings: bool = True) -> MedSAMData:
     `STEM/000`, `STEM/001`, ..., and labels are counted from 1, which is 1 for a single structure.
 
     Args:
-        path: The file.
         embeddings: Whether to read `img_embeddings`, 4 MiB an entry, where there are any.
 
     Raises:

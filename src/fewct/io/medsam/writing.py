@@ -49,7 +49,6 @@ def write_medsam(
     """Write slices as MedSAM's NPZ, whole or not at all; entries are made one at a time.
 
     Args:
-        path: The file, .npz.
         slices: In order; those without any structure get no entry.
         multi: One entry a slice, `gts` with a channel for each structure of the file; else one entry for
             each structure of each slice.

@@ -12,7 +12,6 @@ def draw_arms(rng: np.random.Generator, half_width_mm: float, fat_mm: float) -> 
     """Yield the layers of both arms, to be painted before the trunk.
 
     Args:
-        rng: Source of randomness.
         half_width_mm: Distance from the middle to the skin of the trunk.
         fat_mm: Thickness of the subcutaneous fat.
     """

@@ -92,8 +92,6 @@ def paint_loops(canvas: Canvas, loops: list[Tube], abdomen: Image) -> None:
     """Paint the loops of the small bowel onto the cavity's fat, packed side by side with a thin gap.
 
     Args:
-        canvas: The slice.
-        loops: The loops.
         abdomen: Signed field of the space for abdominal organs.
     """
     depth = np.full(canvas.x.shape, 1e3, dtype=np.float32)

@@ -19,8 +19,6 @@ class Layer:
     """One step in painting a slice.
 
     Args:
-        part: Name of the part.
-        solid: Its shape.
         onto: Names of the parts it may cover; all of them if empty.
         abdominal: Whether it must lie inside the cavity, below the diaphragm.
         rough_mm: How uneven its boundary is.
@@ -37,8 +35,6 @@ def paint_layers(canvas: Canvas, layers: Iterable[Layer], abdomen: Image | None 
     """Paint layers in their order.
 
     Args:
-        canvas: The slice.
-        layers: What to paint.
         abdomen: Signed field of the space for abdominal organs; needed for layers that are.
     """
     for layer in layers:
@@ -52,7 +48,6 @@ def jitter_ellipses(
     """Return the knots of a solid between ellipses, moved and resized as a whole at random.
 
     Args:
-        rng: Source of randomness.
         knots: z, x, y, half axes a and b, turn, as for `ellipses`.
         shift_mm: Standard deviation of the shift along each axis (along z twice that).
         size: Standard deviation of the size, as a share.
@@ -68,7 +63,6 @@ def jitter_tube(
     """Return the knots of a tube, each moved a little at random, the radius changed as a whole.
 
     Args:
-        rng: Source of randomness.
         knots: x, y, z, radius, as for `tube`.
         shift_mm: Standard deviation of each knot's shift along each axis.
         size: Standard deviation of the radius, as a share.

@@ -122,7 +122,6 @@ def draw_trunk(rng: np.random.Generator, *, fat_mm: float, breast_mm: float) -> 
     """Return a trunk of random build.
 
     Args:
-        rng: Source of randomness.
         fat_mm: Thickness of the subcutaneous fat.
         breast_mm: How far the breasts rise above it.
     """
@@ -181,10 +180,7 @@ def paint_trunk(canvas: Canvas, trunk: Trunk, septa: RandomField, table: Table) 
     """Paint skin, fat, the wall's muscles, the cavity's fat, the lungs and the diaphragm.
 
     Args:
-        canvas: The slice.
-        trunk: The outlines.
         septa: Random field that breaks up the layers of fat between muscles.
-        table: The table, which flattens the back.
 
     Returns:
         Signed field of the space that abdominal organs may take: cavity below the diaphragm.
