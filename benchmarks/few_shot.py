@@ -25,7 +25,7 @@ from fewct.methods.mosaic.recipe import export_network, losses
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import Crops, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
-from fewct.training.mean_teacher import Pairs
+from fewct.training.mean_teacher import ViewPairs
 from organs import DATA, OrganScore, mean_and_interval, organ_scores, val_cases
 from results_io import RESULTS, machine, save_results
 from unseen import HIDDEN, NEVER_SAW_FOUR
@@ -82,7 +82,7 @@ def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options
     pairs = None
     if arm.endswith("self-training"):
         length = loop.steps * loop.unlabelled_batch_size
-        pairs = Pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
+        pairs = ViewPairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
     torch.manual_seed(seed)
     return export_network(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder / "mosaic.onnx")
 

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from fewct.data.cases import Case
-from fewct.data.examples import Example, labelled_example
+from fewct.data.examples import TrainingExample, labelled_example
 from fewct.data.packed import ORGANS, LabelledSlice, load_patients
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
@@ -43,7 +43,7 @@ class Options:
     """Whether slices are of weak contrast, with 13 organs; else plain, with 8."""
 
 
-def few_slices(weak: bool) -> list[Example]:
+def few_slices(weak: bool) -> list[TrainingExample]:
     """Return slices of patients of train, evenly spread."""
     patients = load_patients(DATA / "btcv" / "train")
     slices = [item for item in patients if item.labels.any() and (item.weak is not None) == weak]
@@ -51,7 +51,7 @@ def few_slices(weak: bool) -> list[Example]:
     return [example(slices[i]) for i in chosen]
 
 
-def example(item: LabelledSlice) -> Example:
+def example(item: LabelledSlice) -> TrainingExample:
     """Return a slice as `fewct train` reads it: only its organs are labelled."""
     pixels = (item.image if item.weak is None else item.weak).astype(np.float32)
     organs = np.where(item.labels <= max(ORGANS.values()), item.labels, 0).astype(np.int32)

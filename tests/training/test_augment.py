@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.data.packed import LABELS_AHEAD_PX
 from fewct.training.augment import scan, warp
 from fewct.types import CTSlice
 
 
-def disk_example() -> Example:
+def disk_example() -> TrainingExample:
     y, x = np.mgrid[:128, :160]
     disk = np.hypot(y - 64, x - 80) < 40
     pixels = np.where(disk, 60, -1000).astype(np.float32)
     structure = np.where(disk, STRUCTURE, BACKGROUND).astype(np.uint8)
-    return Example(
+    return TrainingExample(
         pixels, "hu", disk.astype(np.int32), structure, np.ones(disk.shape, np.float32), disk, zoom=1.5
     )
 

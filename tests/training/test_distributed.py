@@ -28,7 +28,7 @@ from fewct.training.distributed import (
     rank_slice,
 )
 from fewct.training.loop import BEST, CHECKPOINT, LoopConfig, fit
-from fewct.training.mean_teacher import Pair
+from fewct.training.mean_teacher import ViewPair
 
 CONFIG = LoopConfig(
     steps=12,
@@ -65,14 +65,14 @@ class Noise(Dataset[Item]):
         return Item(x, (x[0] > 0.3).float())
 
 
-class Twice(Dataset[Pair]):
+class Twice(Dataset[ViewPair]):
     """The same noise, the second time darker."""
 
     def __len__(self) -> int:
         return 10**9
 
-    def __getitem__(self, index: int) -> Pair:
-        return Pair(Noise()[index].x, 0.5 * Noise()[index].x - 0.2)
+    def __getitem__(self, index: int) -> ViewPair:
+        return ViewPair(Noise()[index].x, 0.5 * Noise()[index].x - 0.2)
 
 
 class Answer(NamedTuple):

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from fewct.data.examples import UNKNOWN, Example
+from fewct.data.examples import UNKNOWN, TrainingExample
 from fewct.phantom import phantom_slice
 from fewct.training import loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.curves import CURVES
 from fewct.training.loop import LoopConfig, fit
-from fewct.training.mean_teacher import Pair, Pairs, disagreement, divergence
+from fewct.training.mean_teacher import ViewPair, ViewPairs, binary_kl, consistency_loss
 from fewct.types import CTSlice, Mask
 
 
@@ -58,7 +58,7 @@ class Blobs(Dataset[Labelled]):
         return Labelled(x.expand(2, 8, 8), (x[0] > 0.3).float())
 
 
-class Shown(Dataset[Pair]):
+class Shown(Dataset[ViewPair]):
     """Such noise; altered, only the first channel still tells what is bright."""
 
     def __init__(self, stop_at: int = 10_000) -> None:
@@ -67,12 +67,12 @@ class Shown(Dataset[Pair]):
     def __len__(self) -> int:
         return 10_000
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> ViewPair:
         if index >= self.stop_at:
             raise KeyboardInterrupt
         rng = torch.Generator().manual_seed(10_000 + index)
         x, other = torch.randn(2, 1, 8, 8, generator=rng)
-        return Pair(torch.cat([x, x]), torch.cat([x, other]))
+        return ViewPair(torch.cat([x, x]), torch.cat([x, other]))
 
 
 def losses(network: nn.Module, batch: Labelled) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ CONFIG = LoopConfig(
 )
 
 
-def run(folder: Path, config: LoopConfig = CONFIG, pairs: Dataset[Pair] | None = None) -> nn.Module:
+def run(folder: Path, config: LoopConfig = CONFIG, pairs: Dataset[ViewPair] | None = None) -> nn.Module:
     folder.mkdir(exist_ok=True)
     return fit(Net(), losses, Blobs(), [], config, folder, pairs)
 
@@ -115,7 +115,7 @@ def column(folder: Path, name: str) -> list[float]:
 class TestDivergence:
     def test_by_hand(self) -> None:
         p, q = torch.tensor([0.75, 0.5, 0.9]), torch.tensor([0.5, 0.25, 0.2])
-        found = divergence(torch.logit(q), torch.logit(p))
+        found = binary_kl(torch.logit(q), torch.logit(p))
         by_hand = [
             0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5),
             0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75),
@@ -125,7 +125,7 @@ class TestDivergence:
 
     def test_it_is_torchs(self) -> None:
         logits, wanted = torch.randn(2, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        ours = divergence(logits, wanted)
+        ours = binary_kl(logits, wanted)
         distributions = [torch.distributions.Bernoulli(logits=values) for values in (wanted, logits)]
         theirs = torch.distributions.kl_divergence(*distributions)
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-6)
@@ -133,21 +133,24 @@ class TestDivergence:
     @pytest.mark.parametrize("logit", [-1000.0, -40.0, -1.0, 0.0, 16.0, 1000.0])
     def test_equal_answers_are_exactly_0(self, logit: float) -> None:
         value = torch.tensor(logit, requires_grad=True)
-        found = divergence(value, torch.tensor(logit))
+        found = binary_kl(value, torch.tensor(logit))
         assert float(found.detach()) == 0
         (gradient,) = torch.autograd.grad(found, value)
         assert float(gradient) == pytest.approx(0, abs=1e-7)
 
     def test_it_stays_finite_where_both_are_sure(self) -> None:
         sure = torch.tensor([300.0, -300.0], requires_grad=True)
-        found = divergence(sure, -sure.detach())
+        found = binary_kl(sure, -sure.detach())
         assert found.tolist() == [300, 300]
         (gradient,) = torch.autograd.grad(found.sum(), sure)
         assert gradient.tolist() == [1, -1]
 
     def test_half_precision_is_left_before_logarithms(self) -> None:
         logits, wanted = torch.tensor([9.0]), torch.tensor([8.0])
-        low, full = divergence(logits.bfloat16(), wanted.bfloat16()), divergence(logits, wanted)
+        low, full = (
+            binary_kl(logits.bfloat16(), wanted.bfloat16()),
+            binary_kl(logits, wanted),
+        )
         assert low.dtype == torch.float32
         assert float(low) == float(full)
 
@@ -156,27 +159,27 @@ class TestDisagreement:
     def test_it_is_0_for_equal_answers(self) -> None:
         network = Net()
         x = torch.randn(2, 2, 8, 8)
-        assert disagreement(network, network, Pair(x, x)).item() == 0
+        assert consistency_loss(network, network, ViewPair(x, x)).item() == 0
 
     def test_it_is_the_mean_over_pixels_and_maps(self) -> None:
         network, average = Net(), Net()
         with torch.no_grad():
             average.layers[2].bias += 1
         pair = Shown()[3]
-        batch = Pair(pair.plain[None], pair.altered[None])
+        batch = ViewPair(pair.plain[None], pair.altered[None])
         by_hand = [
-            divergence(logits, wanted)
+            binary_kl(logits, wanted)
             for logits, wanted in zip(network(batch.altered), average(batch.plain), strict=True)
         ]
         expected = torch.stack(by_hand).mean().item()
-        assert disagreement(network, average, batch).item() == pytest.approx(expected)
+        assert consistency_loss(network, average, batch).item() == pytest.approx(expected)
         assert expected > 0.05
 
     def test_gradients_reach_the_network_alone(self) -> None:
         network, average = Net(), Net()
         average.layers[2].bias.data += 1
         torch.autograd.backward(
-            disagreement(network, average, Pair(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8)))
+            consistency_loss(network, average, ViewPair(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8)))
         )
         assert all(parameter.grad is not None for parameter in network.parameters())
         assert all(parameter.grad is None for parameter in average.parameters())
@@ -184,16 +187,16 @@ class TestDisagreement:
     def test_the_average_answers_as_in_use(self) -> None:
         network, average = Net().train(), nn.Sequential(nn.Dropout(0.99), Net()).train()
         x = torch.randn(1, 2, 8, 8)
-        assert disagreement(network, average, Pair(x, x)).item() == 0
+        assert consistency_loss(network, average, ViewPair(x, x)).item() == 0
 
     def test_mixed_precision(self) -> None:
         network, average = Net(), Net()
         average.layers[2].bias.data += 1
-        pair = Pair(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8))
+        pair = ViewPair(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8))
         with torch.autocast("cpu", torch.bfloat16):
-            low = disagreement(network, average, pair)
+            low = consistency_loss(network, average, pair)
         assert low.dtype == torch.float32
-        assert low.item() == pytest.approx(disagreement(network, average, pair).item(), rel=0.05)
+        assert low.item() == pytest.approx(consistency_loss(network, average, pair).item(), rel=0.05)
 
 
 class TestTraining:
@@ -242,17 +245,17 @@ def channel(image: CTSlice, body: Mask) -> NDArray[np.float32]:
 
 class TestPairs:
     @pytest.fixture
-    def pairs(self) -> Iterator[Pairs]:
+    def pairs(self) -> Iterator[ViewPairs]:
         ct, _ = phantom_slice(0, size=64)
         nothing = np.zeros((64, 64), dtype=np.float32)
         unknown = np.full((64, 64), UNKNOWN, dtype=np.uint8)
-        example = Example(
+        example = TrainingExample(
             ct.pixels, "hu", nothing.astype(np.int32), unknown, nothing, np.ones((64, 64), dtype=bool), 1.0
         )
-        return Pairs(lambda _: example, channel, 48, 20, seed=3)
+        return ViewPairs(lambda _: example, channel, 48, 20, seed=3)
 
-    def test_pair_i_is_a_function_of_i_and_the_seed(self, pairs: Pairs) -> None:
-        other = Pairs(pairs.example, channel, 48, 20, seed=4)
+    def test_pair_i_is_a_function_of_i_and_the_seed(self, pairs: ViewPairs) -> None:
+        other = ViewPairs(pairs.example, channel, 48, 20, seed=4)
         first = pairs[7]
         assert len(pairs) == 20
         for one, same in zip(first, pairs[7], strict=True):
@@ -260,7 +263,7 @@ class TestPairs:
         assert not torch.equal(first.plain, pairs[8].plain)
         assert not torch.equal(first.plain, other[7].plain)
 
-    def test_both_show_the_same_place(self, pairs: Pairs) -> None:
+    def test_both_show_the_same_place(self, pairs: ViewPairs) -> None:
         alike = []
         for index in range(20):
             pair = pairs[index]

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from fewct.data.cases import Case
-from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import working_factor
@@ -109,14 +109,14 @@ def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Exampl
     """
 
     @cache
-    def example(number: int) -> Example:
+    def example(number: int) -> TrainingExample:
         case = cases[number]
         return known_example(case, None if complete else base.maps_of(case.image).structure)
 
     return ExampleMix(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
 
 
-def known_example(case: Case, likely: Image | None) -> Example:
+def known_example(case: Case, likely: Image | None) -> TrainingExample:
     """Return what is known of a slice; borders are known in and near labelled structures.
 
     Args:

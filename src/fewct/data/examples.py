@@ -16,7 +16,7 @@ AIR_HU = -1024.0
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class TrainingExample:
     """A slice and what is known about it, before augmentation.
 
     Args:
@@ -41,7 +41,7 @@ class Example:
     labels_ahead_px: float = 0.0
 
 
-def check_labelled(examples: Sequence[Example]) -> None:
+def check_labelled(examples: Sequence[TrainingExample]) -> None:
     """Raise unless there is something to learn.
 
     Raises:
@@ -56,7 +56,7 @@ def check_labelled(examples: Sequence[Example]) -> None:
         )
 
 
-def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Example:
+def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> TrainingExample:
     """Return what is known of a slice of any kind: where structures are, and whether the rest is background.
 
     Args:
@@ -72,4 +72,4 @@ def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Exampl
     structure[~body] = BACKGROUND
     structure[truth > 0] = STRUCTURE
     no_borders = np.zeros(truth.shape, dtype=np.float32)
-    return Example(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)
+    return TrainingExample(pixels, image.unit, truth, structure, no_borders, body, zoom=1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice, Image, Mask
 
@@ -105,7 +105,7 @@ def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body
     return np.where(organs > 0, organs, numbers[segments]).astype(np.uint8)
 
 
-def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float]) -> Example:
+def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float]) -> TrainingExample:
     """Return the example of a slice of which nothing is known but the patient.
 
     Args:
@@ -116,12 +116,12 @@ def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float])
     hu = (image.astype(np.float32) * ((high - low) / 255) + low).astype(np.float32)
     body = body_mask(CTSlice(hu, "grey"))
     nothing = np.zeros(image.shape, dtype=np.float32)
-    return Example(
+    return TrainingExample(
         hu, "hu", nothing.astype(np.int32), np.full(image.shape, UNKNOWN, np.uint8), nothing, body, ZOOM
     )
 
 
-def make_example(item: LabelledSlice, weak: bool) -> Example:
+def make_example(item: LabelledSlice, weak: bool) -> TrainingExample:
     """Return the example of a slice, with what its intensities tell where no label does.
 
     Fat and the air around are no structures and hold no borders; gas and lung inside the body, and whatever
@@ -152,5 +152,5 @@ def make_example(item: LabelledSlice, weak: bool) -> Example:
     weight[ndimage.distance_transform_edt(~labelled) <= NEAR_PX] = 1.0
     if weak and item.weak is not None:
         pixels = item.weak.astype(np.float32)
-        return Example(pixels, "grey", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
-    return Example(hu, "hu", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
+        return TrainingExample(pixels, "grey", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
+    return TrainingExample(hu, "hu", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)

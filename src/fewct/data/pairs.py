@@ -12,14 +12,14 @@ PAIRED = "images/ and labels/ with files of the same names, or NAME.png with NAM
 PAIR_THEM = "Give each image a label map: the same name in labels/, or NAME_labels beside NAME."
 
 
-class Pair(NamedTuple):
+class FilePair(NamedTuple):
     """An image file and the file of its label map."""
 
     image: Path
     labels: Path
 
 
-def find_pairs(folder: Path, expected: str = PAIRED) -> dict[str, Pair]:
+def find_pairs(folder: Path, expected: str = PAIRED) -> dict[str, FilePair]:
     """Return the pairs of a folder by name, in natural order (2 before 10).
 
     Args:
@@ -41,7 +41,7 @@ def find_pairs(folder: Path, expected: str = PAIRED) -> dict[str, Pair]:
             bare = name.removesuffix("_labels").removesuffix("_label")
             (images if bare == name else labels)[bare] = file
     _check(folder, images, labels, expected)
-    return {name: Pair(image, labels[name]) for name, image in images.items()}
+    return {name: FilePair(image, labels[name]) for name, image in images.items()}
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -29,7 +29,7 @@ def check_side(side_px: int) -> None:
         )
 
 
-class Trunk(nn.Module):
+class FoldedUNet(nn.Module):
     """Features of several resolutions, from half that of the input downwards.
 
     The input is folded 2 x 2 pixels into channels, so that all convolutions run at half resolution or below.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from fewct.data.cases import Case, parse_data, read_cases
-from fewct.data.examples import Example, labelled_example
+from fewct.data.examples import TrainingExample, labelled_example
 from fewct.data.splits import Kind, Split, split_by_patient, split_by_similarity
 from fewct.data.unlabelled import check_apart, read_unlabelled
 from fewct.errors import InputError, UsageError
@@ -31,7 +31,7 @@ class Known(NamedTuple):
     case: Case
     complete: bool
 
-    def example(self) -> Example:
+    def example(self) -> TrainingExample:
         """Return what a network learns from it."""
         return labelled_example(self.case.image, self.case.truth, complete=self.complete)
 
@@ -162,7 +162,7 @@ def _keep(training: OnSlices, folder: Path, split: Split) -> None:
     keep_split(split, folder)
 
 
-def _examples(split: Split, known: Mapping[str, Known]) -> dict[str, list[Example]]:
+def _examples(split: Split, known: Mapping[str, Known]) -> dict[str, list[TrainingExample]]:
     return {side: [known[name].example() for name in names] for side, names in split.parts.items()}
 
 

@@ -10,13 +10,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from fewct.data.examples import Example
+from fewct.data.examples import TrainingExample
 from fewct.types import CTSlice, Image, Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
 class Warped:
-    """An example on the grid of a training crop; see `Example` for its maps."""
+    """An example on the grid of a training crop; see `TrainingExample` for its maps."""
 
     image: CTSlice
     labels: Labels
@@ -25,7 +25,7 @@ class Warped:
     body: Mask
 
 
-def warp(example: Example, size_px: int, rng: np.random.Generator, upright: bool = False) -> Warped:
+def warp(example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool = False) -> Warped:
     """Cut a square out of an example: any of eight orientations, turned, scaled, bent a little, anywhere.
 
     Args:
@@ -46,7 +46,7 @@ def warp(example: Example, size_px: int, rng: np.random.Generator, upright: bool
     return Warped(image, labels.astype(np.int32), structure.astype(np.uint8), weight, body)
 
 
-def _sampling_grid(example: Example, size_px: int, rng: np.random.Generator, upright: bool) -> Tensor:
+def _sampling_grid(example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool) -> Tensor:
     """Return where each pixel of the crop comes from, (1, size, size, 2): x and y in [-1, 1]."""
     rows, columns = example.pixels.shape
     zoom = example.zoom * np.exp(rng.uniform(-0.25, 0.22))
@@ -72,7 +72,7 @@ def _bend(size_px: int, rng: np.random.Generator) -> Annotated[NDArray[np.float3
     return np.float32(rng.uniform(0, 6)) * field[0].permute(1, 2, 0).numpy()
 
 
-def _centre(example: Example, side: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _centre(example: TrainingExample, side: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the crop's centre (x, y) in the example: anywhere that keeps the patient mostly in view."""
     centre = []
     for axis in (0, 1):

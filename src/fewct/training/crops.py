@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.data.packed import (
     HIGH_HU,
     LOW_HU,
@@ -46,11 +46,11 @@ ANATOMY_NAMES = {
 }
 """What the label maps of anatomy call the organs of patients."""
 
-ExampleSource: TypeAlias = Callable[[np.random.Generator], Example]
+ExampleSource: TypeAlias = Callable[[np.random.Generator], TrainingExample]
 NetworkInput: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
 
 
-class Crop(NamedTuple):
+class TrainingCrop(NamedTuple):
     """A training crop as tensors, or a batch of them.
 
     Args:
@@ -85,7 +85,7 @@ class ExampleMix:
     synthetic: bool
 
 
-class Crops(Dataset[Crop]):
+class Crops(Dataset[TrainingCrop]):
     """Training crops by number.
 
     Args:
@@ -110,19 +110,21 @@ class Crops(Dataset[Crop]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Crop:
+    def __getitem__(self, index: int) -> TrainingCrop:
         rng = np.random.default_rng((self.seed, index))
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         warped = warp(source.example(rng), self.size_px, rng)
         return make_crop(warped, source.synthetic, self.network_input, rng)
 
 
-def make_crop(warped: Warped, synthetic: bool, network_input: NetworkInput, rng: np.random.Generator) -> Crop:
+def make_crop(
+    warped: Warped, synthetic: bool, network_input: NetworkInput, rng: np.random.Generator
+) -> TrainingCrop:
     """Turn a cut-out example into tensors, as a scanner might show it."""
     image = scan(warped.image, synthetic, rng)
     channels = network_input(image, warped.body)
     known = (warped.structure != UNKNOWN).astype(np.float32)
-    return Crop(
+    return TrainingCrop(
         torch.from_numpy(channels),
         torch.from_numpy(border_pixels(warped.labels).astype(np.float32)),
         torch.from_numpy(warped.border_weight),
@@ -155,7 +157,7 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
         lambda volume, k: make_scene(volumes[volume].labels[k], volumes[volume].pixel_mm)
     )
 
-    def example(rng: np.random.Generator) -> Example:
+    def example(rng: np.random.Generator) -> TrainingExample:
         volume, k = places[rng.integers(len(places))]
         anatomy = volumes[volume]
         return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
@@ -167,13 +169,13 @@ def phantom_source(share: float, patients: int = 300) -> ExampleMix:
     """Return a source of slices of the phantom, each patient at one height of its own."""
 
     @cache
-    def example(seed: int) -> Example:
+    def example(seed: int) -> TrainingExample:
         level = float(np.random.default_rng((seed, 1)).uniform())
         image, truth = phantom_slice(seed, level=level, size=256)
         labels, body = truth.labels.astype(np.int32), body_mask(image)
         structure = np.where(labels > 0, STRUCTURE, BACKGROUND).astype(np.uint8)
         known = np.ones(labels.shape, dtype=np.float32)
-        return Example(image.pixels, "hu", labels, structure, known, body, zoom=2.0)
+        return TrainingExample(image.pixels, "hu", labels, structure, known, body, zoom=2.0)
 
     return ExampleMix(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
 

@@ -26,7 +26,7 @@ from fewct.training.distributed import (
     rank_slice,
     wrap_ddp,
 )
-from fewct.training.mean_teacher import Pair, disagreement
+from fewct.training.mean_teacher import ViewPair, consistency_loss
 
 Batch: TypeAlias = Any  # whatever the data set's items collate to; the loss function knows
 LossFunction: TypeAlias = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -87,7 +87,7 @@ def fit(
     validation: Sequence[Batch],
     config: LoopConfig,
     folder: Path,
-    unlabelled: Dataset[Pair] | None = None,
+    unlabelled: Dataset[ViewPair] | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
     """Train a network, or go on from the folder's checkpoint.
@@ -122,7 +122,7 @@ def fit(
     together = wrap_ddp(network, device)
     start = time.monotonic() - state.elapsed_s
     batches = _batches(training, config.batch_size, config, state.step)
-    pairs: Iterator[Pair | None] = itertools.repeat(None)
+    pairs: Iterator[ViewPair | None] = itertools.repeat(None)
     if unlabelled is not None:
         pairs = _batches(unlabelled, config.unlabelled_batch_size, config, state.step)
     curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_main_process())
@@ -181,7 +181,7 @@ def _step(
     together: nn.Module,
     loss_function: LossFunction,
     batch: Batch,
-    pair: Pair | None,
+    pair: ViewPair | None,
     config: LoopConfig,
 ) -> dict[str, float]:
     """Take one step and return the losses, that of slices without labels as if it counted in full."""
@@ -194,7 +194,7 @@ def _step(
         losses = loss_function(together, batch)
         total = torch.stack(list(losses.values())).sum()
         if pair is not None:
-            losses["unlabelled"] = disagreement(together, state.average, pair)
+            losses["unlabelled"] = consistency_loss(together, state.average, pair)
             weight = config.unlabelled_weight * min(1.0, progress / UNLABELLED_RAMP)
             total = total + weight * losses["unlabelled"]
     state.optimizer.zero_grad(set_to_none=True)

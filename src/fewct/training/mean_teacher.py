@@ -1,8 +1,8 @@
-"""Self-training on slices without labels: the network learns to agree with its own moving average.
+"""Self-training on unlabelled slices with a mean teacher (https://doi.org/10.48550/arXiv.1703.01780).
 
-A mean teacher (https://doi.org/10.48550/arXiv.1703.01780): the average of the weights, which the loop keeps
-anyway, judges a slice as it is, and the network has to say the same of the slice as another scanner might
-show it. Any network whose answer is a tuple of logits can be trained so, with any recipe.
+The teacher is the moving average of the weights, which the loop keeps anyway. Its prediction on a slice is
+the target of the network's on the same slice with other noise, sharpness and window. The network's output
+must be a tuple of logits.
 """
 
 from typing import NamedTuple
@@ -17,26 +17,26 @@ from fewct.training.augment import scan, warp
 from fewct.training.crops import ExampleSource, NetworkInput
 
 
-class Pair(NamedTuple):
-    """One place twice, or a batch of such.
+class ViewPair(NamedTuple):
+    """The same crop as network input twice, or a batch of such.
 
     Args:
-        plain: float32 (channels, rows, columns): what the average sees.
-        altered: float32 (channels, rows, columns): the same pixels with other noise, sharpness and window.
+        plain: float32 (channels, rows, columns): for the teacher.
+        altered: float32 (channels, rows, columns): for the network, with other noise, sharpness and window.
     """
 
     plain: Tensor
     altered: Tensor
 
 
-class Pairs(Dataset[Pair]):
-    """Pairs by number.
+class ViewPairs(Dataset[ViewPair]):
+    """Pairs of views by number; see `fewct.training.crops.Crops`.
 
     Args:
-        example: Draws a slice; its labels are not looked at.
-        network_input: Turns a slice and its body into what the network sees, (channels, rows, columns).
+        example: Draws a slice, whose labels are ignored.
+        network_input: Preprocesses a slice and its body mask to (channels, rows, columns).
         size_px: Side of a crop.
-        length: How many there are.
+        length: Number of pairs.
         seed: Pair `i` depends on it and on `i` alone.
         upright: Whether slices are neither flipped nor turned by quarters.
     """
@@ -60,46 +60,41 @@ class Pairs(Dataset[Pair]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> ViewPair:
         rng = np.random.default_rng((self.seed, 1, index))
         warped = warp(self.example(rng), self.size_px, rng, self.upright)
         altered = scan(warped.image, synthetic=False, rng=rng)
         plain, other = (self.network_input(image, warped.body) for image in (warped.image, altered))
-        return Pair(torch.from_numpy(plain), torch.from_numpy(other))
+        return ViewPair(torch.from_numpy(plain), torch.from_numpy(other))
 
 
-def disagreement(network: nn.Module, average: nn.Module, pair: Pair) -> Tensor:
-    """Return how far the network's answers to altered slices are from the average's to plain ones.
+def consistency_loss(network: nn.Module, teacher: nn.Module, pair: ViewPair) -> Tensor:
+    """Return the divergence of the network's predictions on altered views from the teacher's on plain ones.
 
-    The Kullback-Leibler divergence of the network's probabilities from the average's, averaged over pixels
-    and over the maps of the answer; 0 where they agree. Gradients flow into the network alone.
-
-    Args:
-        network: Gives a tuple of logits.
-        average: The same network with averaged weights.
-        pair: A batch.
+    The mean over pixels and output maps of the binary Kullback-Leibler divergence; 0 where both agree.
+    Gradients flow into the network alone.
     """
-    average.eval()
+    teacher.eval()
     with torch.no_grad():
-        wanted = average(pair.plain)
-    answer = network(pair.altered)
-    return torch.stack([divergence(*logits).mean() for logits in zip(answer, wanted, strict=True)]).mean()
+        target = teacher(pair.plain)
+    predicted = network(pair.altered)
+    return torch.stack([binary_kl(*logits).mean() for logits in zip(predicted, target, strict=True)]).mean()
 
 
-def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of each probability from the wanted one, both given as logits.
+def binary_kl(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of each probability from the target, both given as logits.
 
-    `p log(p / q) + (1 - p) log((1 - p) / (1 - q))`, with `p` the wanted probability and `q` the other, in
-    float32 and from logits, so that it stays finite and exact where a network is sure.
+    `p log(p / q) + (1 - p) log((1 - p) / (1 - q))`, with `p` the target and `q` the other, in float32
+    and from logits, so that it stays finite and exact at saturated logits.
 
     Args:
         logits: float (...).
-        wanted: float (...).
+        target: float (...).
 
     Example:
-        >>> divergence(torch.tensor([0.0, 50.0]), torch.tensor([0.0, 50.0])).tolist()
+        >>> binary_kl(torch.tensor([0.0, 50.0]), torch.tensor([0.0, 50.0])).tolist()
         [0.0, 0.0]
     """
-    q, p = logits.float(), wanted.float()
+    q, p = logits.float(), target.float()
     inside = torch.sigmoid(p) * (functional.logsigmoid(p) - functional.logsigmoid(q))
     return inside + torch.sigmoid(-p) * (functional.logsigmoid(-p) - functional.logsigmoid(-q))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
-from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, Example
+from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.training.synthetic_tissues import FAT_HU, MUSCLE, SKIN_HU, SyntheticTissue, mean_hu, tissue_of
 from fewct.types import Image, Labels, Mask
 
@@ -122,7 +122,7 @@ def draw(
     pixel_mm: float,
     complete: bool,
     rng: np.random.Generator,
-) -> Example:
+) -> TrainingExample:
     """Draw one slice.
 
     Args:
@@ -158,7 +158,7 @@ def draw(
     _add_table(hu, body | arms, pixel_mm, rng)
     known = BACKGROUND if complete else UNKNOWN
     structure = np.where(labels > 0, STRUCTURE, np.where(body, known, BACKGROUND)).astype(np.uint8)
-    return Example(
+    return TrainingExample(
         np.clip(hu, LOWEST_HU, HIGHEST_HU).astype(np.float32),
         "hu",
         labels,

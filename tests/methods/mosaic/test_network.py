@@ -18,7 +18,7 @@ from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export_netw
 from fewct.methods.unet.network import UNetNetwork
 from fewct.nn.folded_unet import STRIDE
 from fewct.runtime.onnx_session import load_session, run_image_network
-from fewct.training.crops import Crop
+from fewct.training.crops import TrainingCrop
 from fewct.training.loop import LoopConfig
 from fewct.training.onnx_export import export_onnx
 from fewct.types import CTSlice, Unit
@@ -96,7 +96,7 @@ class TestNetwork:
         noise = 0.2 * torch.randn(1, N_CHANNELS, 64, 64)
         edge = (torch.tensor(np.abs(np.hypot(y - 30, x - 34) - 17)) < 1.0).float()[None]
         ones = torch.ones_like(disk)
-        batch = Crop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int())
+        batch = TrainingCrop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int())
         network = MosaicNet((12, 16, 16, 16, 16))
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
         for _ in range(150):

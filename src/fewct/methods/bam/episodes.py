@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.data.examples import BACKGROUND, UNKNOWN, Example
+from fewct.data.examples import BACKGROUND, UNKNOWN, TrainingExample
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
 from fewct.methods.bam.preprocessing import longest_side, network_input
@@ -63,7 +63,7 @@ class NamedSlice:
             a slice that gives no pseudo-labels.
     """
 
-    example: Example
+    example: TrainingExample
     patient: str | None = None
     regions: Labels | None = None
 
@@ -86,7 +86,7 @@ def named_slice(
     known = np.where(finite, BACKGROUND, UNKNOWN).astype(np.uint8)
     no_borders = np.zeros(labels.shape, dtype=np.float32)
     return NamedSlice(
-        Example(pixels, image.unit, labels, known, no_borders, body, zoom=1.0), patient, regions
+        TrainingExample(pixels, image.unit, labels, known, no_borders, body, zoom=1.0), patient, regions
     )
 
 
@@ -227,7 +227,9 @@ class Episodes(Dataset[Episode]):
         views = [self._view(example, region, rng) for _ in range(1 + self.shots)]
         return _episode(views, self.structures.index(mostly) + 1 if mostly in self.structures else 0)
 
-    def _view(self, example: Example, structure: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _view(
+        self, example: TrainingExample, structure: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         image, labels = view(example, self.size_px, rng, self.scanner)
         return image, torch.where(labels < 0, -1, (labels == structure).long())
 
@@ -272,7 +274,9 @@ class BaseSlices(Dataset[BaseSlice]):
         return BaseSlice(image, torch.where(labels < 0, -1, self.class_of[labels.clamp_min(0)]))
 
 
-def view(example: Example, size_px: int, rng: np.random.Generator, scanner: bool) -> tuple[Tensor, Tensor]:
+def view(
+    example: TrainingExample, size_px: int, rng: np.random.Generator, scanner: bool
+) -> tuple[Tensor, Tensor]:
     """Return a slice turned, scaled and bent a little: what the network sees, and labels, -1 for unknown."""
     zoom = size_px / (ROOM * longest_side(example.body))
     warped = warp(replace(example, zoom=zoom), size_px, rng, upright=True)

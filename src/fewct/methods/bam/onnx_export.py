@@ -23,7 +23,7 @@ from fewct.training.onnx_export import write_graph, write_hash
 from fewct.training.runs import read_recipe
 
 
-class Encoder(nn.Module):
+class BAMEncoder(nn.Module):
     """The part of BAM that sees one slice at a time.
 
     Args:
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         return tuple(self.network.encode(x))
 
 
-class Decoder(nn.Module):
+class BAMDecoder(nn.Module):
     """The part of BAM that compares a query with any number of supports.
 
     Args:
@@ -106,9 +106,9 @@ def export_network(network: BAMNet, size_px: int, folder: Path) -> Path:
     inputs = (*query, *supports[:-1], torch.zeros(2, size_px, size_px))
     names = [f"query_{name}" for name in ENCODED] + [f"support_{name}" for name in ENCODED[:-1]] + ["masks"]
     dynamic = [None if name.startswith("query") else {0: shots} for name in names]
-    write_graph(Decoder(network), inputs, tuple(dynamic), names, DECODED, folder / DECODER)
+    write_graph(BAMDecoder(network), inputs, tuple(dynamic), names, DECODED, folder / DECODER)
     digest = write_hash(folder / DECODER)
-    write_graph(Encoder(network), (slices[:1],), (None,), ["x"], ENCODED, folder / ENCODER)
+    write_graph(BAMEncoder(network), (slices[:1],), (None,), ["x"], ENCODED, folder / ENCODER)
     model = onnx.load(folder / ENCODER)
     onnx.helper.set_model_props(model, {SIZE_KEY: f"{size_px}", DECODER_KEY: digest})
     with atomic_path(folder / ENCODER) as temporary:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.data.pairs import PAIR_THEM, PAIRED, Pair, find_pairs
+from fewct.data.pairs import PAIR_THEM, PAIRED, FilePair, find_pairs
 from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import place_on_grid
 from fewct.io import read, read_labels
@@ -88,7 +88,7 @@ def _read(folder: str, sha256: str) -> tuple[Support, ...]:  # noqa: ARG001 (it 
     )
 
 
-def _pairs(folder: str) -> dict[str, Pair]:
+def _pairs(folder: str) -> dict[str, FilePair]:
     if not folder:
         raise UsageError(
             "support",

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fewct.methods.mosaic.maps import STEPS
 from fewct.methods.mosaic.preprocessing import N_CHANNELS
-from fewct.nn.folded_unet import FOLD_PX, WIDTHS, Trunk
+from fewct.nn.folded_unet import FOLD_PX, WIDTHS, FoldedUNet
 
 
 class MapLogits(NamedTuple):
@@ -26,7 +26,7 @@ class MapLogits(NamedTuple):
     affinity: Tensor
 
 
-class MosaicNet(Trunk):
+class MosaicNet(FoldedUNet):
     """Boundary, structure and affinity logits from the two channels of `network_input`.
 
     All convolutions run at half resolution or below, and the answer is unfolded again: thin ribs and fissures

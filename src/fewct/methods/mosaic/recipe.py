@@ -15,10 +15,10 @@ from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
 from fewct.nn.folded_unet import check_side
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import Crop, Crops, default_sources, labelled_source, unlabelled_slices
+from fewct.training.crops import Crops, TrainingCrop, default_sources, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.mean_teacher import Pairs
+from fewct.training.mean_teacher import ViewPairs
 from fewct.training.onnx_export import export_onnx
 from fewct.training.runs import MODEL, load_trained
 from fewct.training.warm_start import start_from
@@ -77,7 +77,7 @@ def train(recipe: MosaicRecipe, folder: Path, progress: Progress | None = None) 
     pairs = None
     if recipe.self_training:
         length = loop.steps * loop.unlabelled_batch_size
-        pairs = Pairs(unlabelled_slices(recipe.data), network_input, recipe.size_px, length, loop.seed)
+        pairs = ViewPairs(unlabelled_slices(recipe.data), network_input, recipe.size_px, length, loop.seed)
     network = MosaicNet()
     if recipe.start:
         start(network, recipe, training)
@@ -95,7 +95,7 @@ def start(network: nn.Module, recipe: MosaicRecipe, training: Crops) -> None:
     start_from(network, path if path.suffix == ".onnx" else path / "model.onnx", sample, new=("affinity",))
 
 
-def validation_batches(recipe: MosaicRecipe) -> list[Crop]:
+def validation_batches(recipe: MosaicRecipe) -> list[TrainingCrop]:
     """Return the crops that the loss is watched on: slices of val, half of them of weak contrast."""
     slices = load_patients(recipe.data / "btcv" / "val", recipe.without)
     dense = [item for item in slices if item.weak is not None]
@@ -106,7 +106,7 @@ def validation_batches(recipe: MosaicRecipe) -> list[Crop]:
     return [default_collate(items[i : i + size]) for i in range(0, len(items), size)]
 
 
-def losses(network: nn.Module, batch: Crop) -> dict[str, Tensor]:
+def losses(network: nn.Module, batch: TrainingCrop) -> dict[str, Tensor]:
     """Return cross-entropy and Dice losses of borders and of structures, where they are known."""
     answer = network(batch.channels.contiguous(memory_format=torch.channels_last))
     border, structure = answer.boundary.float(), answer.structure.float()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.data.examples import STRUCTURE, UNKNOWN, Example, labelled_example
+from fewct.data.examples import STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.imaging.resample import resize
 from fewct.methods.unet.preprocessing import network_input, pad, resize_nearest, working_shape
 from fewct.training.augment import scan, warp
@@ -51,7 +51,7 @@ class Patches(Dataset[Patch]):
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[TrainingExample],
         size_px: int,
         length: int,
         seed: int | None,
@@ -87,7 +87,7 @@ def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSource:
     """
 
     @lru_cache(maxsize=KEPT_EXAMPLES)
-    def example(number: int) -> Example:
+    def example(number: int) -> TrainingExample:
         image = images[number]
         unknown = labelled_example(image, np.zeros(image.shape, dtype=np.int32), complete=False)
         return replace(unknown, zoom=size_px / max(image.shape))
@@ -100,7 +100,7 @@ def channels(image: CTSlice, body: Mask) -> NDArray[np.float32]:
     return network_input(image, body)[None]
 
 
-def whole_patch(example: Example, size_px: int, number: int) -> Patch:
+def whole_patch(example: TrainingExample, size_px: int, number: int) -> Patch:
     """Return a slice as it is, its longest side brought to `size_px`, filled up to a square."""
     shape, square = working_shape(example.pixels.shape, size_px), (size_px, size_px)
     seen = network_input(CTSlice(example.pixels, example.unit), example.body)
@@ -109,7 +109,7 @@ def whole_patch(example: Example, size_px: int, number: int) -> Patch:
 
 
 def augmented_patch(
-    example: Example, size_px: int, number: int, rng: np.random.Generator, upright: bool = False
+    example: TrainingExample, size_px: int, number: int, rng: np.random.Generator, upright: bool = False
 ) -> Patch:
     """Return a slice as another scanner might show it: turned, scaled, bent, blurred, noisy, windowed."""
     zoom = size_px / max(example.pixels.shape)

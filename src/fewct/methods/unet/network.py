@@ -43,7 +43,7 @@ class UNetNetwork(nn.Module):
         self.dropout = nn.ModuleList(
             nn.Dropout(DROPOUT) if level >= first_dropout else nn.Identity() for level in range(len(widths))
         )
-        self.decoder = Decoder(widths, widths[:-1], batch_norm)
+        self.decoder = UNetDecoder(widths, widths[:-1], batch_norm)
         self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> StructureLogits:
@@ -59,7 +59,7 @@ class UNetNetwork(nn.Module):
         return StructureLogits(self.head(self.decoder(features))[:, 0])
 
 
-class Decoder(nn.Module):
+class UNetDecoder(nn.Module):
     """From the deepest features up, at each level joined with what the way down saw there.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from fewct.data.examples import Example, check_labelled
+from fewct.data.examples import TrainingExample, check_labelled
 from fewct.errors import UsageError
 from fewct.io.atomic import atomic_path
 from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
@@ -21,7 +21,7 @@ from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, s
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.mean_teacher import Pairs
+from fewct.training.mean_teacher import ViewPairs
 from fewct.training.onnx_export import export_onnx, write_hash
 from fewct.training.runs import MODEL, load_trained, read_recipe
 from fewct.types import CTSlice
@@ -67,8 +67,8 @@ class UNetRecipe:
 
 def train(
     recipe: UNetRecipe,
-    training: Sequence[Example],
-    validation: Sequence[Example],
+    training: Sequence[TrainingExample],
+    validation: Sequence[TrainingExample],
     folder: Path,
     unlabelled: Sequence[CTSlice] = (),
     progress: Progress | None = None,
@@ -103,13 +103,13 @@ def train(
     return fit(network, losses_of(recipe), drawn, batches, loop, folder, pairs, progress)
 
 
-def _pairs(recipe: UNetRecipe, unlabelled: Sequence[CTSlice]) -> Pairs | None:
+def _pairs(recipe: UNetRecipe, unlabelled: Sequence[CTSlice]) -> ViewPairs | None:
     """Return what self-training learns from, if there is anything."""
     if not unlabelled:
         return None
     loop, source = recipe.loop, unlabelled_source(unlabelled, recipe.size_px)
     length = loop.steps * loop.unlabelled_batch_size
-    return Pairs(source, channels, recipe.size_px, length, loop.seed, recipe.upright)
+    return ViewPairs(source, channels, recipe.size_px, length, loop.seed, recipe.upright)
 
 
 def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fewct.methods.unet.network import Decoder, StructureLogits
+from fewct.methods.unet.network import StructureLogits, UNetDecoder
 
 FINE_WIDTHS = (16, 32)  # of full and half resolution, where the ResNet has no features
 
@@ -26,7 +26,7 @@ class ResNetUNet(nn.Module):
             nn.Conv2d(FINE_WIDTHS[0], FINE_WIDTHS[1], 3, stride=2, padding=1), nn.ReLU(inplace=True)
         )
         widths = (*FINE_WIDTHS, *(min(width, 256) for width in stages[:-1]))
-        self.decoder = Decoder((*FINE_WIDTHS, *stages), widths, batch_norm=True)
+        self.decoder = UNetDecoder((*FINE_WIDTHS, *stages), widths, batch_norm=True)
         self.head = nn.Conv2d(FINE_WIDTHS[0], 1, 1)
 
     def forward(self, x: Tensor) -> StructureLogits:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from fewct.data.examples import Example, labelled_example
+from fewct.data.examples import TrainingExample, labelled_example
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT
 from fewct.methods.sam.finetuning.dataset import (
     EmbeddedPromptDataset,
@@ -46,12 +46,12 @@ def lesson(asking: PromptSampling, seed: int = 0, labels: NDArray[np.int32] | No
 
 
 @pytest.fixture(scope="module")
-def examples() -> list[Example]:
+def examples() -> list[TrainingExample]:
     drawn = [phantom_slice(seed, size=48) for seed in (1, 2)]
     return [labelled_example(ct, truth.labels.astype(np.int32), complete=True) for ct, truth in drawn]
 
 
-def whole(example: Example) -> Example:
+def whole(example: TrainingExample) -> TrainingExample:
     """Return an example that fills a slice of 512 pixels, as those of the sources do."""
     return replace(example, zoom=512 / len(example.pixels))
 
@@ -114,7 +114,7 @@ def test_labels_in_the_frame_are_taken_from_the_middle_where_the_picture_shrinks
 
 
 @pytest.mark.parametrize("kind", ["slices", "sources", "embeddings"])
-def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example]) -> None:
+def test_an_item_depends_on_its_number_alone(kind: str, examples: list[TrainingExample]) -> None:
     def data() -> Dataset[PromptBatch]:
         if kind == "embeddings":
             return EmbeddedPromptDataset(
@@ -133,7 +133,7 @@ def test_an_item_depends_on_its_number_alone(kind: str, examples: list[Example])
     assert not torch.equal(forwards[0].points_xy, forwards[1].points_xy)
 
 
-def test_pictures_and_labels_are_moved_together(examples: list[Example]) -> None:
+def test_pictures_and_labels_are_moved_together(examples: list[TrainingExample]) -> None:
     plain = examples[0]
     marked = replace(plain, labels=(plain.pixels > 0).astype(np.int32))  # what is bright is the structure
     view = example_views([marked], SIDE, no_flips=False)(np.random.default_rng(3))
@@ -143,7 +143,9 @@ def test_pictures_and_labels_are_moved_together(examples: list[Example]) -> None
 
 
 @pytest.mark.parametrize("size_px", [64, 128])
-def test_pictures_of_sources_show_about_the_whole_slice(size_px: int, examples: list[Example]) -> None:
+def test_pictures_of_sources_show_about_the_whole_slice(
+    size_px: int, examples: list[TrainingExample]
+) -> None:
     body = whole(replace(examples[0], labels=examples[0].body.astype(np.int32)))
     draw = source_views([ExampleMix(1.0, lambda _: body, synthetic=False)], size_px)
     seen = [np.mean(draw(np.random.default_rng(seed)).labels > 0) for seed in range(6)]
@@ -167,7 +169,7 @@ def test_sources_are_turned_as_rarely_as_asked() -> None:
     assert upright(0.0) < 0.5
 
 
-def test_a_plain_view_is_the_slice_as_people_see_it(examples: list[Example]) -> None:
+def test_a_plain_view_is_the_slice_as_people_see_it(examples: list[TrainingExample]) -> None:
     view = plain_view(examples[0])
     assert view.picture.shape == examples[0].pixels.shape
     assert np.array_equal(view.labels, examples[0].labels)

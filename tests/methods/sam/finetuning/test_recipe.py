@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewct.data.examples import Example, labelled_example
+from fewct.data.examples import TrainingExample, labelled_example
 from fewct.errors import InputError, UsageError
 from fewct.methods.sam.backends.onnx import OnnxBackend
 from fewct.methods.sam.backends.torch import TorchBackend
@@ -27,7 +27,7 @@ from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallEncoder, SmallShape
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
-from fewct.nn.folded_unet import Trunk
+from fewct.nn.folded_unet import FoldedUNet
 from fewct.phantom import phantom_slice
 from fewct.recipes.export import export_folder
 from fewct.recipes.labelled import TrainSam
@@ -52,7 +52,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def examples() -> list[Example]:
+def examples() -> list[TrainingExample]:
     drawn = [phantom_slice(seed, size=64) for seed in (1, 2, 3)]
     return [labelled_example(ct, truth.labels.astype(np.int32), complete=True) for ct, truth in drawn]
 
@@ -68,7 +68,9 @@ def recipe(checkpoint: str) -> SamRecipe:
 
 
 class TestTraining:
-    def test_masks_become_better(self, recipe: SamRecipe, examples: list[Example], tmp_path: Path) -> None:
+    def test_masks_become_better(
+        self, recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
+    ) -> None:
         long = replace(recipe, loop=replace(LOOP, steps=40, validate_every=10))
         train(long, examples[:2], examples[:2], tmp_path)
         rows = (tmp_path / "curves.csv").read_text().splitlines()
@@ -80,7 +82,7 @@ class TestTraining:
     def test_after_a_stop_it_goes_on_to_the_same_weights(
         self,
         recipe: SamRecipe,
-        examples: list[Example],
+        examples: list[TrainingExample],
         tmp_path: Path,
         trainable: Any,
         monkeypatch: pytest.MonkeyPatch,
@@ -106,7 +108,7 @@ class TestTraining:
         assert all(torch.equal(first[name], second[name]) for name in first)
 
     def test_a_finished_network_differs_in_what_has_learnt(
-        self, recipe: SamRecipe, examples: list[Example], tmp_path: Path
+        self, recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
     ) -> None:
         before = load_sam(Path(recipe.weights)).state_dict()
         after = trained_network(
@@ -117,7 +119,7 @@ class TestTraining:
         assert changed == {"mask_decoder"}
 
     def test_adapters_end_up_in_the_weights(
-        self, recipe: SamRecipe, examples: list[Example], tmp_path: Path
+        self, recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
     ) -> None:
         recipe = replace(recipe, trainable="adapters", rank=2)
         before = load_sam(Path(recipe.weights)).state_dict()
@@ -133,13 +135,15 @@ class TestTraining:
 
 
 class TestBadInput:
-    def test_nothing_labelled(self, recipe: SamRecipe, examples: list[Example], tmp_path: Path) -> None:
+    def test_nothing_labelled(
+        self, recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
+    ) -> None:
         empty = [replace(e, labels=np.zeros_like(e.labels)) for e in examples]
         with pytest.raises(InputError, match=r"(?s)data.*3 slices, all labels 0.*label maps belong"):
             train(recipe, empty, [], tmp_path)
 
     def test_a_checkpoint_of_something_else(
-        self, recipe: SamRecipe, examples: list[Example], tmp_path: Path
+        self, recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
     ) -> None:
         torch.save({"conv.weight": torch.zeros(2)}, tmp_path / "other.pth")
         with pytest.raises(InputError, match=r"(?s)other\.pth.*weights of SAM"):
@@ -210,7 +214,7 @@ class TestSmallEncoder:
         assert np.abs(plain).max() <= 1
 
     def test_it_starts_from_the_features_of_another_network(self, tmp_path: Path) -> None:
-        class Other(Trunk):
+        class Other(FoldedUNet):
             def __init__(self) -> None:
                 super().__init__(2, (4, 6, 8, 8, 8))
                 self.head = torch.nn.Conv2d(4, 1, 1)
@@ -252,7 +256,9 @@ class TestSmallEncoder:
         assert peak() < 0.1
 
 
-def test_a_fine_tuned_network_is_exported(recipe: SamRecipe, examples: list[Example], tmp_path: Path) -> None:
+def test_a_fine_tuned_network_is_exported(
+    recipe: SamRecipe, examples: list[TrainingExample], tmp_path: Path
+) -> None:
     keep_settings("sam", TrainSam(data=("here",), recipe=recipe), tmp_path)
     trained = trained_network(train(recipe, examples, [], tmp_path), starting_network(recipe)[0])
     (tmp_path / TRAINED).mkdir()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.data.examples import Example
+from fewct.data.examples import TrainingExample
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.box_prompted import moved_boxes
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization
@@ -162,7 +162,7 @@ def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 
     return draw
 
 
-def example_views(examples: Sequence[Example], size_px: int, no_flips: bool) -> ViewSampler:
+def example_views(examples: Sequence[TrainingExample], size_px: int, no_flips: bool) -> ViewSampler:
     """Return what draws one of some slices, as another scanner might show it.
 
     Args:
@@ -179,7 +179,7 @@ def example_views(examples: Sequence[Example], size_px: int, no_flips: bool) -> 
     return draw
 
 
-def plain_view(example: Example) -> LabelledView:
+def plain_view(example: TrainingExample) -> LabelledView:
     """Return a slice as it is."""
     return LabelledView(to_display(CTSlice(example.pixels, example.unit)), example.labels)
 

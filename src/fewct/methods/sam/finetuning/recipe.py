@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset, default_collate
 
-from fewct.data.examples import Example, check_labelled
+from fewct.data.examples import TrainingExample, check_labelled
 from fewct.errors import UsageError
 from fewct.methods.sam.backends.load import PROMPT_SMALL_START, NormalizationChoice, checkpoint_path
 from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
@@ -106,8 +106,8 @@ class SamRecipe:
 
 def train(
     recipe: SamRecipe,
-    training: Sequence[Example],
-    validation: Sequence[Example],
+    training: Sequence[TrainingExample],
+    validation: Sequence[TrainingExample],
     folder: Path,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -214,7 +214,7 @@ def write_trained(practice: TrainableSam, sam: Sam, normalization: Normalization
 
 
 def fixed_views(
-    examples: Sequence[Example], augmented: ViewSampler, views: int, seed: int
+    examples: Sequence[TrainingExample], augmented: ViewSampler, views: int, seed: int
 ) -> list[LabelledView]:
     """Return each slice as it is, and for each further view as many slices as another scanner shows them."""
     rng = np.random.default_rng((seed, 0))

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fewct.methods.sam.modeling.layers import neck
 from fewct.methods.sam.modeling.prompt_encoder import FourierPositions
-from fewct.nn.folded_unet import WIDTHS, Trunk
+from fewct.nn.folded_unet import WIDTHS, FoldedUNet
 
 DECODER_HEADS = 4
 """Attention heads of the mask decoder behind this encoder, which no shape of its weights tells."""
@@ -41,7 +41,7 @@ class SmallShape:
     """Side of the images that it is trained on."""
 
 
-class SmallEncoder(Trunk):
+class SmallEncoder(FoldedUNet):
     """The embedding of an image of any size that 2 to the number of levels divides.
 
     Args:
