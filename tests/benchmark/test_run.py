@@ -23,7 +23,7 @@ from fewct.benchmark.work import Measured, StructureRow
 from fewct.cli import main
 from fewct.cli.benchmark import parse_method
 from fewct.data.cases import DataSet, DataSource, parse_data
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.evaluation import evaluate
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Felzenszwalb, UNet, Watershed
@@ -264,6 +264,19 @@ def test_nothing_given(patients: Path, tmp_path: Path) -> None:
         run_benchmark([], METHODS, tmp_path)
     with pytest.raises(UsageError, match="methods: expected at least one, found none"):
         run_benchmark([parse_data(str(patients))], {}, tmp_path)
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_the_extra_nothing_is_begun(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    for module in list(sys.modules):
+        if module.startswith((f"{package}.", "fewct.benchmark.report", "fewct.benchmark.figures")):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"report.html: .*{package}.*pip install 'fewct\[report\]'"):
+        run_benchmark([parse_data(str(patients))], METHODS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_row_log_survives_a_cut_line(tmp_path: Path) -> None:

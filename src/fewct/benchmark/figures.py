@@ -1,22 +1,24 @@
-"""Pictures of a benchmark: methods side by side, score against time, score against structure size."""
+"""Figures of the report: methods side by side, score against time, score against structure size.
+
+Importing it needs the extra `report`.
+"""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image as PillowImage
 
+from fewct.benchmark.results import ReportExample
 from fewct.benchmark.rows import Row
 from fewct.benchmark.summary import SummaryRow, shared_rows
 from fewct.metrics.bootstrap import cluster_means, draw_groups
 from fewct.metrics.catalog import MAIN_METRIC, METRICS, TruthKind
 from fewct.plot import RGB, overlay, side_by_side
-from fewct.types import CTSlice, Labels
 
 COLOURS = ("#2563c9", "#e8762d", "#2f9e5b", "#c63d63", "#7b52c7", "#8c6d1f", "#1f9aa8", "#7f7f7f")
 TILE_SIDE = 420
@@ -26,29 +28,9 @@ SIZE_STEP = 4.0
 FEWEST_IN_BIN = 3
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One slice that the report shows.
-
-    Args:
-        data: Name of its data set.
-        case: Its name.
-        image: The slice.
-        truth: Its true structures.
-        found: What each method found; without those that failed.
-    """
-
-    data: str
-    case: str
-    image: CTSlice
-    truth: Labels
-    found: Mapping[str, Labels]
-
-
-def example_picture(example: Example) -> RGB:
+def example_picture(example: ReportExample) -> RGB:
     """Draw image, truth and the result of each method side by side."""
-    nothing = np.zeros_like(example.truth)
-    columns = {"image": nothing, "truth": example.truth, **example.found}
+    columns = {"image": np.zeros_like(example.truth), "truth": example.truth, **example.predictions}
     return side_by_side(
         (
             (title, overlay(example.image, labels, numbers=False, side=2 * TILE_SIDE))
@@ -58,9 +40,9 @@ def example_picture(example: Example) -> RGB:
     )
 
 
-def score_against_time(summary: Sequence[SummaryRow], rows: Sequence[Row]) -> Canvas:
+def score_against_time(summary: Sequence[SummaryRow], rows: Sequence[Row]) -> Figure:
     """Draw the main metric of each method over its seconds a slice, with intervals; a panel a data set."""
-    canvas, panels = _panels(rows)
+    figure, panels = _panels(rows)
     colour = _colours(rows)
     for data, truth, axes in panels:
         metric = MAIN_METRIC[truth]
@@ -82,12 +64,12 @@ def score_against_time(summary: Sequence[SummaryRow], rows: Sequence[Row]) -> Ca
         axes.set_ylabel(METRICS[metric].title, fontsize=9)
         axes.set_ylim(0, 1)
         axes.margins(x=0.2)
-    return _with_legend(canvas)
+    return _with_legend(figure)
 
 
-def score_against_size(rows: Sequence[Row], seed: int) -> Canvas:
+def score_against_size(rows: Sequence[Row], seed: int) -> Figure:
     """Draw the mean best IoU of true structures over their size, with 95 % intervals; a panel a data set."""
-    canvas, panels = _panels(rows)
+    figure, panels = _panels(rows)
     colour = _colours(rows)
     for data, _, axes in panels:
         shared = shared_rows([row for row in rows if row.data == data])
@@ -116,44 +98,44 @@ def score_against_size(rows: Sequence[Row], seed: int) -> Canvas:
         axes.set_xlabel("size of the true structure, pixels")
         axes.set_ylabel("mean best IoU")
         axes.set_ylim(0, 1)
-    return _with_legend(canvas)
+    return _with_legend(figure)
 
 
-def png(picture: Canvas | RGB) -> bytes:
+def png(picture: Figure | RGB) -> bytes:
     """Return a picture as PNG."""
     stream = io.BytesIO()
-    if isinstance(picture, Canvas):
+    if isinstance(picture, Figure):
         picture.savefig(stream, format="png", dpi=DPI)
     else:
         PillowImage.fromarray(picture).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 
-def _panels(rows: Sequence[Row]) -> tuple[Canvas, Iterator[tuple[str, TruthKind, Axes]]]:
-    """Return a canvas and, for each data set, its name, its kind of truth and empty axes."""
+def _panels(rows: Sequence[Row]) -> tuple[Figure, Iterator[tuple[str, TruthKind, Axes]]]:
+    """Return a figure and, for each data set, its name, its kind of truth and empty axes."""
     truth_of = {row.data: row.truth for row in rows}
     width, height = PANEL_INCHES
     columns = min(len(truth_of), 3)
     lines = -(-len(truth_of) // columns)
-    canvas = Canvas(figsize=(width * columns, height * lines), layout="constrained")
-    all_axes = canvas.subplots(lines, columns, squeeze=False).ravel()
+    figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
+    all_axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in all_axes[len(truth_of) :]:
         axes.remove()
     for axes, (data, truth) in zip(all_axes, truth_of.items(), strict=False):
         axes.set_title(f"{data} ({truth} truth)", loc="left", fontsize=11, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    return canvas, zip(truth_of, truth_of.values(), all_axes, strict=False)
+    return figure, zip(truth_of, truth_of.values(), all_axes, strict=False)
 
 
-def _with_legend(canvas: Canvas) -> Canvas:
+def _with_legend(figure: Figure) -> Figure:
     """Add one legend for all panels, below them."""
     entries: dict[str, Artist] = {}
-    for axes in canvas.axes:
+    for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))
-    canvas.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
-    return canvas
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
 
 
 def _plain_log_scale(axes: Axes, steps: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that holds its pictures."""
+"""The report for people: one HTML file that holds its figures. Importing it needs the extra `report`."""
 
 import base64
 import json
@@ -10,8 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fewct.benchmark.figures import Example, example_picture, png, score_against_size, score_against_time
-from fewct.benchmark.results import Benchmark
+from fewct.benchmark.figures import example_picture, png, score_against_size, score_against_time
+from fewct.benchmark.results import BenchmarkResult, ReportExample
 from fewct.benchmark.summary import SummaryRow
 from fewct.io.atomic import atomic_path, write_text
 from fewct.metrics.catalog import MAIN_METRIC, METRICS, TruthKind, is_interpretable
@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """One data set in the report: tables by method and metric, figures over time and size, examples."""
 
     name: str
@@ -67,7 +67,7 @@ class Section:
     examples: tuple[tuple[str, str], ...]
 
 
-def write_report(result: Benchmark, examples: Sequence[Example], folder: Path) -> None:
+def write_report(result: BenchmarkResult, examples: Sequence[ReportExample], folder: Path) -> None:
     """Write `report.html`, which holds all it shows, and the same pictures as `figures/*.png`.
 
     Args:
@@ -111,13 +111,13 @@ def write_report(result: Benchmark, examples: Sequence[Example], folder: Path) -
 
 
 def _section(
-    result: Benchmark, about: Mapping[str, Any], shown: Mapping[str, Sequence[tuple[str, str]]]
-) -> Section:
+    result: BenchmarkResult, about: Mapping[str, Any], shown: Mapping[str, Sequence[tuple[str, str]]]
+) -> ReportSection:
     """Return what the report tells about one data set."""
     rows = [row for row in result.summary if row.data == about["name"]]
     truth: TruthKind = about["truth"]
     defined = {row.metric for row in rows if not math.isnan(row.mean)}
-    return Section(
+    return ReportSection(
         name=about["name"],
         about=about,
         metrics=tuple(name for name in SHOWN[truth] if name in defined),

@@ -1,4 +1,4 @@
-"""What a benchmark found, and its files."""
+"""The result of a benchmark, and its tables as files."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,31 @@ from typing import Any
 from fewct.benchmark.rows import Failure, Row, write_csv, write_rows
 from fewct.benchmark.summary import SummaryRow
 from fewct.io.atomic import write_text
+from fewct.types import CTSlice, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class ReportExample:
+    """One slice that the report shows.
+
+    Args:
+        data: Name of its data set.
+        case: Its name.
+        image: The slice.
+        truth: Its true structures.
+        predictions: The label map of each method; without those that failed.
+    """
+
+    data: str
+    case: str
+    image: CTSlice
+    truth: Labels
+    predictions: Mapping[str, Labels]
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What a benchmark found, as its files have it.
+class BenchmarkResult:
+    """The result of a benchmark, as its files have it.
 
     Args:
         rows: One a slice and method, by data set, then method, then slice.
@@ -28,7 +48,7 @@ class Benchmark:
     manifest: Mapping[str, Any]
 
 
-def write_tables(result: Benchmark, folder: Path) -> None:
+def write_tables(result: BenchmarkResult, folder: Path) -> None:
     """Write `rows.csv`, `structures.csv`, `summary.csv` and `manifest.json`.
 
     Raises:

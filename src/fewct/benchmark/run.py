@@ -12,16 +12,14 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-from fewct.benchmark.figures import Example
 from fewct.benchmark.manifest import manifest, timing
 from fewct.benchmark.prepare import PreparedCase, prepare, program_versions, row_key
-from fewct.benchmark.report import write_report
-from fewct.benchmark.results import Benchmark, write_tables
+from fewct.benchmark.results import BenchmarkResult, ReportExample, write_tables
 from fewct.benchmark.rows import Failure, Row, RowLog
 from fewct.benchmark.summary import summarise
 from fewct.benchmark.work import load_case, load_labels, measure, start_worker
 from fewct.data.cases import DataSet
-from fewct.errors import FewctError, InputError, UsageError
+from fewct.errors import FewctError, InputError, UsageError, needs_extra
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered
 from fewct.runtime.threads import thread_count
@@ -48,7 +46,7 @@ def run_benchmark(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Benchmark:
+) -> BenchmarkResult:
     """Run every method on every slice and write tables, figures, a report and a manifest.
 
     Slices are worked on by as many processes as `runtime.threads.thread_count` tells, each with one
@@ -69,6 +67,7 @@ def run_benchmark(
         The same as the files.
 
     Raises:
+        MissingExtraError: If the extra `report` is not installed; nothing is done then.
         InputError: If data cannot be read, a worker dies, or no method finishes any slice.
         OutputError: If a file cannot be written.
         UsageError: If there is no data or no method.
@@ -76,6 +75,8 @@ def run_benchmark(
     for what, given in (("data", data), ("methods", methods)):
         if not given:
             raise UsageError(what, expected="at least one", found="none", fix=f"Name some {what}.")
+    with needs_extra("report.html", "report"):
+        from fewct.benchmark.report import write_report
     start = time.perf_counter()
     _context()
     kept = folder / KEPT_FOLDER
@@ -100,7 +101,7 @@ def run_benchmark(
     if not rows:
         raise failures[0].error
     about = manifest(named, cases, methods, program, failures, seed) | {"timing": about_time}
-    result = Benchmark(tuple(rows), tuple(summarise(rows, seed)), tuple(failures), about)
+    result = BenchmarkResult(tuple(rows), tuple(summarise(rows, seed)), tuple(failures), about)
     write_tables(result, folder)
     write_report(result, _examples(methods, cases, keys, kept / "labels"), folder)
     shutil.rmtree(kept / "cases")
@@ -203,12 +204,12 @@ def _rows(
 
 def _examples(
     methods: Mapping[str, Method], cases: Sequence[PreparedCase], keys: Keys, labels: Path
-) -> list[Example]:
-    """Return the slices that the report shows, with what each method found; without those that failed."""
+) -> list[ReportExample]:
+    """Return the slices that the report shows, with the label maps of the methods that did not fail."""
     examples = []
     for case in cases:
         if case.is_example:
             files = {name: labels / f"{keys[name, case]}.npz" for name in methods}
-            found = {name: load_labels(file) for name, file in files.items() if file.exists()}
-            examples.append(Example(case.data, case.name, *load_case(case.file), found))
+            predictions = {name: load_labels(file) for name, file in files.items() if file.exists()}
+            examples.append(ReportExample(case.data, case.name, *load_case(case.file), predictions))
     return examples

@@ -19,7 +19,7 @@ from fewct.methods.mosaic.method import is_adapted, load_adapted
 from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable
 
 if TYPE_CHECKING:
-    from fewct.benchmark.results import Benchmark as Result
+    from fewct.benchmark.results import BenchmarkResult
 
 PRINTED = ("mean_best_iou", "ari_foreground", "ari", "matched_dice", "seconds", "peak_memory_mb")
 
@@ -96,7 +96,7 @@ def parse_method(text: str) -> Method:
     return method
 
 
-def _print(result: "Result") -> None:
+def _print(result: "BenchmarkResult") -> None:
     """Print the main metrics of each data set."""
     for data in result.manifest["data"]:
         printed = [name for name in PRINTED if is_interpretable(name, data["truth"])]

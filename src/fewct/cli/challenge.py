@@ -158,7 +158,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Example:
+class MakeExample:
     """Write a tiny made edition, images and truth, in the layout of the real one: no account needed."""
 
     out: Out
@@ -181,7 +181,7 @@ class Challenge(Generic[M]):
     """Files, score and submission of the ENS x Raidium data challenge."""
 
     action: tyro.conf.OmitSubcommandPrefixes[
-        Annotated[Example, tyro.conf.subcommand("example")]
+        Annotated[MakeExample, tyro.conf.subcommand("example")]
         | Annotated[Submit[M], tyro.conf.subcommand("submit")]
         | Annotated[Validate, tyro.conf.subcommand("validate")]
         | Annotated[Score, tyro.conf.subcommand("score")]
