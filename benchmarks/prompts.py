@@ -85,7 +85,7 @@ def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator[Value]:
     """Give the metrics of boxes and points on one slice."""
-    predictor = Predictor(backend)
+    predictor = Predictor.from_backend(backend)
     predictor.set_image(case.image)
     scale = max(case.image.shape) / 512
     for structure in np.unique(case.truth[case.truth > 0]).tolist():

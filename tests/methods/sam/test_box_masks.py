@@ -34,9 +34,9 @@ class TestMasks:
     def test_they_are_those_of_the_predictor(
         self, backend: TorchBackend, ct: CTSlice, boxes_per_batch: int
     ) -> None:
-        predictor = Predictor(backend)
+        predictor = Predictor.from_backend(backend)
         predictor.set_image(ct)
-        expected = predictor.predict(boxes=BOXES, multimask=False)
+        expected = predictor.predict(box=BOXES, multimask_output=False)
         found = masks_in_boxes(backend, ct, BOXES, boxes_per_batch=boxes_per_batch)
         assert expected.masks.any(axis=(1, 2, 3)).sum() >= 2
         for i, mask in enumerate(expected.masks[:, 0]):
@@ -58,10 +58,10 @@ class TestMasks:
     @pytest.mark.parametrize(
         ("box", "message"),
         [
-            ([60, 12, 10, 50], "boxes: expected x0 < x1 and y0 < y1"),
-            ([10, 12, np.nan, 50], "boxes: expected finite numbers"),
-            ([10, 12, 60, 97], r"boxes: expected x within 0 \.\. 96 and y within 0 \.\. 96"),
-            ([10, 12, 60], r"boxes: expected one or more boxes, shape \(n, 4\)"),
+            ([60, 12, 10, 50], "box: expected x0 < x1 and y0 < y1"),
+            ([10, 12, np.nan, 50], "box: expected finite numbers"),
+            ([10, 12, 60, 97], r"box: expected x within 0 \.\. 96 and y within 0 \.\. 96"),
+            ([10, 12, 60], r"box: expected one or more boxes, shape \(n, 4\)"),
         ],
     )
     def test_bad_boxes(self, backend: TorchBackend, ct: CTSlice, box: list[float], message: str) -> None:
@@ -114,5 +114,5 @@ class TestMoving:
         assert moved_boxes([], (9, 9), 1, 1, np.random.default_rng(0)).shape == (0, 4)
 
     def test_bad_boxes_are_told_before_they_move(self) -> None:
-        with pytest.raises(InputError, match="boxes: expected x within"):
+        with pytest.raises(InputError, match="box: expected x within"):
             moved_boxes([[-1, 0, 5, 5]], (9, 9), 3, 0, np.random.default_rng(0))

@@ -1,5 +1,6 @@
 """The predictor against `segment-anything`, and prompts that are refused."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.intensity import to_display
+from fewct.methods.sam.backends.load import load_backend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM
 from fewct.methods.sam.predictor import Predictor
 from fewct.methods.sam.preprocessing import InputFrame, linear_resampling, preprocess
 from fewct.methods.sam.prompts import SURE, mask_input_logits
-from fewct.types import CTSlice
+from fewct.types import CTSlice, Unit, UnitChoice
 from methods.sam.reference import SHAPE, SamPredictor, blobs, official, ours
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
@@ -41,7 +44,7 @@ def ct() -> CTSlice:
 
 @pytest.fixture
 def predictor(network: Any, ct: CTSlice) -> Predictor:
-    found = Predictor(TorchBackend(ours(network)))
+    found = Predictor.from_backend(TorchBackend(ours(network)))
     found.set_image(ct)
     return found
 
@@ -58,7 +61,7 @@ class TestOfficial:
     def test_points(self, predictor: Predictor, reference: Any, multimask: bool) -> None:
         points, labels = np.array([[12.0, 70], [60, 33]]), np.array([1, 0])
         masks, iou, logits = reference.predict(points, labels, multimask_output=multimask)
-        found = predictor.predict(points, labels, multimask=multimask)
+        found = predictor.predict(points, labels, multimask_output=multimask)
         assert 0.02 < masks.mean() < 0.98
         np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
         np.testing.assert_allclose(found.predicted_iou[0], iou, atol=1e-4)
@@ -66,18 +69,18 @@ class TestOfficial:
 
     def test_a_box_with_a_point_and_a_first_guess(self, predictor: Predictor, reference: Any) -> None:
         points, labels, box = np.array([[40.0, 50]]), np.array([1]), np.array([10.0, 20, 70, 90])
-        first = predictor.predict(boxes=box, multimask=False)
+        first = predictor.predict(box=box, multimask_output=False)
         guess = first.logits[0, 0]
         _, iou, logits = reference.predict(points, labels, box, guess[None])
         found = predictor.predict(points, labels, box, guess)
         np.testing.assert_allclose(found.logits[0], logits, atol=1e-4)
         np.testing.assert_allclose(found.predicted_iou[0], iou, atol=1e-4)
-        again = predictor.predict(boxes=box, multimask=False)
+        again = predictor.predict(box=box, multimask_output=False)
         assert np.array_equal(again.logits, first.logits)
 
     def test_each_box_is_a_prompt(self, predictor: Predictor, reference: Any) -> None:
         boxes = np.array([[0, 0, COLUMNS, ROWS], [5, 6, 30, 40], [20, 50, 21, 51]])
-        found = predictor.predict(boxes=boxes, multimask=False)
+        found = predictor.predict(box=boxes, multimask_output=False)
         assert found.masks.shape == (3, 1, ROWS, COLUMNS)
         for i, box in enumerate(boxes):
             _, _, logits = reference.predict(box=box, multimask_output=False)
@@ -86,7 +89,7 @@ class TestOfficial:
     def test_a_mask_alone(self, predictor: Predictor, reference: Any) -> None:
         mask = np.zeros((ROWS, COLUMNS), dtype=bool)
         mask[20:50, 30:60] = True
-        found = predictor.predict(mask=mask)
+        found = predictor.predict(mask_input=mask)
         assert predictor._image is not None
         guess = mask_input_logits(mask, predictor._image.frame)
         _, _, logits = reference.predict(mask_input=guess[None])
@@ -95,7 +98,7 @@ class TestOfficial:
     @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (300, 7), (400, 400), (4096, 4096)])
     def test_slices_of_any_shape(self, network: Any, shape: tuple[int, int]) -> None:
         pixels = np.random.default_rng(0).normal(40, 100, shape)
-        predictor = Predictor(TorchBackend(ours(network)))
+        predictor = Predictor.from_backend(TorchBackend(ours(network)))
         predictor.set_image(CTSlice(pixels, "hu"), window="lung")
         found = predictor.predict([[0, 0]], [1])
         assert found.masks.shape == (1, 3, *shape)
@@ -190,6 +193,74 @@ class TestInputs:
         assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) >= 0.5
 
 
+class TestWhatIsLoaded:
+    def test_without_arguments_it_is_the_network_that_comes_with_fewct(self, ct: CTSlice) -> None:
+        predictor, known = Predictor(), Predictor.from_backend(load_backend("", 0, "auto"))
+        for one in (predictor, known):
+            one.set_image(ct)
+        found, expected = (one.predict([[30, 40]], [1]) for one in (predictor, known))
+        assert predictor.backend.normalization == "ranks"
+        assert found.masks.shape == (1, 3, ROWS, COLUMNS)
+        assert np.array_equal(found.logits, expected.logits)
+
+    def test_a_checkpoint_by_its_path(self, tiny_sam: str, ct: CTSlice) -> None:
+        predictor = Predictor(Path(tiny_sam), 128, "medsam")
+        predictor.set_image(ct)
+        assert (predictor.backend.image_size, predictor.backend.normalization) == (128, "medsam")
+        assert predictor.predict(box=[10, 20, 70, 90]).masks.shape == (1, 3, ROWS, COLUMNS)
+
+    def test_it_is_loaded_with_the_first_slice(self, ct: CTSlice) -> None:
+        predictor = Predictor("nowhere.pth")
+        with pytest.raises(InputError, match=r"nowhere\.pth"):
+            predictor.set_image(ct)
+
+
+class TestSlices:
+    def test_the_second_replaces_the_first(self, network: Any, ct: CTSlice) -> None:
+        other = CTSlice(blobs(ROWS, seed=1)[:, :60].astype(np.float32), "grey")
+        prompts: dict[str, Any] = {"point_coords": [[12, 70]], "point_labels": [1], "box": [5, 10, 50, 90]}
+        both, alone = (Predictor.from_backend(TorchBackend(ours(network))) for _ in range(2))
+        both.set_image(ct)
+        first = both.predict(**prompts)
+        for predictor in (both, alone):
+            predictor.set_image(other)
+        second, expected = both.predict(**prompts), alone.predict(**prompts)
+        assert second.masks.shape == (1, 3, ROWS, 60)
+        assert np.array_equal(second.masks, expected.masks)
+        assert np.array_equal(second.logits, expected.logits)
+        assert not np.allclose(second.logits, first.logits, atol=0.01)
+        guess = first.logits[0, 0]
+        again, expected = both.predict(mask_input=guess), alone.predict(mask_input=guess)
+        assert np.array_equal(again.logits, expected.logits)
+
+    def test_one_that_is_refused_leaves_the_first(self, predictor: Predictor) -> None:
+        before = predictor.predict([[12, 70]], [1])
+        with pytest.raises(InputError):
+            predictor.set_image(np.zeros((2, 3, 4)))
+        assert np.array_equal(predictor.predict([[12, 70]], [1]).logits, before.logits)
+
+    @pytest.mark.parametrize(
+        ("values", "unit", "same_as"),
+        [
+            (blobs(ROWS), "auto", "grey"),
+            (blobs(ROWS).astype(np.int16) - 500, "auto", "hu"),
+            (blobs(ROWS).astype(np.float64), "auto", "grey"),
+            (blobs(ROWS), "hu", "hu"),
+        ],
+    )
+    def test_arrays(self, network: Any, values: NDArray[Any], unit: UnitChoice, same_as: Unit) -> None:
+        predictor = Predictor.from_backend(TorchBackend(ours(network)))
+        predictor.set_image(values, unit=unit)
+        found = predictor.predict([[12, 70]], [1])
+        predictor.set_image(CTSlice(values, same_as))
+        assert np.array_equal(found.logits, predictor.predict([[12, 70]], [1]).logits)
+
+    def test_one_box_or_a_list_of_one(self, predictor: Predictor) -> None:
+        one, several = (predictor.predict(box=box) for box in ([10, 20, 70, 90], [[10, 20, 70, 90]]))
+        assert one.masks.shape == several.masks.shape == (1, 3, ROWS, COLUMNS)
+        assert np.array_equal(one.logits, several.logits)
+
+
 class TestOnlyGoodMasksAreDrawn:
     def test_they_are_the_same(self, network: Any) -> None:
         backend = TorchBackend(ours(network))
@@ -213,51 +284,67 @@ NAN = float("nan")
 REFUSALS: list[Refusal] = [
     ({}, UsageError, "prompts: expected points, boxes or a mask, found none"),
     (
-        {"points": [[80, 5]], "labels": [1]},
+        {"point_coords": [[80, 5]], "point_labels": [1]},
         InputError,
         r"x within 0 \.\. 80 and y within 0 \.\. 96",
     ),
-    ({"points": [[5, 96]], "labels": [1]}, InputError, r"found x, y = \[5\.0, 96\.0\]"),
-    ({"points": [[-1, 5]], "labels": [1]}, InputError, "Clip them to the slice"),
+    ({"point_coords": [[5, 96]], "point_labels": [1]}, InputError, r"found x, y = \[5\.0, 96\.0\]"),
+    ({"point_coords": [[-1, 5]], "point_labels": [1]}, InputError, "Clip them to the slice"),
     (
-        {"points": [[NAN, 5]], "labels": [1]},
+        {"point_coords": [[NAN, 5]], "point_labels": [1]},
         InputError,
-        "points: expected finite numbers, found 1",
+        "point_coords: expected finite numbers, found 1",
     ),
-    ({"points": np.zeros((0, 2)), "labels": []}, InputError, r"one or more points.*found shape \(0, 2\)"),
-    ({"points": [1, 2], "labels": [1]}, InputError, r"one or more points.*found shape \(2,\)"),
     (
-        {"points": [["a", "b"]], "labels": [1]},
+        {"point_coords": np.zeros((0, 2)), "point_labels": []},
+        InputError,
+        r"one or more points.*found shape \(0, 2\)",
+    ),
+    ({"point_coords": [1, 2], "point_labels": [1]}, InputError, r"one or more points.*found shape \(2,\)"),
+    (
+        {"point_coords": [["a", "b"]], "point_labels": [1]},
         InputError,
         "expected numbers, in pixels, found dtype <U1",
     ),
-    ({"points": [[1, 2]]}, UsageError, "labels: expected 1 labels, .*found none"),
-    ({"points": [[1, 2]], "labels": [1, 0]}, UsageError, r"labels: expected 1 labels, .*found \[1 0\]"),
-    ({"points": [[1, 2]], "labels": [2]}, UsageError, "1 inside the structure, 0 outside, found"),
-    ({"labels": [1]}, UsageError, "prompts: expected"),
-    ({"labels": [1], "boxes": [1, 2, 3, 4]}, UsageError, "labels: expected points that they belong to"),
+    ({"point_coords": [[1, 2]]}, UsageError, "point_labels: expected 1 labels, .*found none"),
     (
-        {"boxes": [30, 5, 20, 9]},
+        {"point_coords": [[1, 2]], "point_labels": [1, 0]},
+        UsageError,
+        r"point_labels: expected 1 labels, .*found \[1 0\]",
+    ),
+    ({"point_coords": [[1, 2]], "point_labels": [2]}, UsageError, "1 inside the structure, 0 outside, found"),
+    ({"point_labels": [1]}, UsageError, "prompts: expected"),
+    (
+        {"point_labels": [1], "box": [1, 2, 3, 4]},
+        UsageError,
+        "point_labels: expected points that they belong to",
+    ),
+    (
+        {"box": [30, 5, 20, 9]},
         InputError,
         r"x0 < x1 and y0 < y1, found \[30\.0, 5\.0.*not x, y, w",
     ),
-    ({"boxes": [[1, 2, 3, 4], [5, 9, 8, 9]]}, InputError, r"y0 < y1, found \[5\.0, 9\.0"),
-    ({"boxes": [0, 0, 81, 9]}, InputError, r"boxes: expected x within 0 \.\. 80"),
-    ({"boxes": [0, NAN, 8, 9]}, InputError, "boxes: expected finite numbers"),
-    ({"boxes": np.zeros((0, 4))}, InputError, r"one or more boxes.*found shape \(0, 4\)"),
-    ({"boxes": [1, 2, 3]}, InputError, r"one or more boxes.*found shape \(3,\)"),
+    ({"box": [[1, 2, 3, 4], [5, 9, 8, 9]]}, InputError, r"y0 < y1, found \[5\.0, 9\.0"),
+    ({"box": [0, 0, 81, 9]}, InputError, r"box: expected x within 0 \.\. 80"),
+    ({"box": [0, NAN, 8, 9]}, InputError, "box: expected finite numbers"),
+    ({"box": np.zeros((0, 4))}, InputError, r"one or more boxes.*found shape \(0, 4\)"),
+    ({"box": [1, 2, 3]}, InputError, r"one or more boxes.*found shape \(3,\)"),
     (
-        {"points": [[1, 2]], "labels": [1], "boxes": [[1, 2, 3, 4], [1, 2, 5, 6]]},
+        {"point_coords": [[1, 2]], "point_labels": [1], "box": [[1, 2, 3, 4], [1, 2, 5, 6]]},
         UsageError,
         "one box with points, found 2 boxes",
     ),
     (
-        {"mask": np.zeros((80, 96), dtype=bool)},
+        {"mask_input": np.zeros((80, 96), dtype=bool)},
         InputError,
-        r"mask: expected bool of the slice.s shape \(96",
+        r"mask_input: expected bool of the slice.s shape \(96",
     ),
-    ({"mask": np.zeros((96, 80))}, InputError, r"or logits \(32, 32\) .* found shape \(96, 80\) of float64"),
-    ({"mask": np.full((32, 32), NAN)}, InputError, "mask: expected finite numbers, found 1024"),
+    (
+        {"mask_input": np.zeros((96, 80))},
+        InputError,
+        r"or logits \(32, 32\) .* found shape \(96, 80\) of float64",
+    ),
+    ({"mask_input": np.full((32, 32), NAN)}, InputError, "mask_input: expected finite numbers, found 1024"),
 ]
 
 
@@ -271,7 +358,7 @@ def test_prompts_that_are_refused(
 
 def test_no_slice_was_set(network: Any) -> None:
     with pytest.raises(UsageError, match=r"image: expected a slice, found none\. Call set_image"):
-        Predictor(TorchBackend(ours(network))).predict([[1, 1]], [1])
+        Predictor.from_backend(TorchBackend(ours(network))).predict([[1, 1]], [1])
 
 
 @pytest.mark.parametrize(
@@ -280,10 +367,19 @@ def test_no_slice_was_set(network: Any) -> None:
         (CTSlice(np.zeros((4, 4)), "hu"), "teeth", UsageError, "window: expected one of"),
         (CTSlice(np.zeros((4, 4)), "grey"), "lung", UsageError, "none for a slice of grey values"),
         (CTSlice(np.full((4, 4), np.inf), "grey"), None, InputError, "infinite values"),
+        (
+            np.zeros((2, 4, 4)),
+            None,
+            InputError,
+            r"image: expected a CTSlice, or an array \(rows, columns\), found",
+        ),
+        (np.zeros((0, 4)), None, InputError, r"found an array of shape \(0, 4\)"),
+        (np.eye(9), None, InputError, "image: expected a CT image, found what looks like a mask"),
+        (np.full((4, 4), 1j), None, InputError, "image: expected one real number a pixel"),
     ],
 )
 def test_slices_that_are_refused(
-    network: Any, image: CTSlice, window: str | None, error: type[Exception], message: str
+    network: Any, image: CTSlice | NDArray[Any], window: str | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Predictor(TorchBackend(ours(network))).set_image(image, window)
+        Predictor.from_backend(TorchBackend(ours(network))).set_image(image, window)

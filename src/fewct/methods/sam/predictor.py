@@ -1,17 +1,21 @@
-"""Masks of one slice for prompts: points, boxes, a first guess."""
+"""Masks of one slice for prompts: points, boxes, a mask."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import UsageError
+from fewct.errors import InputError, UsageError
 from fewct.imaging.intensity import to_display
+from fewct.io.pixels import RawImage, as_ct
 from fewct.methods.sam.backends.base import Backend
+from fewct.methods.sam.backends.load import NormalizationChoice, load_backend
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.methods.sam.prompts import mask_input_logits, point_prompts
-from fewct.types import CTSlice
+from fewct.types import CTSlice, Provenance, UnitChoice
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,7 @@ class Prediction:
         masks: bool (prompts, masks, rows, columns).
         predicted_iou: float32 (prompts, masks): how well the network thinks each overlaps with the structure.
         logits: float32 (prompts, masks, side, side): the same masks as the network gave them; one of them may
-            be the first guess of the next prediction.
+            be the `mask_input` of the next prediction.
     """
 
     masks: Annotated[NDArray[np.bool_], "prompts masks rows columns"]
@@ -32,24 +36,14 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedImage:
-    """A picture that the image encoder has seen.
-
-    Args:
-        frame: How the picture lies in the network's input.
-        embedding: float32 (channels, rows, columns).
-    """
+    """The embedding of a picture, float32 (channels, rows, columns), and how it lies in the input."""
 
     frame: InputFrame
     embedding: Annotated[NDArray[np.float32], "channels rows columns"]
 
 
 def embed(backend: Backend, picture: Annotated[NDArray[np.uint8], "rows columns"]) -> EmbeddedImage:
-    """Show a grey picture to the image encoder.
-
-    Args:
-        backend: The networks.
-        picture: uint8 (rows, columns).
-    """
+    """Run the image encoder on a grey picture, uint8 (rows, columns)."""
     rows, columns = picture.shape
     frame = InputFrame((rows, columns), backend.image_size, backend.mask_px)
     return EmbeddedImage(frame, backend.embed(preprocess(picture, frame, backend.normalization)))
@@ -59,46 +53,86 @@ class Predictor:
     """One slice, embedded once, to which any number of prompts can be put.
 
     Args:
-        backend: The networks.
+        weights: Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
+            export, or a name in `fewct models list`; None: prompt-small, which comes with fewct. It is loaded
+            with the first slice.
+        image_size: Side of the network's input: 256, 512 or 1024; 0: what it was made for.
+        normalization: How the network was trained to see grey; "medsam" for MedSAM, whose file looks like
+            SAM's.
+
+    Example:
+        >>> from fewct.phantom import phantom_slice
+        >>> predictor = Predictor()
+        >>> predictor.set_image(phantom_slice(0)[0])
+        >>> predictor.predict(box=[200, 200, 300, 300], multimask_output=False).masks.shape
+        (1, 1, 512, 512)
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        image_size: int = 0,
+        normalization: NormalizationChoice = "auto",
+    ) -> None:
+        self.weights = str(weights or "")
+        self.image_size = image_size
+        self.normalization: NormalizationChoice = normalization
         self._image: EmbeddedImage | None = None
         self._image_tokens: Any = None
 
-    def set_image(self, image: CTSlice, window: str | None = None) -> None:
-        """Show a slice to the image encoder.
+    @classmethod
+    def from_backend(cls, backend: Backend) -> Self:
+        """Return a predictor with networks that are loaded already."""
+        predictor = cls()
+        predictor.backend = backend
+        return predictor
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The networks; see `load_backend` for what loading raises."""
+        return load_backend(self.weights, self.image_size, self.normalization)
+
+    def set_image(
+        self, image: CTSlice | NDArray[Any], window: str | None = None, unit: UnitChoice = "auto"
+    ) -> None:
+        """Embed a slice, which takes the place of an earlier one.
 
         Args:
-            image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
+            image: Slice, or its pixels (rows, columns); it is seen as `to_display` shows it to people, 8-bit
+                grey.
             window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by
                 default.
+            unit: Of an array: "hu", "grey", or "auto" to look at the values: "hu" where one lies below -200.
 
         Raises:
             UsageError: If there is no such preset, or one is named for a slice that is not in Hounsfield
                 units.
-            InputError: If a grey slice holds infinities.
+            InputError: If an array is no slice, looks like a mask or holds no real numbers, or a grey slice
+                holds infinities; for what `load_backend` raises besides, see there.
         """
-        self._image = embed(self.backend, to_display(image, window))
-        self._image_tokens = self.backend.encode_prompts(self._image.embedding, None)
+        ct = image if isinstance(image, CTSlice) else _slice_of(np.asarray(image), unit)
+        embedded = embed(self.backend, to_display(ct, window))
+        self._image_tokens = self.backend.encode_prompts(embedded.embedding, None)
+        self._image = embedded
 
     def predict(
         self,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        boxes: ArrayLike | None = None,
-        mask: NDArray[Any] | None = None,
-        multimask: bool = True,
+        point_coords: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: NDArray[Any] | None = None,
+        multimask_output: bool = True,
     ) -> Prediction:
         """Return masks for prompts on the slice. All points belong to one structure; each box is one.
 
         Args:
-            points: (n, 2): x, y in pixels.
-            labels: (n,): 1 for points inside the structure, 0 outside.
-            boxes: (m, 4) or (4,): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
-            mask: A first guess: bool (rows, columns), or one of the logits of an earlier prediction.
-            multimask: Whether to give three masks to choose from, best where a prompt leaves doubt, or one.
+            point_coords: (n, 2): x, y in pixels.
+            point_labels: (n,): 1 for points inside the structure, 0 outside.
+            box: (4,) or, for several structures, (m, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the
+                last pixel.
+            mask_input: A first guess: bool (rows, columns), or one of the logits of an earlier prediction.
+            multimask_output: Whether to give three masks to choose from, best where a prompt is ambiguous, or
+                one.
 
         Returns:
             For each prompt three masks or one.
@@ -110,7 +144,7 @@ class Predictor:
         """
         if self._image is None:
             raise UsageError("image", expected="a slice", found="none", fix="Call set_image first.")
-        if points is None and boxes is None and mask is None:
+        if point_coords is None and box is None and mask_input is None:
             raise UsageError(
                 "prompts",
                 expected="points, boxes or a mask",
@@ -118,18 +152,29 @@ class Predictor:
                 fix="Use everything to find structures without prompts.",
             )
         frame = self._image.frame
-        prompts = point_prompts(points, labels, boxes, frame.shape)
+        prompts = point_prompts(point_coords, point_labels, box, frame.shape)
         image_tokens = self._image_tokens
-        if mask is not None:
-            image_tokens = self.backend.encode_prompts(self._image.embedding, mask_input_logits(mask, frame))
-        decoded = self.backend.decode_masks(
-            image_tokens, frame.to_input(prompts.points_xy), prompts.labels, multimask
-        )
+        if mask_input is not None:
+            logits = mask_input_logits(mask_input, frame)
+            image_tokens = self.backend.encode_prompts(self._image.embedding, logits)
+        points = frame.to_input(prompts.points_xy)
+        decoded = self.backend.decode_masks(image_tokens, points, prompts.labels, multimask_output)
         logits = decoded.logits.reshape(*decoded.predicted_iou.shape, frame.mask_px, frame.mask_px)
         first, second = frame.upsampling
         masks = np.empty((*decoded.predicted_iou.shape, *frame.shape), dtype=np.bool_)
-        for place in np.ndindex(
-            decoded.predicted_iou.shape
-        ):  # as float32, all at once take four times as much
+        for place in np.ndindex(masks.shape[:2]):  # as float32, all at once take four times as much
             masks[place] = first @ logits[place] @ second.T > 0
         return Prediction(masks, decoded.predicted_iou, logits)
+
+
+def _slice_of(values: NDArray[Any], unit: UnitChoice) -> CTSlice:
+    """Return an array as a slice, judged as `fewct.read` judges files."""
+    if values.ndim != 2 or values.size == 0:
+        raise InputError(
+            "image",
+            expected="a CTSlice, or an array (rows, columns)",
+            found=f"an array of shape {values.shape}",
+            fix="Take one slice of a scan, and grey of colours.",
+        )
+    raw = RawImage(values[None], Provenance(Path("image"), "numpy", "image"))
+    return replace(cast(CTSlice, as_ct(raw, unit)), source=None)

@@ -106,7 +106,7 @@ def test_the_key_does_not_depend_on_the_order() -> None:
 
 def test_the_window_tells_embeddings_apart(cached: CachedBackend, backend: Counting) -> None:
     ct, _ = phantom_slice(0, size=64)
-    predictor = Predictor(cached)
+    predictor = Predictor.from_backend(cached)
     for window in ("lung", "bone", "lung", None, "soft-tissue"):
         predictor.set_image(ct, window)
     assert backend.images == len(kept(cached)) == 3

@@ -51,12 +51,12 @@ def test_a_point_and_a_correction(backend: Backend) -> None:
     liver = truth.labels == np.bincount(truth.labels.ravel())[1:].argmax() + 1
     rows, columns = np.nonzero(liver)
     middle = np.argmin(np.hypot(rows - rows.mean(), columns - columns.mean()))
-    predictor = Predictor(backend)
+    predictor = Predictor.from_backend(backend)
     predictor.set_image(ct)
     first = predictor.predict([[columns[middle], rows[middle]]], [1])
     assert max(dice(mask, liver) for mask in first.masks[0]) > 0.5
     best = first.logits[0, int(first.predicted_iou[0].argmax())]
-    again = predictor.predict([[columns[middle], rows[middle]]], [1], mask=best, multimask=False)
+    again = predictor.predict([[columns[middle], rows[middle]]], [1], mask_input=best, multimask_output=False)
     assert again.masks.shape == (1, 1, 256, 256)
 
 
