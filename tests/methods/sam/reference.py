@@ -5,13 +5,14 @@ It imports four functions of torchvision, which has no build for the pinned torc
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -97,12 +98,25 @@ def torchvision_written_out() -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextmanager
+def in_double(*modules: ModuleType) -> Iterator[None]:
+    """Let the code of modules compute in float64 also where it asks for float32 by name."""
+    wider = SimpleNamespace(**{**vars(torch), "float": torch.float64, "float32": torch.float64})
+    torch.set_default_dtype(torch.float64)
+    with ExitStack() as patches:
+        patches.callback(torch.set_default_dtype, torch.float32)
+        for module in modules:
+            patches.enter_context(patch.object(module, "torch", wider))
+        yield
+
+
 with torchvision_written_out():
     from segment_anything import SamAutomaticMaskGenerator, SamPredictor
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
     from segment_anything.modeling import Sam as OfficialSam
+    from segment_anything.modeling import prompt_encoder as official_prompt_encoder
 
-__all__ = ["SamAutomaticMaskGenerator", "SamPredictor"]
+__all__ = ["SamAutomaticMaskGenerator", "SamPredictor", "official_prompt_encoder"]
 
 
 def official(shape: SamShape = SHAPE, image_size: int = 128) -> Any:

@@ -29,8 +29,8 @@ class FourierPositions(nn.Module):
 
     def of_grid(self, side: int) -> Tensor:
         """Return the positions of the pixels of a square image, (2 * width, side, side)."""
-        device = self.positional_encoding_gaussian_matrix.device
-        centres = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
+        matrix = self.positional_encoding_gaussian_matrix
+        centres = (torch.arange(side, device=matrix.device, dtype=matrix.dtype) + 0.5) / side
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         encoded: Tensor = self(torch.stack([x, y], dim=-1))
         return encoded.permute(2, 0, 1)
