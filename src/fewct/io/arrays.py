@@ -1,4 +1,4 @@
-"""NPY and NPZ: arrays in, the whole result out."""
+"""NPY and NPZ: reading arrays, writing whole results."""
 
 from dataclasses import astuple, fields, replace
 from functools import partial
@@ -24,7 +24,7 @@ def open_numpy(path: Path, content: Content = "image") -> RawImage:
     """Return what an NPY or NPZ file holds.
 
     An NPY array is mapped and read slice by slice; an NPZ array is unpacked whole. An NPZ file holds its
-    array as `image` (for label maps `labels` or `label`), or holds only one. It may tell `affine` (slice,
+    array as `image` (for label maps `labels` or `label`), or holds only one. It may have `affine` (slice,
     row, column to LPS millimetres) or `spacing_mm` (slices, rows, columns, or the last two).
 
     Raises:
@@ -77,7 +77,7 @@ def _array_of(archive: NpzFile, content: Content, path: Path) -> NDArray[Any]:
 
 
 def _geometry_of(archive: NpzFile, path: Path) -> Geometry | None:
-    """Return the place of an archive's array, where `affine` or `spacing_mm` tell it."""
+    """Return the geometry of an archive's array, None without `affine` and `spacing_mm`."""
     if "affine" in archive.files:
         geometry = placed(archive["affine"], path)
         uid = str(archive["frame_of_reference_uid"]) if "frame_of_reference_uid" in archive.files else None
@@ -97,7 +97,7 @@ def _geometry_of(archive: NpzFile, path: Path) -> Geometry | None:
 
 
 def write_npz(result: Segmentation | LabelMap, path: Path) -> None:
-    """Write all that a result holds as one compressed NPZ, whole or not at all.
+    """Write a whole result as one compressed NPZ, or nothing.
 
     Keys: `labels`; where known `affine`, `spacing_mm` and `frame_of_reference_uid`; for a segmentation
     `structures` (a table with the fields of `Structure`) and `manifest` (JSON text); for one with a merge

@@ -31,7 +31,7 @@ _DIRECTIONS = {
 
 
 def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -> StoredAxes:
-    """Return which file axis serves as slice, row and column.
+    """Return the file axes of slices, rows and columns.
 
     Volumes become axial: slices run to superior, rows to posterior, columns to left, each along the closest
     of the file's axes. A file with an axis of size 1 is one slice across that axis.

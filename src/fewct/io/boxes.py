@@ -27,7 +27,7 @@ class BoxTable:
     """Boxes of structures on images and slices of scans.
 
     Args:
-        images: Names of the images that it tells of, those without a box too.
+        images: Names of the images in the file, also of those without boxes.
     """
 
     path: Path
@@ -41,11 +41,11 @@ class BoxTable:
             image: The slice. Its image is looked for by the name that outputs get, then by its file's name.
 
         Returns:
-            float64 (n, 4): x0, y0, x1, y1 in pixels; none where the file tells of the image, but of no box.
+            float64 (n, 4): x0, y0, x1, y1 in pixels; none where the file lists the image without boxes.
 
         Raises:
-            InputError: If the file does not tell of the image, or tells of slices of an image that is none of
-                a scan, or the reverse.
+            InputError: If the file does not list the image, or lists slices for an image that is no scan, or
+                the reverse.
         """
         source = image.source
         names = () if source is None else (source.name, source.path.name)
@@ -79,7 +79,7 @@ def read_boxes(path: str | Path) -> BoxTable:
     matter. JSON holds for each image a list of boxes `[x0, y0, x1, y1]`, or for a scan such a list by slice.
 
     Args:
-        path: The file; its suffix tells which.
+        path: A file .json, or else a CSV.
 
     Raises:
         InputError: If it is absent or something else, or a box is not of four finite numbers with x0 < x1 and

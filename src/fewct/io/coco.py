@@ -51,7 +51,7 @@ def write_coco(result: Segmentation | LabelMap, path: Path) -> None:
 
 
 def _annotations(labels: Labels, scores: dict[int, float]) -> list[dict[str, Any]]:
-    """Return what COCO says about each structure of a slice, without its place in the file."""
+    """Return the annotation of each structure of a slice, without its ids."""
     ids, boxes = boxes_from_labels(labels)
     annotations = []
     for label, box in zip(ids.tolist(), xyxy_to_xywh(boxes).tolist(), strict=True):

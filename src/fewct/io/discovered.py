@@ -1,4 +1,4 @@
-"""What discovery hands back: an image that can be opened on its own."""
+"""The record of an image that discovery returns, and its name."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from fewct.types import CTSlice, CTVolume
 
 @dataclass(frozen=True, eq=False)
 class DiscoveredImage:
-    """One image that discovery found and that can be opened on its own.
+    """An image that can be opened.
 
     Args:
         name: Name of the image, safe for file names.

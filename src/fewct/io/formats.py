@@ -1,4 +1,4 @@
-"""The file formats, built-in ones and those of other packages, and which of them a file has.
+"""The file formats, built-in ones and those of other packages, and detecting the format of a file.
 
 A format is one `FormatSpec` in `_BUILTIN`, or one that another package declares as an entry point of the
 group `fewct.formats`. What reads and writes it is imported on first use, and its library with it.
@@ -34,8 +34,8 @@ class FormatSpec:
     Args:
         name: What `Provenance.format` calls it, and for another package's format its entry point.
         suffixes: Endings of its files' names, in lower case.
-        matches: Function (bytes) -> true or false: is this the start of such a file, its first 544 bytes,
-            unpacked where the file is gzip? None where only the suffix tells.
+        matches: Function (bytes) -> true or false: are these the first 544 bytes of such a file (unpacked
+            if it is gzip)? None to go by the suffix only.
         read_image: Function (path) -> `CTSlice`, `CTVolume`, or a `RawImage` whose unit is yet to be guessed.
         read_labels: Function (path) -> `LabelMap`, or a `RawImage`.
         write_labels: Function (result, path) -> None, where the result is a `Segmentation` or a `LabelMap`.
@@ -62,7 +62,7 @@ def _bytes(pattern: bytes) -> Callable[[bytes], object]:
     return re.compile(pattern, re.DOTALL).match
 
 
-# DICOM stands first: before its mark a file may hold a TIFF header.
+# DICOM comes first: its preamble may hold a TIFF header.
 _BUILTIN = (
     FormatSpec(
         "dicom",
@@ -185,7 +185,7 @@ def known_suffixes() -> str:
 
 
 def format_by_content(file: Path) -> FormatSpec | None:
-    """Return the format that a file's first bytes tell, None if they tell none or cannot be read."""
+    """Return the format of a file's first bytes; None if there is none, or they cannot be read."""
     try:
         with file.open("rb") as raw:
             start = raw.read(_START)
@@ -199,7 +199,7 @@ def format_by_content(file: Path) -> FormatSpec | None:
 
 
 def format_by_suffix(file: Path) -> FormatSpec | None:
-    """Return the format that a file's name tells, None if it tells none.
+    """Return the format of a file's suffix, None if there is none.
 
     Example:
         >>> format_by_suffix(Path("scan.NII.GZ")).name
@@ -210,7 +210,7 @@ def format_by_suffix(file: Path) -> FormatSpec | None:
 
 
 def _is_npz(file: Path) -> bool:
-    """Tell whether a zip holds NumPy's arrays; where its list is lost, its name must do."""
+    """Return whether a zip holds NumPy's arrays; where its directory is lost, by its suffix."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and TIFF: grey pictures in, label maps and overlays out."""
+"""PNG, JPEG, BMP and TIFF: reading grey pictures, writing label maps and overlays."""
 
 from functools import partial
 from pathlib import Path

@@ -22,7 +22,7 @@ _SPACING_FIELD = re.compile(rb"^(spacings:|space directions:|ElementSpacing|Elem
 def _open(path: Path, kind: Literal["nrrd", "metaimage"]) -> RawImage:
     """Return what an NRRD or MetaImage file holds, as axial slices along the closest of its axes.
 
-    The file is read whole, and kept in its own number type. A header without spacing means no geometry.
+    The file is read whole, in its own number type. A header without spacing means no geometry.
 
     Raises:
         InputError: If the file is damaged, in colour, or has more than three dimensions.
@@ -98,7 +98,7 @@ def _lps_affine(image: Any) -> Affine:
 
 
 def _has_spacing(path: Path) -> bool:
-    """Tell whether a header gives spacing; ITK reports 1 for both answers."""
+    """Return whether a header gives spacing; ITK reports 1 for both answers."""
     with path.open("rb") as file:
         return _SPACING_FIELD.search(file.read(4096)) is not None
 

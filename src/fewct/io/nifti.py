@@ -26,7 +26,7 @@ _MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _MAX_DEFLATE_RATIO = 1032
 _CHUNK = 1 << 24
 
-# What a NIfTI header says about the place of its grid.
+# Fields of a NIfTI header that hold the place of its grid.
 _PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
@@ -36,8 +36,8 @@ _PLACE_FIELDS = (
 def open_nifti(path: Path) -> RawImage:
     """Return what a NIfTI file holds, as axial slices along the closest of its axes.
 
-    An uncompressed file is mapped and read slice by slice. A compressed one is unpacked once, now, and kept
-    in memory in the file's own number type, since gzip has no way to a slice but through all before it.
+    An uncompressed file is mapped and read slice by slice. A compressed one is unpacked once, now,
+    in the file's own number type, since gzip has no random access.
 
     Raises:
         InputError: If the file is damaged, holds more than one volume, or has spacing that is not above 0.
@@ -78,11 +78,7 @@ def open_nibabel(image: Any) -> RawImage:
 
 
 def _raw_image(
-    stored: NDArray[Any],
-    header: Any,
-    scaling: tuple[float, float],
-    path: Path,
-    files: tuple[Path, ...] = (),
+    stored: NDArray[Any], header: Any, scaling: tuple[float, float], path: Path, files: tuple[Path, ...] = ()
 ) -> RawImage:
     """Return stored values, flat or in the header's shape, as axial slices; `scaling` is slope, intercept."""
     shape = header.get_data_shape()
@@ -92,7 +88,7 @@ def _raw_image(
 
 
 def _check_header(header: Any, path: Path) -> None:
-    """Raise unless a header tells of one slice or volume with spacing above 0."""
+    """Raise unless a header describes one slice or volume with spacing above 0."""
     shape = header.get_data_shape()
     if not 2 <= len(shape) <= 7 or min(shape) < 1 or math.prod(shape[3:]) > 1:
         raise InputError(
@@ -168,7 +164,7 @@ def _nifti_image(result: Segmentation | LabelMap) -> Any:
 
 
 def _source_header(source: Provenance | None, shape: tuple[int, ...], affine: Affine) -> Any:
-    """Return a header with the place of the source's, if the source is a NIfTI file that still says so."""
+    """Return a header with the place of the source's, if the source is a NIfTI file of the same grid."""
     if source is None or source.format != "nifti" or not source.path.is_file():
         return None
     stored = read_header(source.path)

@@ -1,4 +1,4 @@
-"""What every reader does alike: judge pixels, guess their unit, refuse masks, check labels."""
+"""What all readers share: checking pixels, guessing their unit, refusing masks, checking labels."""
 
 import struct
 import tokenize
@@ -42,19 +42,19 @@ DAMAGED = (
     zlib.error,
     zipfile.BadZipFile,
 )
-"""What nibabel, NumPy, Pillow and tifffile raise on damaged files."""
+"""Exceptions of nibabel, NumPy, Pillow, pydicom and tifffile on damaged files."""
 
 
 @dataclass(frozen=True, eq=False)
 class RawImage:
-    """What a file holds, as slices, before anyone asked whether it is an image or a label map.
+    """The content of a file as slices, not yet judged to be an image or a label map.
 
     Args:
         values: (slices, rows, columns) in the file's own type, often a view that reads on demand.
-        source: Where it came from.
-        geometry: Where it stands; None where the file does not tell.
-        slope: Factor that makes stored values real ones.
-        intercept: What is added after that.
+        source: File and format.
+        geometry: None where the file has none.
+        slope: Real values are `slope` * stored value + `intercept`.
+        intercept: See `slope`.
     """
 
     values: NDArray[Any]
@@ -118,7 +118,7 @@ def checked_pixels(pixels: NDArray[Any], subject: object) -> Image:
 
 
 def looks_like_mask(samples: NDArray[Any]) -> bool:
-    """Tell whether values are rather labels than CT.
+    """Return whether values are rather labels than CT.
 
     Two distinct values are a mask. So are at most 64 whole numbers from 0 upwards in flat regions: of the
     neighbouring pixels that are not both background, 80 % or more are equal. Real CT has noise: of neighbours
@@ -140,13 +140,10 @@ def looks_like_mask(samples: NDArray[Any]) -> bool:
     if not 2 < values.size <= MASK_VALUES or values[0] != 0 or not np.array_equal(values, np.rint(values)):
         return False
     equal = pairs = 0
-    for first, second in (
-        (samples[:, 1:], samples[:, :-1]),
-        (samples[:, :, 1:], samples[:, :, :-1]),
-    ):
-        seen = (first != 0) | (second != 0)
-        pairs += int(np.count_nonzero(seen))
-        equal += int(np.count_nonzero((first == second) & seen))
+    for first, second in ((samples[:, 1:], samples[:, :-1]), (samples[:, :, 1:], samples[:, :, :-1])):
+        foreground = (first != 0) | (second != 0)
+        pairs += int(np.count_nonzero(foreground))
+        equal += int(np.count_nonzero((first == second) & foreground))
     return equal >= MASK_FLATNESS * pairs
 
 
@@ -223,7 +220,7 @@ def narrow(labels: AnyLabels) -> NDArray[Any]:
 
 
 def _whole_numbers(values: NDArray[Any], subject: str) -> NDArray[Any]:
-    """Return values as integers, if that is what they are."""
+    """Return values as integers, or raise if they are not."""
     if values.dtype.kind != "f":
         return values
     whole = np.rint(values)

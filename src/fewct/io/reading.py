@@ -1,4 +1,4 @@
-"""From a path to images or to a label map, whatever the format."""
+"""Reading images and label maps of any format."""
 
 import re
 import zipfile
@@ -28,8 +28,8 @@ def discover(
     """Find the images in a file, a folder with all below it, or a zip of DICOM.
 
     In a folder, DICOM files are put together to series; every other file of a known format is an image of
-    its own, in natural order (2.png before 10.png). A file that only its name makes an image is found too;
-    its `open` tells what is wrong with it. Hidden files, other files and fewct's own results are left out.
+    its own, in natural order (2.png before 10.png). A file that is an image only by its name is listed too;
+    its `open` raises. Hidden files, other files and fewct's own results are left out.
 
     Args:
         path: File, folder or zip; or an image of nibabel's in memory, read as the NIfTI file that it would be
@@ -154,7 +154,7 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Disco
 
 
 def _fail(error: InputError) -> CTSlice | CTVolume:
-    """Stand for the opening of a file that cannot be read, so that the others in its folder can."""
+    """Raise an error only when a file is opened, so that the others in its folder can be read."""
     raise error
 
 
@@ -215,7 +215,7 @@ def _zipped_dicom(file: Path) -> list[zipfile.Path]:
 
 
 def _content(file: Path, reader: Literal["read_image", "read_labels"]) -> Any:
-    """Return what a format's reader makes of a file, told by its content, else by its suffix."""
+    """Return the content of a file, from the reader of the format of its first bytes, else of its suffix."""
     if file.stat().st_size == 0:
         raise unreadable(file, "an image or a label map", "an empty file")
     by_content = format_by_content(file)
@@ -250,7 +250,7 @@ def _existing(file: Path) -> Path:
 
 
 def _hidden(path: str) -> bool:
-    """Tell whether a path runs through a hidden file or folder, or a Mac archive's metadata."""
+    """Return whether a path runs through a hidden file or folder, or a Mac archive's metadata."""
     return any(part.startswith((".", "__MACOSX")) for part in Path(path).parts)
 
 

@@ -39,7 +39,7 @@ def write(result: Segmentation | LabelMap, path: str | Path, format: str | None 
         result: A segmentation, or a label map alone.
         path: The file; its folder must exist. A file that is there is replaced.
         format: "nifti", "nrrd", "metaimage", "dicom-seg", "png", "npz", "coco" or that of another package;
-            None for the one that the path's suffix tells.
+            None for the one of the path's suffix.
 
     Returns:
         The path.

@@ -22,7 +22,7 @@ def acquire(
     blur_px: float = 0.65,
     streaks: float = 1.0,
 ) -> Image:
-    """Return a slice as a scanner would show it.
+    """Return a slice as a scanner would reconstruct it.
 
     Noise is white noise passed through the band of a soft reconstruction kernel; streaks are what errors
     in the projections (beam hardening by bone, few photons behind thick parts) become after filtered
@@ -37,12 +37,12 @@ def acquire(
     Returns:
         float32 (rows, columns), not below -1024 HU.
     """
-    seen: Image = gaussian_filter(hu, blur_px)
-    thickness = uniform_filter((seen > -500).astype(np.float32), int(120 / pixel_mm))
-    seen = seen + noise_hu * (0.45 + 0.65 * thickness) * _kernel_noise(hu.shape, rng)
+    image: Image = gaussian_filter(hu, blur_px)
+    thickness = uniform_filter((image > -500).astype(np.float32), int(120 / pixel_mm))
+    image = image + noise_hu * (0.45 + 0.65 * thickness) * _kernel_noise(hu.shape, rng)
     if streaks > 0:
-        seen = seen + np.float32(streaks) * _streaks(hu, rng, pixel_mm, noise_hu)
-    return np.maximum(seen, np.float32(LOWEST_HU)).astype(np.float32)
+        image = image + np.float32(streaks) * _streaks(hu, rng, pixel_mm, noise_hu)
+    return np.maximum(image, np.float32(LOWEST_HU)).astype(np.float32)
 
 
 def _kernel_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Image:

@@ -1,4 +1,4 @@
-"""Models fetched from where their authors offer them: what `fewct models download` does, and nothing else."""
+"""Downloading models from their authors' servers, the only network access of fewct."""
 
 import http.client
 import shutil
@@ -33,7 +33,7 @@ TIMEOUT_S = 30.0
 HUB = "https://huggingface.co/"
 
 Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called with the bytes fetched so far and, where the server tells, all bytes."""
+"""Called with the bytes fetched so far and the total, None where the server does not give it."""
 
 
 def download_model(name: str, progress: Progress | None = None) -> Model:
@@ -41,8 +41,8 @@ def download_model(name: str, progress: Progress | None = None) -> Model:
 
     Args:
         name: One of `DOWNLOADS`; or a model of the Hugging Face hub, `owner/name`, such as
-            `facebook/sam-vit-base`, which the store calls by its last part.
-        progress: Told how far it is; the hub's package shows a progress of its own.
+            `facebook/sam-vit-base`, stored under its last part.
+        progress: Reports the progress; the hub's package prints its own.
 
     Returns:
         The model in the store.
@@ -54,7 +54,7 @@ def download_model(name: str, progress: Progress | None = None) -> Model:
         MissingExtraError: For a model of the hub without the package huggingface_hub.
     """
     if name in DOWNLOADS:
-        return _official(name, DOWNLOADS[name], progress or _untold)
+        return _official(name, DOWNLOADS[name], progress or _no_progress)
     if name.count("/") == 1:
         return _of_hub(name, name.partition("/")[2])
     raise UsageError(
@@ -65,8 +65,8 @@ def download_model(name: str, progress: Progress | None = None) -> Model:
     )
 
 
-def _untold(done: int, total: int | None) -> None:
-    """Tell nobody."""
+def _no_progress(done: int, total: int | None) -> None:
+    """Report no progress."""
 
 
 def _official(name: str, offer: OfficialFile, progress: Progress) -> Model:
@@ -111,7 +111,7 @@ def _there(name: str, is_same: Callable[[Model], bool]) -> Model:
 
 
 def _fetch(url: str, name: str, progress: Progress) -> Iterator[bytes]:
-    """Yield what an address gives, a part at a time."""
+    """Yield the content of a URL in chunks."""
     request = urllib.request.Request(url, headers={"User-Agent": "fewct"})
     done, total = 0, None
     try:
@@ -132,7 +132,7 @@ def _fetch(url: str, name: str, progress: Progress) -> Iterator[bytes]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong on the way, in few words."""
+    """Return the reason of a failed download, in few words."""
     cause = getattr(error, "reason", error)  # urllib wraps what the system says
     return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
 

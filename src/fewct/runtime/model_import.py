@@ -1,4 +1,4 @@
-"""Models put into the store, from files: copied, checked, and there by a rename, so whole or not at all."""
+"""Importing weights into the store: copied, checked, then renamed into place, whole or not at all."""
 
 import errno
 import hashlib
@@ -98,7 +98,7 @@ def new_model() -> Iterator[Path]:
 
 
 def write_file(chunks: Iterable[bytes], path: Path) -> StoredFile:
-    """Write a new file to the disk, and tell its size and hash."""
+    """Write a new file to the disk and return its size and hash."""
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as stream:
         for chunk in chunks:
@@ -148,7 +148,7 @@ def name_taken(there: Model) -> UsageError:
 
 
 def _hashes(model: Model) -> set[str]:
-    """Return the hashes that make weights what they are, whatever their files are called."""
+    """Return the hashes of the weights, whatever their files are called."""
     return {file.sha256 for file in model.files if not file.name.endswith(HASH_SUFFIX)}
 
 
@@ -198,7 +198,7 @@ def _hidden_name() -> str:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Tell what the system refuses as an error of ours."""
+    """Turn errors of the system into `OutputError`."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a file or folder of weights is, told from its content, and which of its files matter."""
+"""Detecting the kind of a file or folder of weights from its content, and listing the files it needs."""
 
 import json
 import zipfile
@@ -24,8 +24,8 @@ class Contents(NamedTuple):
     """Weights in a file or folder.
 
     Args:
-        files: The files that using them takes; the first stands for all.
-        sha256: Hashes that a file among them states of others, by name.
+        files: The files needed, the main one first.
+        sha256: Hashes that one of the files records for others, by name.
     """
 
     kind: WeightsKind
@@ -34,7 +34,7 @@ class Contents(NamedTuple):
 
 
 def recognise(path: Path) -> Contents:
-    """Tell what weights a file or folder holds; nothing in it is run.
+    """Return the kind of the weights in a file or folder; nothing in it is executed.
 
     Args:
         path: A file of torch, safetensors or ONNX; a folder of transformers (`config.json` and weights), of
@@ -108,7 +108,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    """Raise unless a file of safetensors has the size that its header tells."""
+    """Raise unless a file of safetensors has the size in its header."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = stream.read(min(length, _LONGEST_HEADER))

@@ -1,7 +1,7 @@
-"""The store: weights under names of the user's own, in the cache folder, with their hashes.
+"""The store of weights: folders in the cache folder, under names chosen by the user, with hashes.
 
-A model is a folder `models/NAME` of the cache folder: `record.json` tells its kind, where it is from, and the
-size and SHA-256 of each file; `files/` holds the files. `importing` and `download` put models there.
+A model is a folder `models/NAME` of the cache folder: `record.json` has its kind and source, and the size and
+SHA-256 of each file; `files/` holds the files. `model_import` and `download` add models.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _FOLDERS: tuple[WeightsKind, ...] = ("transformers", "sam-onnx")  # what is load
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as it came in."""
+    """A file of a model, as it was imported."""
 
     name: str
     size_bytes: int
@@ -39,10 +39,10 @@ class Model:
     """Weights in the store.
 
     Args:
-        name: What the user calls them.
+        name: Chosen by the user.
         folder: Folder of the files.
-        source: Where they are from: a path or an address.
-        files: Their files; the first stands for all.
+        source: A path or a URL.
+        files: The main file first.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """What to load: a file, or the folder for the kinds that are folders."""
+        """What is loaded: the main file, or the folder for the kinds that are folders."""
         return self.folder if self.kind in _FOLDERS else self.folder / self.files[0].name
 
     @property
@@ -63,12 +63,12 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """Hash of the file that stands for all."""
+        """Hash of the main file."""
         return self.files[0].sha256
 
     @property
     def official(self) -> str | None:
-        """Name of the official file that this is; None if it is none that fewct knows."""
+        """Name of the official file with this hash; None if there is none."""
         return official_name(self.sha256)
 
 
@@ -135,7 +135,7 @@ def verify_model(model: Model) -> dict[str, State]:
     """Hash the files of a model again.
 
     Returns:
-        What became of each file, by its name.
+        For each file name "ok", "altered" or "absent".
 
     Raises:
         InputError: If a file cannot be read.
@@ -144,7 +144,7 @@ def verify_model(model: Model) -> dict[str, State]:
 
 
 def weights_path(named: str) -> Path:
-    """Return where weights are that a setting names: an existing path, else a model of the store.
+    """Return the path of the weights that a setting names: an existing path, else a model of the store.
 
     The files of a model are hashed when it is first named in a process.
 
@@ -152,7 +152,7 @@ def weights_path(named: str) -> Path:
         named: A file or folder, or a name of the store.
 
     Raises:
-        InputError: If it is neither, or a file of the model is not as it came in.
+        InputError: If it is neither, or a file of the model was altered.
     """
     path = Path(named)
     if path.exists():
@@ -170,10 +170,10 @@ def weights_path(named: str) -> Path:
 
 
 def check_unaltered(model: Model, states: Mapping[str, State]) -> None:
-    """Raise unless the files of a model are as they came in.
+    """Raise unless the files of a model are as they were imported.
 
     Args:
-        states: What `verify_model` told of it.
+        states: Result of `verify_model`.
 
     Raises:
         InputError: If one is not.

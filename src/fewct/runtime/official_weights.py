@@ -1,4 +1,4 @@
-"""Official checkpoints: the hashes by which they are recognised, and where their authors offer them."""
+"""Official checkpoints: their hashes, and the URLs of their authors."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Is a file DICOM? Told by its first bytes, without pydicom wherever they leave no doubt."""
+"""Detecting DICOM files by their first bytes, without importing pydicom for other files."""
 
 import struct
 import zipfile
@@ -10,7 +10,7 @@ AnyPath: TypeAlias = Path | zipfile.Path
 
 
 def is_dicom(file: AnyPath) -> bool:
-    """Tell whether a file, or a member of a zip, is DICOM; False where it cannot be opened."""
+    """Return whether a file, or a member of a zip, is DICOM; False where it cannot be opened."""
     try:
         with file.open("rb") as stream:
             return starts_like_dicom(stream.read(132))
@@ -19,9 +19,9 @@ def is_dicom(file: AnyPath) -> bool:
 
 
 def starts_like_dicom(start: bytes) -> bool:
-    """Tell whether the first 132 bytes or more of a file are those of DICOM.
+    """Return whether the first 132 bytes or more of a file are those of DICOM.
 
-    "DICM" stands at byte 128 or, in a file without preamble, the first bytes are an early element of group
+    "DICM" is at byte 128 or, in a file without preamble, the first bytes are an early element of group
     0002 or 0008, in any of the three encodings, as pydicom would read it.
     """
     if start[128:132] == b"DICM":

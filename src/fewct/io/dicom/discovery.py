@@ -1,4 +1,4 @@
-"""DICOM in: files, series and multi-frame files become images that can be opened."""
+"""Finding DICOM images: files, series and multi-frame files that can be opened."""
 
 import warnings
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def find_dicom(
         alone: Take each file as an image of its own.
 
     Returns:
-        What was found. Among unrelated images, a file that cannot be read is found too; its `open` raises.
+        The images. Among unrelated ones, a file that cannot be read is listed too; its `open` raises.
 
     Raises:
         InputError: If no file is a readable grey image, a file that may belong to a series cannot be read,
@@ -58,8 +58,8 @@ def find_dicom(
         chosen, localizers = without_localizers(groups)
         _warn_left_out(root, localizers, "localizers")
     if alone or (len(chosen) + len(broken) > 1 and all(len(group) == 1 for group in chosen)):
-        found = [_found_file(header, root) for group in chosen for header in group]
-        return found + [_found_broken(error) for error in broken]
+        found = [_file_image(header, root) for group in chosen for header in group]
+        return found + [_unreadable_image(error) for error in broken]
     if broken:
         raise broken[0]
     if len(chosen) > 1:
@@ -72,7 +72,7 @@ def find_dicom(
     name = _name(root)
     if len(groups) > 1 and series is not None:
         name = chosen[0][0].text("SeriesDescription") or name
-    return [_found(chosen[0], root, safe_name(name))]
+    return [_discovered(chosen[0], root, safe_name(name))]
 
 
 def _read_headers(files: Sequence[AnyPath]) -> tuple[list[DicomHeader], list[InputError]]:
@@ -90,7 +90,7 @@ def _read_headers(files: Sequence[AnyPath]) -> tuple[list[DicomHeader], list[Inp
 
 
 def _is_other_object(header: DicomHeader) -> bool:
-    """Tell whether a file is by its own account something else than a grey image."""
+    """Return whether a file's SOP class or photometric interpretation is not that of a grey image."""
     kind = header.sop_class_name
     colours = header.text("PhotometricInterpretation")
     is_colour = bool(colours) and not colours.startswith("MONOCHROME")
@@ -118,13 +118,13 @@ def _warn_left_out(root: Path, headers: Sequence[DicomHeader], what: str) -> Non
         warnings.warn(f"{root}: left out {what}: {names}", FewctWarning, stacklevel=3)
 
 
-def _found_file(header: DicomHeader, root: Path) -> DiscoveredImage:
+def _file_image(header: DicomHeader, root: Path) -> DiscoveredImage:
     path = header.file if isinstance(header.file, Path) else root
-    return _found([header], path, safe_name(_name(Path(header.file.name))))
+    return _discovered([header], path, safe_name(_name(Path(header.file.name))))
 
 
-def _found_broken(error: InputError) -> DiscoveredImage:
-    """Return what stands for a file that cannot be read: opening it raises the error."""
+def _unreadable_image(error: InputError) -> DiscoveredImage:
+    """Return an image whose opening raises the error of a file that cannot be read."""
 
     def fail() -> CTSlice:
         raise error
@@ -139,7 +139,7 @@ def _name(path: Path) -> str:
     return path.name if path.is_dir() or path.suffix[1:].isdigit() else path.stem
 
 
-def _found(series: Series, path: Path, name: str) -> DiscoveredImage:
+def _discovered(series: Series, path: Path, name: str) -> DiscoveredImage:
     return DiscoveredImage(name, path, _described(series), partial(_open, series, path, name))
 
 

@@ -1,9 +1,6 @@
-"""DICOM headers: is a file DICOM, and what it tells of itself without its pixels."""
+"""DICOM headers: the attributes of a file, read without its pixels."""
 
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,20 +14,9 @@ from pydicom.uid import UID, SegmentationStorage
 
 from fewct.errors import InputError
 from fewct.io.dicom.detection import AnyPath
+from fewct.io.pixels import DAMAGED
 
-UNREADABLE = (
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+UNREADABLE = (*DAMAGED, AttributeError, BytesLengthException, RuntimeError)
 """What pydicom, its decoders and a zip raise on files that they cannot read."""
 
 _LABELMAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
@@ -38,36 +24,13 @@ _SEGMENTATIONS = (SegmentationStorage, _LABELMAP_SEGMENTATION_STORAGE)
 
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = (
-    "SpecificCharacterSet",
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "Modality",
-    "SeriesDescription",
-    "PatientID",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "FrameOfReferenceUID",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
+    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality"),
+    *("SeriesDescription", "PatientID", "SliceThickness", "SpacingBetweenSlices", "StudyInstanceUID"),
+    *("SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient"),
+    *("ImageOrientationPatient", "FrameOfReferenceUID", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated", "BitsStored"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept"),
+    *("RescaleSlope", "RescaleType"),
 )
 
 
@@ -78,7 +41,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings about odd headers from the user: what matters is checked here."""
+    """Suppress pydicom's warnings about odd headers; what matters is checked here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -86,7 +49,7 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class DicomHeader:
-    """What a DICOM file tells of itself.
+    """The header of a DICOM file.
 
     Args:
         dataset: Its attributes without pixels, only those that reading needs.
@@ -110,7 +73,7 @@ class DicomHeader:
 
     @property
     def sop_class_uid(self) -> str:
-        """Kind of object, from the file's meta information where the data set does not tell."""
+        """Kind of object, from the file's meta information where the data set has none."""
         return self.text("SOPClassUID") or str(self.dataset.file_meta.get("MediaStorageSOPClassUID", ""))
 
     @property
@@ -127,7 +90,7 @@ class DicomHeader:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns), 0 where the file does not tell."""
+        """(rows, columns), 0 where absent."""
         return self.integer("Rows", 0), self.integer("Columns", 0)
 
     @property

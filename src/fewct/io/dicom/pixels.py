@@ -37,11 +37,11 @@ def opener(header: DicomHeader) -> Opener:
 def read_plane(plane: Plane, open_file: Opener | None = None) -> Image:
     """Read the pixels of one plane; nothing else of the file is decoded.
 
-    MONOCHROME1 tells how to display an image, not what its values mean: Hounsfield units stay as they are,
+    MONOCHROME1 is about display, not about the meaning of values: Hounsfield units stay as they are,
     grey values are inverted so that larger is brighter.
 
     Args:
-        open_file: What opens its file; made by `opener` if None.
+        open_file: Opens its file; made by `opener` if None.
 
     Returns:
         float32 (rows, columns) in the plane's unit, NaN where pixels are padding.

@@ -1,4 +1,4 @@
-"""The image planes of a DICOM file: where each stands, and how its stored values become Hounsfield units."""
+"""The image planes of a DICOM file: position, orientation, spacing and rescaling of each."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _CT_STORAGE = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCT
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a plane stands in the patient.
+    """Position and orientation of a plane in the patient.
 
     Args:
         position: float64 (3,): centre of the first pixel in LPS millimetres.
@@ -40,13 +40,13 @@ class Plane:
     Args:
         header: Header of the file that holds it.
         frame: Its frame in the file, from 0.
-        place: Where it stands; None where position or orientation are unknown.
+        place: None where position or orientation are unknown.
         spacing_mm: Distance between neighbouring (rows, columns); None where unknown.
-        step_mm: Distance to the next slice as the header tells it, checked when used; None where absent.
+        step_mm: Distance to the next slice in the header, checked when used; None where absent.
         thickness_mm: Thickness of the slice, likewise.
         slope: HU (or grey) values are `slope` * stored value + `intercept`.
         intercept: See `slope`.
-        unit: "hu" where the header tells that rescaled values are Hounsfield units.
+        unit: "hu" where the header declares rescaled values to be Hounsfield units.
     """
 
     header: DicomHeader
@@ -69,8 +69,7 @@ class Plane:
 def planes_of(header: DicomHeader) -> list[Plane]:
     """Return the planes of a file: one of a classic image, one a frame of a multi-frame file.
 
-    Args:
-        header: The file's header; a multi-frame file is read again for what it tells of each frame.
+    The header of a multi-frame file is read again with its functional groups.
 
     Returns:
         Planes in stored order.

@@ -1,4 +1,4 @@
-"""DICOM images made fit to be referred to: what de-identification blanked is filled in."""
+"""Data sets that a DICOM-SEG can refer to: attributes that de-identification blanked are filled in."""
 
 import hashlib
 import warnings
@@ -13,15 +13,8 @@ from fewct.io.dicom.header import UNREADABLE, quiet, reason
 from fewct.io.dicom.planes import Plane
 
 _MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
 _STUDY = ("PatientID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "FrameOfReferenceUID")
 _SERIES = (*_STUDY, "Modality", "SeriesDate", "SeriesTime", "SeriesNumber", "SeriesDescription")
@@ -31,7 +24,7 @@ def reference_datasets(planes: Sequence[Plane]) -> list[Dataset]:
     """Read again, without pixels, the files that hold some planes, ready to be referred to.
 
     Empty instance and class UIDs are taken from the file's meta information. Empty study, series and frame
-    of reference UIDs are derived from what else the header tells, the same each time.
+    of reference UIDs are derived from the rest of the header, the same each time.
 
     Args:
         planes: Planes of one series in slice order.
@@ -89,8 +82,8 @@ def _fill_shared_uids(datasets: Sequence[Dataset], placed: bool) -> list[str]:
     ):
         if first.get(keyword):
             continue
-        told = [str(first.get(source) or "") for source in sources]
-        uid = generate_uid(entropy_srcs=[keyword, *(told if any(told) else [first.SOPInstanceUID])])
+        described = [str(first.get(source) or "") for source in sources]
+        uid = generate_uid(entropy_srcs=[keyword, *(described if any(described) else [first.SOPInstanceUID])])
         for dataset in datasets:
             setattr(dataset, keyword, uid)
         derived.append(keyword)

@@ -1,4 +1,4 @@
-"""DICOM-SEG in: the frames of a segmentation become a label map."""
+"""Reading DICOM-SEG: the frames of a segmentation become a label map."""
 
 import re
 import warnings
@@ -12,14 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import (
-    FUNCTIONAL_GROUPS,
-    UNREADABLE,
-    DicomHeader,
-    quiet,
-    read_header,
-    reason,
-)
+from fewct.io.dicom.header import FUNCTIONAL_GROUPS, UNREADABLE, DicomHeader, quiet, read_header, reason
 from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.stack import SAME_PLACE_MM, STEP_TOLERANCE, check_alike, geometry_of
@@ -37,16 +30,16 @@ def read_dicom_seg(file: Path) -> LabelMap:
     segment numbers. The slices are those from the first frame to the last, on an even grid of the header's
     slice spacing or else of the smallest distance between frames; slices without segments at either end of
     the source are not in the file. Fractional segments are cut at half. Where segments overlap, the one that
-    stands later in the file wins, with a warning.
+    comes later in the file wins, with a warning.
 
     Args:
         file: A DICOM-SEG: binary, fractional or label map.
 
     Returns:
-        int32 labels (slices, rows, columns), or (rows, columns) if all frames stand in one place.
+        int32 labels (slices, rows, columns), or (rows, columns) if all frames are in one place.
 
     Raises:
-        InputError: If it is no DICOM-SEG, is damaged, or does not tell where its frames stand.
+        InputError: If it is no DICOM-SEG, is damaged, or lacks the positions of its frames.
     """
     header = read_header(file, extra=(*FUNCTIONAL_GROUPS, *_SEGMENT_TAGS))
     if not header.is_segmentation:
@@ -70,7 +63,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
             fix="Write it again with the software that made it.",
         ) from error
     slots, geometry = _grid(planes, segments)
-    labels = _painted(header, slots, segments, ids)
+    labels = _merged(header, slots, segments, ids)
     source = Provenance(file, "dicom", safe_name(file.stem), (file,))
     return LabelMap(labels if len(labels) > 1 else labels[0], geometry, source)
 
@@ -98,7 +91,7 @@ def _segment_of(header: DicomHeader, frame: int) -> int:
 
 
 def _grid(planes: Sequence[Plane], segments: Sequence[int]) -> tuple[NDArray[np.int64], Geometry | None]:
-    """Return the slice that each frame belongs to, from 0 upwards, and where the slices stand."""
+    """Return the slice that each frame belongs to, from 0 upwards, and the geometry of the slices."""
     places = [plane.place for plane in planes if plane.place is not None]
     if len(places) < len(planes):
         if len(set(segments)) < len(segments):
@@ -156,7 +149,7 @@ def _frames(header: DicomHeader, stream: BinaryIO) -> Iterator[NDArray[Any]]:
         yield bits[start % 8 : start % 8 + size].reshape(header.shape)
 
 
-def _painted(
+def _merged(
     header: DicomHeader, slots: NDArray[np.int64], segments: Sequence[int], ids: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Return the label map (slices, rows, columns); pixels are decoded frame by frame."""
@@ -167,9 +160,9 @@ def _painted(
         with quiet(), opener(header)() as stream:
             for slot, segment, pixels in zip(slots, segments, _frames(header, stream), strict=True):
                 values = ids[pixels] if segment == 0 else np.where(pixels >= half, ids[segment], 0)
-                drawn = values > 0
-                overlaps += int(np.count_nonzero(labels[slot][drawn]))
-                labels[slot][drawn] = values[drawn]
+                labelled = values > 0
+                overlaps += int(np.count_nonzero(labels[slot][labelled]))
+                labels[slot][labelled] = values[labelled]
     except UNREADABLE as error:
         raise InputError(
             header.file,

@@ -1,4 +1,4 @@
-"""DICOM-SEG out: label maps become segmentations that refer to the images they were drawn on."""
+"""Writing DICOM-SEG: label maps as segmentations that refer to their source images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _ALGORITHM_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
 def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
     """Write a label map as a binary DICOM-SEG that refers to its source images.
 
-    Segments are numbered 1, 2, ... in the order of the structures' ids; the id stands in the segment's label,
+    Segments are numbered 1, 2, ... in the order of the structures' ids; the segment's label holds the id,
     "Structure 17". Frames without a structure are left out. As DICOM knows no segmentation without segments,
     an empty label map becomes one empty segment called "No structures". Instance UIDs are derived from
     labels and source, so that writing the same result twice gives the same UIDs.
@@ -40,7 +40,7 @@ def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
         result: Labels read from DICOM images; the images must still be where they were.
 
     Raises:
-        OutputError: If the labels do not come from DICOM, do not stand on the source's slices, have more than
+        OutputError: If the labels do not come from DICOM, are not on the source's slices, have more than
             65535 structures, or the source's header cannot carry a segmentation.
         InputError: If a source image can no longer be read.
     """
@@ -94,7 +94,7 @@ def _planes_under(result: LabelMap | Segmentation, path: Path) -> list[Plane]:
 
 
 def _planes_at(stack: Stack, geometry: Geometry | None, slices: int) -> list[Plane]:
-    """Return the planes on which the slices of a geometry stand, those that do."""
+    """Return the planes at the places of the slices of a geometry, where there is one."""
     if geometry is None:
         return []
     found = []
@@ -139,15 +139,15 @@ def _segmentation(
 ) -> highdicom.seg.Segmentation:
     """Return the DICOM object of numbered frames (frames, rows, columns) on their source images."""
     uids = [str(dataset.SOPInstanceUID) for dataset in datasets]
-    told = [__version__, *uids, hashlib.sha256(frames.data).hexdigest(), *map(str, ids)]
+    entropy = [__version__, *uids, hashlib.sha256(frames.data).hexdigest(), *map(str, ids)]
     return highdicom.seg.Segmentation(
         source_images=datasets,
         pixel_array=frames,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_descriptions(ids),
-        series_instance_uid=generate_uid(entropy_srcs=["series", *told]),
+        series_instance_uid=generate_uid(entropy_srcs=["series", *entropy]),
         series_number=_SERIES_NUMBER,
-        sop_instance_uid=generate_uid(entropy_srcs=["instance", *told]),
+        sop_instance_uid=generate_uid(entropy_srcs=["instance", *entropy]),
         instance_number=1,
         manufacturer="fewct",
         manufacturer_model_name="fewct",

@@ -1,4 +1,4 @@
-"""DICOM series: which images belong together, and which series the user means."""
+"""DICOM series: grouping images, and choosing one series."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,11 @@ Series = list[DicomHeader]
 
 
 def group_series(headers: Sequence[DicomHeader]) -> list[Series]:
-    """Part images into series, in the order in which they come.
+    """Group images into series, in the order in which they come.
 
     Images without a SeriesInstanceUID (de-identification often blanks it) belong together when patient,
     study, frame of reference, series number and description, orientation and size agree. A file of several
     frames is a series of its own.
-
-    Returns:
-        Series, each with its images in the order given.
     """
     groups: dict[tuple[object, ...], Series] = {}
     for header in headers:
@@ -36,7 +33,7 @@ def _identity(header: DicomHeader) -> tuple[object, ...]:
 
 
 def without_localizers(groups: Sequence[Series]) -> tuple[list[Series], Series]:
-    """Part localizers (scouts, topograms) from the series of scans, unless there is nothing else.
+    """Separate localizers (scouts, topograms) from the series of scans, unless there is nothing else.
 
     Returns:
         The series without localizers, and the localizers left out.

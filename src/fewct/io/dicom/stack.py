@@ -1,4 +1,4 @@
-"""Image planes in order: sorted along the normal, with what is doubled, missing or uneven named."""
+"""Image planes sorted along the normal; a warning names copies, gaps and uneven spacing."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from fewct.io.dicom.planes import Place, Plane
 from fewct.types import Geometry, Unit
 
 SAME_PLACE_MM = 0.01
-"""Planes closer than this along the normal stand in one place."""
+"""Planes closer than this along the normal are in one place."""
 STEP_TOLERANCE = 0.1
 """Share of the slice spacing by which a step may differ: positions in headers are often rounded."""
 _UNKNOWN_STEP_MM = 1.0
-"""Slice step of a single image that tells neither thickness nor spacing."""
+"""Slice step of a single image without thickness and spacing in its header."""
 _NAMES_SHOWN = 5
 
 Placed: TypeAlias = tuple[Plane, Place]
@@ -31,7 +31,7 @@ class Stack:
     Args:
         planes: One a slice, ascending along the normal (row axis x column axis of the patient, as DICOM
             counts them).
-        geometry: Where they stand; None where the files do not tell.
+        geometry: None where the files have no pixel spacing.
         unit: "hu" if every plane is in Hounsfield units.
     """
 
@@ -69,9 +69,9 @@ def stack_planes(planes: Sequence[Plane], subject: object) -> Stack:
     check_alike(planes, subject)
     if not placed:
         return _stack(_by_number(planes, subject), unit)
-    kept = _without_copies(_by_distance(placed), subject)
-    _warn_of_uneven_steps(kept, subject)
-    return _stack([plane for plane, _ in kept], unit)
+    unique = _without_copies(_by_distance(placed), subject)
+    _warn_of_uneven_steps(unique, subject)
+    return _stack([plane for plane, _ in unique], unit)
 
 
 def _stack(ordered: Sequence[Plane], unit: Unit) -> Stack:
@@ -147,14 +147,14 @@ def _by_distance(placed: Sequence[Placed]) -> list[Placed]:
 
 
 def _without_copies(ordered: Sequence[Placed], subject: object) -> list[Placed]:
-    """Return planes without those that stand in another's place and show the same."""
+    """Return planes without those with the place and pixels of another."""
     normal = ordered[0][1].normal
-    kept = [ordered[0]]
+    unique = [ordered[0]]
     copies = []
     for plane, place in ordered[1:]:
-        last, last_place = kept[-1]
+        last, last_place = unique[-1]
         if (place.position - last_place.position) @ normal > SAME_PLACE_MM:
-            kept.append((plane, place))
+            unique.append((plane, place))
         elif np.array_equal(read_plane(last), read_plane(plane), equal_nan=True):
             copies.append(plane.name)
         else:
@@ -167,7 +167,7 @@ def _without_copies(ordered: Sequence[Placed], subject: object) -> list[Placed]:
             )
     if copies:
         _warn(f"{subject}: left out exact copies of other images: {listed(copies)}")
-    return kept
+    return unique
 
 
 def _warn_of_uneven_steps(ordered: Sequence[Placed], subject: object) -> None:
@@ -202,7 +202,7 @@ def _warn_of_uneven_steps(ordered: Sequence[Placed], subject: object) -> None:
 
 
 def geometry_of(first: Plane, last: Plane, slices: int) -> Geometry | None:
-    """Return where an even stack of planes stands.
+    """Return the geometry of an even stack of planes.
 
     Args:
         slices: Number of slices from the first to the last.
@@ -210,7 +210,7 @@ def geometry_of(first: Plane, last: Plane, slices: int) -> Geometry | None:
     Returns:
         The slice step runs from the first plane to the last; for one slice along the normal, by the distance
         between slices or the thickness in the header, 1 mm if there is neither. Without places only the
-        spacing is told, without pixel spacing nothing (None).
+        spacing is known, without pixel spacing nothing (None).
 
     Raises:
         InputError: If a distance or thickness is needed and is not above 0.
@@ -218,29 +218,29 @@ def geometry_of(first: Plane, last: Plane, slices: int) -> Geometry | None:
     if first.spacing_mm is None:
         return None
     if first.place is None or last.place is None:
-        return Geometry.from_spacing((_told_step_mm(first), *first.spacing_mm))
+        return Geometry.from_spacing((_header_step_mm(first), *first.spacing_mm))
     affine = np.eye(4)
     if slices > 1:
         affine[:3, 0] = (last.place.position - first.place.position) / (slices - 1)
     else:
-        affine[:3, 0] = first.place.normal * _told_step_mm(first)
+        affine[:3, 0] = first.place.normal * _header_step_mm(first)
     affine[:3, 1:3] = first.place.axes.T * first.spacing_mm
     affine[:3, 3] = first.place.position
     return Geometry(affine, first.header.text("FrameOfReferenceUID") or None)
 
 
-def _told_step_mm(plane: Plane) -> float:
-    """Return the slice step that a plane's header tells."""
-    for keyword, told in (("SpacingBetweenSlices", plane.step_mm), ("SliceThickness", plane.thickness_mm)):
-        if told is not None and told <= 0:
+def _header_step_mm(plane: Plane) -> float:
+    """Return the slice step in a plane's header."""
+    for keyword, length in (("SpacingBetweenSlices", plane.step_mm), ("SliceThickness", plane.thickness_mm)):
+        if length is not None and length <= 0:
             raise InputError(
                 plane.header.file,
                 expected=f"{keyword} above 0 mm",
-                found=f"{told:g}",
+                found=f"{length:g}",
                 fix="Repair the spacing in the file's header, or export it again.",
             )
-        if told is not None:
-            return told
+        if length is not None:
+            return length
     return _UNKNOWN_STEP_MM
 
 

@@ -25,7 +25,7 @@ def parse_rows(
         n_columns: Number of labels of each row.
 
     Returns:
-        The number of the first row, as its name tells it, and the labels, uint8 (pixels, images); None if
+        The number in the first row's name, and the labels, uint8 (pixels, images); None if
         the names do not count on from it, or if any cell is not a number from 0 to 255 in plain digits.
 
     Example:
@@ -94,7 +94,7 @@ def _plain(text: bytes) -> bytes:
 
 
 def _find_names(characters: NDArray[np.uint8], first_row: int) -> NDArray[np.int64] | None:
-    """Return where the row names stand, with the comma after each; None if they are not in order."""
+    """Return the positions of the row names and the comma after each; None if they are not in order."""
     ends = np.flatnonzero(characters == NEWLINE)
     names = [b"Pixel %d," % row for row in range(first_row, first_row + len(ends))]
     lengths = np.fromiter(map(len, names), dtype=np.int64, count=len(names))

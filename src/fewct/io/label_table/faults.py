@@ -1,4 +1,4 @@
-"""Where rows of a label table cannot be read, and why: slow, and only run on rows that fail."""
+"""Locating and explaining faults in rows of a label table: slow, run only on rows that fail."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ def find_faults(text: bytes, names: Sequence[str], first_row: int, shift: int) -
     """Find the cells of some rows that are no labels, and the rows of another length.
 
     Args:
-        text: The rows, as they stand in the file.
+        text: The rows as in the file.
         first_row: Number of the first row, counted from 0.
         shift: By how much the row names before were shifted.
 

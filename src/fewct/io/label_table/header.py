@@ -1,4 +1,4 @@
-"""The first line of a label table: is it one, and which columns does it name?"""
+"""Reading and checking the first line of a label table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_header(path: Path) -> TableHeader:
     """Read the first line of a label table.
 
     Returns:
-        The names, or the reason why there are none.
+        The column names, or the problems that leave none.
 
     Raises:
         InputError: If the file cannot be opened.
@@ -72,7 +72,7 @@ def read_header(path: Path) -> TableHeader:
 
 
 def _check_header_line(cells: list[str]) -> list[Problem]:
-    """Return what makes a first line no header of a label table."""
+    """Return the problem with a first line that is no header of a label table."""
     if len(cells) < 2:
         for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if delimiter in cells[0]:

@@ -1,4 +1,4 @@
-"""How a label table names its rows and columns, and what can be wrong with the names.
+"""Names of the rows and columns of a label table, and checks of them.
 
 The first line is the header: an empty cell, then the image of each column, `0.png`, `1.png`, ... Every
 further line is one pixel of all images: its name, `Pixel 0`, `Pixel 1`, ..., then its label in each image.
@@ -101,7 +101,7 @@ def split_cells(line: bytes) -> list[str]:
 
 
 def check_columns(names: Sequence[str]) -> list[Problem]:
-    """Return what keeps the columns of a table from being told apart: wrong or doubled names.
+    """Return wrong and doubled column names.
 
     Args:
         names: The header's names, without its first, empty cell.
@@ -137,7 +137,7 @@ def check_columns(names: Sequence[str]) -> list[Problem]:
 
 
 def check_row_names(names: Sequence[str], first_row: int, shift: int = 0) -> tuple[list[Problem], int]:
-    """Return where row names depart from `Pixel 0`, `Pixel 1`, ...
+    """Return the row names that depart from `Pixel 0`, `Pixel 1`, ...
 
     A row left out, doubled or moved is one problem, though all later rows are shifted by it.
 

@@ -52,8 +52,8 @@ class RowBlock:
         first_row: Number of the first of them, counted from 0.
         labels: uint8 (pixels, columns of the table); None where a row cannot be read.
         problems: What is wrong with these rows, at most `MOST_FAULTS`.
-        quoted: Whether a cell stands in quotes.
-        ended: Whether its last line is ended.
+        quoted: Whether a cell is in quotes.
+        ended: Whether its last line ends with a line break.
     """
 
     first_row: int
@@ -69,7 +69,7 @@ def count_rows(path: Path, header: TableHeader) -> int:
 
 
 def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
-    """Go through a table block by block; a block that cannot be read says why, and the next follows.
+    """Go through a table block by block; a block that cannot be read has its problems, and the next follows.
 
     Yields:
         Blocks of rows, from first to last.
@@ -92,9 +92,9 @@ def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
 def read_table(path: Path) -> LabelTable:
     """Read a label table into uint8 label maps.
 
-    Each column becomes one image: its first pixels are the image's first row. Columns may stand in any
-    order; the images come back in the order of their numbers. `validate` tells everything that is wrong
-    with a table, this function the first thing that keeps it from being read.
+    Each column becomes one image: its first pixels are the image's first row. Columns may be in any
+    order; the images are returned in the order of their numbers. This function raises the first problem;
+    `validate` lists all.
 
     Returns:
         The images' numbers and their labels.

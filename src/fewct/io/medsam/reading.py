@@ -1,8 +1,8 @@
 """MedSAM's NPZ: pictures of 256 x 256 beside binary masks, as the founding paper trained on them.
 
 `imgs` (n, 256, 256, 3) and `gts`, either (n, 256, 256), one entry a structure and slice, or (n, 256, 256,
-structures), one entry a slice; where wanted `img_embeddings` (n, 256, 64, 64). Further arrays, which MedSAM's
-own code does not look at, tell where each entry comes from.
+structures), one entry a slice; optionally `img_embeddings` (n, 256, 64, 64). Further arrays, which MedSAM's
+own code ignores, hold the origin of each entry.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +25,9 @@ EMBEDDING = (256, 64, 64)
 """Channels, rows and columns of the embedding of a picture."""
 
 ORIGIN = ("label_ids", "slice_numbers", "names", "original_shapes")
-"""Arrays that tell where entries come from."""
+"""Arrays with the origin of the entries."""
 
-FIX = "Make the file with `fewct prepare medsam`; docs/how-to/medsam.md tells its arrays."
+FIX = "Make the file with `fewct prepare medsam`; docs/how-to/medsam.md describes its arrays."
 
 Picture: TypeAlias = Annotated[NDArray[np.uint8], "rows columns"]
 Embedding: TypeAlias = Annotated[NDArray[Any], "channels rows columns"]
@@ -36,7 +36,7 @@ Embed: TypeAlias = Callable[[Picture], Embedding]
 
 @dataclass(frozen=True, eq=False)
 class MaskedSlice:
-    """A slice as it comes out of a file, with all of its masks.
+    """A slice of a file, with all of its masks.
 
     Args:
         name: Unique among the slices of its data, such as `scan/007`.
@@ -44,7 +44,7 @@ class MaskedSlice:
         label_ids: int64 (masks,): the label that each mask had.
         image: uint8 (rows, columns, 3).
         masks: bool (masks, rows, columns), none of them empty.
-        embedding: float (256, 64, 64); None where the file has none, or it was not asked for.
+        embedding: float (256, 64, 64); None where the file has none, or it was not read.
     """
 
     name: str
@@ -65,7 +65,7 @@ class MaskedSlice:
 
 @dataclass(frozen=True, eq=False)
 class MedSAMData:
-    """What a file holds.
+    """The content of a file.
 
     Args:
         imgs: uint8 (n, rows, columns, 3), the three channels alike for CT.
@@ -75,8 +75,8 @@ class MedSAMData:
         slice_numbers: int64 (n,): number of each entry's slice in its scan, from 0.
         names: Text (n,): name of each entry's slice.
         original_shapes: int64 (n, 2): rows and columns of the slice before it was resized; None if unknown.
-        patient: Who it is; None if unknown.
-        img_embeddings: float (n, 256, 64, 64); None where there are none, or they were not asked for.
+        patient: Identifier; None if unknown.
+        img_embeddings: float (n, 256, 64, 64); None where there are none, or they were not read.
     """
 
     imgs: Annotated[NDArray[np.uint8], "n rows columns 3"]
@@ -116,7 +116,7 @@ class MedSAMData:
 def read_medsam(path: str | Path, *, embeddings: bool = True) -> MedSAMData:
     """Read MedSAM's NPZ, with one structure or all structures an entry.
 
-    A file of MedSAM's own code does not tell where its entries come from: each is then a slice by itself,
+    A file of MedSAM's own code has no origin of its entries: each is then a slice by itself,
     `STEM/000`, `STEM/001`, ..., and labels are counted from 1, which is 1 for a single structure.
 
     Args:
@@ -155,7 +155,7 @@ def read_medsam(path: str | Path, *, embeddings: bool = True) -> MedSAMData:
 def _origin(
     path: Path, arrays: Mapping[str, NDArray[Any]], count: int, channels: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_], NDArray[np.int64] | None]:
-    """Return labels, numbers, names and shapes of entries; counted where a file does not tell them."""
+    """Return labels, numbers, names and shapes of entries; counted where a file has none."""
     there = [key for key in ORIGIN if key in arrays]
     if not there:
         ids = np.ones(count, dtype=np.int64) if channels is None else np.arange(1, channels + 1)

@@ -1,4 +1,4 @@
-"""MedSAM's NPZ written, entry by entry; `fewct.io.medsam.reading` tells of its arrays and reads it."""
+"""Writing MedSAM's NPZ, entry by entry; its arrays are described in `fewct.io.medsam.reading`."""
 
 import json
 import zipfile
@@ -52,9 +52,9 @@ def write_medsam(
         slices: In order; those without any structure get no entry.
         multi: One entry a slice, `gts` with a channel for each structure of the file; else one entry for
             each structure of each slice.
-        patient: Who it is; None if unknown.
+        patient: Identifier; None if unknown.
         embed: Returns the embedding of a picture, float (256, 64, 64); None to write none.
-        manifest: How the file came to be, kept in it as JSON.
+        manifest: Provenance of the file, stored in it as JSON.
 
     Returns:
         The number of entries.

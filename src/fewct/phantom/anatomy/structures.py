@@ -1,7 +1,7 @@
 """The names and numbers of what the phantom is made of.
 
 A slice is first painted with parts. Some parts are structures of the truth (the liver); others are only
-seen in the image and belong to a structure (a vessel in the liver) or to none (fat, skin, the table).
+visible in the image and belong to a structure (a vessel in the liver) or to none (fat, skin, the table).
 """
 
 from collections.abc import Mapping

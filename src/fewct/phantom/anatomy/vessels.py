@@ -1,4 +1,4 @@
-"""Aorta, caval veins and the branches of theirs that are seen on a slice."""
+"""Aorta, caval veins and their branches large enough to be visible on a slice."""
 
 from collections.abc import Iterator
 
