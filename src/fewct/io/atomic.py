@@ -20,7 +20,7 @@ _WAYS_OUT = {
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and give it that name once the block has ended well.
 
     The temporary file has the same suffixes, reaches the disk before it is renamed, and is removed if the
@@ -40,6 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         >>> target.read_text(), [file.name for file in target.parent.iterdir()]
         ('hello', ['greeting.txt'])
     """
+    path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}{''.join(path.suffixes[-2:])}")
     try:
         if path.is_dir():
@@ -60,7 +61,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_text(text: str, path: Path) -> None:
+def write_text(text: str, path: str | Path) -> None:
     """Write a UTF-8 text file, whole or not at all.
 
     Raises:

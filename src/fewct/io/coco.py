@@ -82,7 +82,7 @@ def _file_names(result: Segmentation | LabelMap, count: int) -> list[str]:
 _FIX = "Write it as COCO JSON with run lengths, or with segment-anything's amg.py --convert-to-rle."
 
 
-def read_proposals(path: Path) -> tuple[MaskProposals, ...]:
+def read_proposals(path: str | Path) -> tuple[MaskProposals, ...]:
     """Read the masks proposed on one or more images.
 
     Args:
@@ -96,7 +96,7 @@ def read_proposals(path: Path) -> tuple[MaskProposals, ...]:
         InputError: If the file cannot be read, is neither of the two, or run lengths do not fit their size.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(path, expected="a JSON file of masks", found=str(error), fix=_FIX) from error
     try:

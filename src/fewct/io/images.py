@@ -74,7 +74,7 @@ def write_png(result: Segmentation | LabelMap, path: Path) -> None:
     write_picture(labels, path)
 
 
-def write_picture(picture: NDArray[Any], path: Path) -> None:
+def write_picture(picture: NDArray[Any], path: str | Path) -> None:
     """Write a picture as PNG, whole or not at all.
 
     Args:

@@ -13,7 +13,7 @@ from fewct.io.atomic import write_text
 from fewct.types import Manifest, Structure
 
 
-def write_structures_csv(structures: Sequence[Structure], path: Path) -> None:
+def write_structures_csv(structures: Sequence[Structure], path: str | Path) -> None:
     """Write one row a structure; what is unknown (NaN) stays empty.
 
     Raises:
@@ -53,7 +53,7 @@ def manifest_json(manifest: Manifest) -> str:
         ) from error
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
+def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """Write a manifest as strict JSON.
 
     Raises:

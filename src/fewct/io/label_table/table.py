@@ -89,7 +89,7 @@ def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
         first_row += n_rows
 
 
-def read_table(path: Path) -> LabelTable:
+def read_table(path: str | Path) -> LabelTable:
     """Read a label table into uint8 label maps.
 
     Each column becomes one image: its first pixels are the image's first row. Columns may be in any
@@ -102,6 +102,7 @@ def read_table(path: Path) -> LabelTable:
     Raises:
         InputError: If the file is no label table, with the line or column at fault.
     """
+    path = Path(path)
     header = read_header(path)
     for problem in (*header.problems, *check_columns(header.names)):
         problem.refuse(path)
@@ -126,7 +127,7 @@ def read_table(path: Path) -> LabelTable:
     return LabelTable(tuple(sorted(numbers)), labels.reshape(len(numbers), side, side))
 
 
-def write_table(path: Path, labels: NDArray[Any], numbers: Sequence[int] | None = None) -> None:
+def write_table(path: str | Path, labels: NDArray[Any], numbers: Sequence[int] | None = None) -> None:
     """Write label maps as a label table, whole or not at all.
 
     Args:

@@ -38,7 +38,7 @@ class SquareSlice:
 
 
 def write_medsam(
-    path: Path,
+    path: str | Path,
     slices: Sequence[SquareSlice],
     *,
     multi: bool = False,
