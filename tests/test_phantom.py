@@ -11,8 +11,8 @@ from scipy import ndimage
 from fewct.errors import InputError, UsageError
 from fewct.phantom import STRUCTURES, Tissue, phantom_slice, phantom_volume, render
 from fewct.phantom.acquisition import acquire
-from fewct.phantom.anatomy.structures import PARTS, TRUTH_OF_PART
 from fewct.phantom.shapes import RandomField, ellipses, tube
+from fewct.phantom.structures import PARTS, TRUTH_OF_PART
 from fewct.phantom.tissue import draw_tissues
 from fewct.types import CTSlice, CTVolume, LabelMap
 

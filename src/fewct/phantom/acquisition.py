@@ -1,4 +1,4 @@
-"""What the scanner adds: partial volume, blur, noise and streaks."""
+"""Effects of the scanner: partial volume, blur, noise and streaks."""
 
 from typing import Annotated
 

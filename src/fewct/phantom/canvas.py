@@ -1,4 +1,4 @@
-"""One axial slice while it is being painted with parts."""
+"""The grid of one axial slice, onto which parts are painted."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.phantom.anatomy.structures import PARTS
 from fewct.phantom.shapes import Box, CrossSection, RandomField, Solid, Vector
+from fewct.phantom.structures import PARTS
 from fewct.types import Image, Mask
 
 Parts: TypeAlias = Annotated[NDArray[np.int16], "rows columns"]

@@ -12,12 +12,12 @@ from fewct.phantom.anatomy.chest import draw_chest
 from fewct.phantom.anatomy.layers import Layer, paint_layers
 from fewct.phantom.anatomy.muscles import draw_muscles
 from fewct.phantom.anatomy.skeleton import skeleton
-from fewct.phantom.anatomy.structures import PARTS
 from fewct.phantom.anatomy.trunk import Table, Trunk, draw_trunk, paint_table, paint_trunk
 from fewct.phantom.anatomy.vessels import draw_vessels
 from fewct.phantom.canvas import Canvas
 from fewct.phantom.render import Texture
 from fewct.phantom.shapes import RandomField, Tube, Vector
+from fewct.phantom.structures import PARTS
 from fewct.phantom.tissue import Tissue, draw_tissues
 from fewct.types import Image
 

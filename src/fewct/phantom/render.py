@@ -1,4 +1,4 @@
-"""From a label map to Hounsfield values."""
+"""Rendering a label map as Hounsfield values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

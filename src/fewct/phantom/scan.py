@@ -8,10 +8,10 @@ from scipy.ndimage import find_objects, label
 
 from fewct.errors import UsageError, check_range
 from fewct.phantom.acquisition import acquire
-from fewct.phantom.anatomy.structures import TRUTH_OF_PART
 from fewct.phantom.anatomy.trunk import CENTRE_Y
 from fewct.phantom.patient import Patient, draw_patient, paint
 from fewct.phantom.render import render_slice
+from fewct.phantom.structures import TRUTH_OF_PART
 from fewct.types import CTSlice, CTVolume, Geometry, Image, LabelMap
 
 _LOWEST_Z, _HIGHEST_Z = -40.0, 370.0

@@ -1,6 +1,6 @@
 """Solids whose sections are smooth closed curves, and smooth random fields.
 
-Everything stands in the frame of a standard person, in millimetres: x to the patient's left, y to
+Coordinates are those of a standard person, in millimetres: x to the patient's left, y to
 posterior, z to superior; the origin is the spinal canal at the middle of the fifth lumbar vertebra.
 A section's signed field is negative inside; near the boundary it is about the distance in millimetres.
 """
@@ -34,7 +34,7 @@ class CrossSection(Protocol):
 
 
 class Solid(Protocol):
-    """A region of space that is known by its axial sections."""
+    """A region of space, given by its axial sections."""
 
     def section(self, z: float) -> CrossSection | None:
         """Return the section at height z, None where the solid does not reach."""

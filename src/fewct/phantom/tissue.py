@@ -1,11 +1,11 @@
-"""What tissues look like on CT: mean Hounsfield value, texture, and the rim of organs that have one."""
+"""Appearance of tissues on CT: mean Hounsfield value, texture, and the rim of organs that have one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fewct.phantom.anatomy.structures import PARTS, RIBS, SIDES, SMALL_BOWEL_LOOPS, VERTEBRAE
+from fewct.phantom.structures import PARTS, RIBS, SIDES, SMALL_BOWEL_LOOPS, VERTEBRAE
 
 
 @dataclass(frozen=True)

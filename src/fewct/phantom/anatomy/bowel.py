@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fewct.phantom.anatomy.layers import Knot4, Layer, jitter_tube
-from fewct.phantom.anatomy.structures import PARTS, SMALL_BOWEL_LOOPS
 from fewct.phantom.canvas import Canvas
 from fewct.phantom.shapes import Tube, tube
+from fewct.phantom.structures import PARTS, SMALL_BOWEL_LOOPS
 from fewct.types import Image
 
 

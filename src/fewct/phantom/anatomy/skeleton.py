@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fewct.phantom.anatomy.structures import RIBS, VERTEBRAE
 from fewct.phantom.anatomy.trunk import CENTRE_Y, Trunk
 from fewct.phantom.shapes import Solid, band, ellipses, mirrored, tube
+from fewct.phantom.structures import RIBS, VERTEBRAE
 
 Piece = tuple[str, Solid]
 

@@ -1,4 +1,4 @@
-"""The names and numbers of what the phantom is made of.
+"""Names and numbers of the phantom's structures and parts.
 
 A slice is first painted with parts. Some parts are structures of the truth (the liver); others are only
 visible in the image and belong to a structure (a vessel in the liver) or to none (fat, skin, the table).
@@ -17,40 +17,13 @@ RIBS = range(2, 13)  # the first lies above the highest slice
 SMALL_BOWEL_LOOPS = range(1, 57)
 
 _SINGLE = (
-    "heart",
-    "aorta",
-    "pulmonary_artery",
-    "superior_vena_cava",
-    "inferior_vena_cava",
-    "portal_vein",
-    "trachea",
-    "esophagus",
-    "liver",
-    "gallbladder",
-    "stomach",
-    "spleen",
-    "pancreas",
-    "duodenum",
-    "colon_ascending",
-    "colon_transverse",
-    "colon_descending",
-    "spinal_canal",
-    "sacrum",
-    "sternum",
+    *("heart", "aorta", "pulmonary_artery", "superior_vena_cava", "inferior_vena_cava", "portal_vein"),
+    *("trachea", "esophagus", "liver", "gallbladder", "stomach", "spleen", "pancreas", "duodenum"),
+    *("colon_ascending", "colon_transverse", "colon_descending", "spinal_canal", "sacrum", "sternum"),
 )
 _PAIRED = (
-    "lung",
-    "kidney",
-    "adrenal_gland",
-    "iliac_artery",
-    "iliac_vein",
-    "paraspinal_muscle",
-    "iliopsoas",
-    "quadratus_lumborum",
-    "gluteus_medius",
-    "gluteus_maximus",
-    "hip",
-    "scapula",
+    *("lung", "kidney", "adrenal_gland", "iliac_artery", "iliac_vein", "paraspinal_muscle"),
+    *("iliopsoas", "quadratus_lumborum", "gluteus_medius", "gluteus_maximus", "hip", "scapula"),
     "costal_cartilage",
 )
 _NAMES = (
@@ -63,24 +36,13 @@ _NAMES = (
 )
 
 _OWNER_OF_DETAIL: Mapping[str, str | None] = {
-    "fat": None,
-    "skin": None,
-    "muscle": None,
-    "visceral_fat": None,
-    "small_vessel": None,
-    "heart_blood": "heart",
-    "liver_vessel": "liver",
-    "lung_vessel_right": "lung_right",
-    "lung_vessel_left": "lung_left",
+    **dict.fromkeys(("fat", "skin", "muscle", "visceral_fat", "small_vessel")),
+    **{"heart_blood": "heart", "liver_vessel": "liver"},
+    **{f"lung_vessel_{side}": f"lung_{side}" for side in SIDES},
     "stomach_gas": "stomach",
-    "colon_ascending_gas": "colon_ascending",
-    "colon_transverse_gas": "colon_transverse",
-    "colon_descending_gas": "colon_descending",
+    **{f"colon_{part}_gas": f"colon_{part}" for part in ("ascending", "transverse", "descending")},
     "spinal_cord": "spinal_canal",
-    "arm_muscle": None,
-    "arm_bone": None,
-    "table_shell": None,
-    "table_foam": None,
+    **dict.fromkeys(("arm_muscle", "arm_bone", "table_shell", "table_foam")),
 }
 
 STRUCTURES: Mapping[int, str] = MappingProxyType(dict(enumerate(_NAMES, start=1)))
