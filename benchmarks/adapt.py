@@ -26,7 +26,7 @@ from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid
 from fewct.data.cases import Case, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Mosaic
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from fewct.metrics.catalog import TruthKind
 from fewct.runtime.threads import thread_count
 from organs import DATA
@@ -153,10 +153,8 @@ def row_of(data: str, arm: str, source: str, outcomes: Sequence[Outcome]) -> dic
     """Return means, and the gain's interval over resampled patients, or slices of the one patient."""
     before, after = (np.array([getattr(one, side) for one in outcomes]) for side in ("before", "after"))
     patients = [f"{one.target.patient}" for one in outcomes]
-    names, groups = np.unique(
-        patients if len(set(patients)) > 1 else [one.target.name for one in outcomes], return_inverse=True
-    )
-    gains, (lows, highs), _ = cluster_means((after - before)[None], groups, draw_groups(len(names), seed=0))
+    groups = patients if len(set(patients)) > 1 else [one.target.name for one in outcomes]
+    gains, (lows, highs), _ = cluster_means((after - before)[None], groups)
     row: dict[str, object] = {"data": data, "arm": arm, "source": source, "judged": len(outcomes)}
     for k, name in enumerate(SLICE_METRICS):
         metrics = (before[:, k].mean(), after[:, k].mean(), gains[0, k], lows[0, k], highs[0, k])

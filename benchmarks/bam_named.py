@@ -19,7 +19,7 @@ import tyro
 from fewct.data.cases import Case, parse_data, read_cases
 from fewct.methods import BAM
 from fewct.methods.bam.feature_matching import dice
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from fewct.types import Labels
 from organs import ANNOTATED, DATA
 from results_io import RESULTS, machine, save_results
@@ -124,7 +124,7 @@ def row_of(outcomes: Sequence[Found]) -> dict[str, object]:
     for metric, values in zip(METRICS, columns, strict=True):
         names, groups = np.unique([patient for patient, _ in values], return_inverse=True)
         numbers = np.array([[[value] for _, value in values]])
-        means, (lows, highs), _ = cluster_means(numbers, groups, draw_groups(len(names), seed=0))
+        means, (lows, highs), _ = cluster_means(numbers, groups)
         row[metric] = f"{means[0, 0]:.3f}"
         for end, value in (("low", lows[0, 0]), ("high", highs[0, 0])):
             row[f"{metric}, {end}"] = f"{value:.3f}" if len(names) > 1 else ""

@@ -22,7 +22,7 @@ from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.finetuning.recipe import SamRecipe, starting_network, train, trained_network
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from fewct.types import CTSlice
 from organs import DATA
 from prompts import Value, cases_of_sets, prompted
@@ -84,7 +84,7 @@ def main() -> None:
         names, groups = np.unique([a.group for a, _ in pairs], return_inverse=True)
         numbers = np.array([[[a.value] for a, _ in pairs], [[b.value] for _, b in pairs]])
         differences = np.concatenate([numbers, numbers[1:] - numbers[:1]])
-        means, intervals, _ = cluster_means(differences, groups, draw_groups(len(names), seed=0))
+        means, intervals, _ = cluster_means(differences, groups)
         rows.append(
             {
                 "metric": metric,

@@ -13,7 +13,7 @@ import numpy as np
 from fewct.data.cases import Case, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Method
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from fewct.metrics.contingency import contingency
 from fewct.metrics.overlap import best_iou
 
@@ -61,6 +61,5 @@ def mean_and_interval(scores: Sequence[OrganScore], organs: Iterable[int]) -> tu
     wanted = set(organs)
     values = np.array([[[score.iou] for score in scores if score.organ in wanted]])
     patients = [score.patient for score in scores if score.organ in wanted]
-    names, groups = np.unique(patients, return_inverse=True)
-    means, intervals, _ = cluster_means(values, groups, draw_groups(len(names), seed=0))
+    means, intervals, _ = cluster_means(values, patients)
     return means[0, 0], intervals[0, 0, 0], intervals[1, 0, 0]

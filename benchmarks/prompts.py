@@ -31,7 +31,7 @@ from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import load_backend
 from fewct.methods.sam.box_prompted import masks_in_boxes, moved_boxes
 from fewct.methods.sam.predictor import Predictor
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from foundation import abdomen_series
 from organs import DATA, val_cases
 from results_io import RESULTS, machine, save_results
@@ -126,7 +126,7 @@ def summary(name: str, values: list[Value]) -> list[dict[str, object]]:
         chosen = [v for v in values if v.metric == metric and not np.isnan(v.value)]
         names, groups = np.unique([v.group for v in chosen], return_inverse=True)
         numbers = np.array([[[v.value] for v in chosen]])
-        means, intervals, _ = cluster_means(numbers, groups, draw_groups(len(names), seed=0))
+        means, intervals, _ = cluster_means(numbers, groups)
         middle = statistics.median(v.value for v in chosen) if "seconds" in metric else means[0, 0]
         low, high = intervals[0, 0, 0], intervals[1, 0, 0]
         rows.append(

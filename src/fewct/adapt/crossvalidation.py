@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.adapt.settings_search import SLICE_METRICS, objective
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import compare_with_first
 from fewct.metrics.catalog import TruthKind
 
 MEASURES = ("score", "low", "high", "gain", "gain_low", "gain_high")
@@ -105,15 +105,12 @@ def compare(
     """
     metrics = np.stack(list(held_out.values()))
     values = np.concatenate([objective(metrics, truth)[..., None], metrics], axis=-1)
-    draws = draw_groups(int(groups.max()) + 1, seed)
-    means, intervals, _ = cluster_means(values, groups, draws)
-    gains, gain_intervals, _ = cluster_means(values - values[:1], groups, draws)
-    columns = np.stack([means, *intervals, gains, *gain_intervals])[:, :, 0]
+    compared, _ = compare_with_first(values, groups, seed)
     return [
         Candidate(
             name,
-            **dict(zip(MEASURES, columns[:, k].tolist(), strict=True)),
-            metrics=dict(zip(SLICE_METRICS, means[k, 1:].tolist(), strict=True)),
+            **dict(zip(MEASURES, compared[:, k, 0].tolist(), strict=True)),
+            metrics=dict(zip(SLICE_METRICS, compared[0, k, 1:].tolist(), strict=True)),
         )
         for k, name in enumerate(held_out)
     ]

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from fewct.benchmark.results import ReportExample
 from fewct.benchmark.rows import Row
 from fewct.benchmark.summary import SummaryRow, shared_rows
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import cluster_means
 from fewct.metrics.catalog import MAIN_METRIC, METRICS, TruthKind
 from fewct.plot import RGB, overlay, side_by_side
 
@@ -76,7 +76,7 @@ def score_against_size(rows: Sequence[Row], seed: int) -> Figure:
         methods = list(dict.fromkeys(row.method for row in shared))
         first = [row for row in shared if row.method == methods[0]] if methods else []
         sizes = np.array([one.size_px for row in first for one in row.measured.structures])
-        groups = np.array([row.group for row in first for _ in row.measured.structures])
+        groups = [row.group for row in first for _ in row.measured.structures]
         if not sizes.size:
             continue
         bins = np.floor(np.log(sizes) / np.log(SIZE_STEP)).astype(int)
@@ -88,8 +88,7 @@ def score_against_size(rows: Sequence[Row], seed: int) -> Figure:
             ]
         )
         values = np.where(bins[:, None] == shown, scores[..., None], np.nan)
-        names, numbers = np.unique(groups, return_inverse=True)
-        means, (low, high), _ = cluster_means(values, numbers, draw_groups(len(names), seed))
+        means, (low, high), _ = cluster_means(values, groups, seed)
         centres = SIZE_STEP ** (shown + 0.5)
         for index, method in enumerate(methods):
             axes.plot(centres, means[index], "o-", color=colour[method], label=method)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.benchmark.rows import Row
-from fewct.metrics.bootstrap import cluster_means, draw_groups
+from fewct.metrics.bootstrap import compare_with_first
 from fewct.metrics.catalog import METRICS
 
 MEASURES = ("mean", "low", "high", "difference", "difference_low", "difference_high", "rank", "first")
@@ -23,8 +23,7 @@ class SummaryRow:
         method: Name of the method.
         metric: Its name, see `fewct.metrics.catalog.METRICS`.
         mean: Mean over the slices on which it is defined.
-        low: Lower end of the mean's 95 % interval; NaN with one patient only, from whom nothing follows for
-            others.
+        low: Lower end of the mean's 95 % interval; NaN with one patient only.
         high: Its upper end.
         difference: Mean over slices of this method's metric minus the first method's on the same slice.
         difference_low: Lower end of its 95 % interval.
@@ -53,8 +52,8 @@ class SummaryRow:
 def summarise(rows: Sequence[Row], seed: int = 0) -> list[SummaryRow]:
     """Sum up the rows of each data set.
 
-    Methods are compared on the slices that all of them finished. Intervals hold the middle 95 % of the means
-    over 2000 resamples of the patients. With few patients they are too narrow rather than too wide.
+    Methods are compared on the slices that all of them finished. How intervals are made:
+    `fewct.metrics.bootstrap`.
 
     Args:
         rows: One a slice and method; the first method is the one that others are compared with.
@@ -92,14 +91,11 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
         group_of[row.case] = row.group
         metrics_of_row = [row.metrics.get(name, math.nan) for name in metrics]
         values[methods.index(row.method), cases.index(row.case)] = metrics_of_row
-    names, groups = np.unique([group_of[case] for case in cases], return_inverse=True)
-    draws = draw_groups(len(names), seed)
-    means, intervals, resampled = cluster_means(values, groups, draws)
-    differences, difference_intervals, _ = cluster_means(values - values[:1], groups, draws)
-    ranks, first = _ranks(means, metrics), _ranks(resampled, metrics) == 1
-    first_share = np.where(np.isnan(ranks), math.nan, first.mean(axis=0)) if len(draws) else ranks * math.nan
+    compared, resampled = compare_with_first(values, [group_of[case] for case in cases], seed)
+    ranks, first = _ranks(compared[0], metrics), _ranks(resampled, metrics) == 1
+    first_share = np.where(np.isnan(ranks), math.nan, first.mean(axis=0)) if len(first) else ranks * math.nan
     defined = (~np.isnan(values)).sum(axis=1)
-    columns = np.stack([means, *intervals, differences, *difference_intervals, ranks, first_share])
+    columns = np.stack([*compared, ranks, first_share])
     return [
         SummaryRow(
             rows[0].data,
@@ -107,7 +103,7 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
             metric,
             **dict(zip(MEASURES, columns[:, m, f].tolist(), strict=True)),
             n_slices=int(defined[m, f]),
-            n_groups=len(names),
+            n_groups=len(set(group_of.values())),
         )
         for m, method in enumerate(methods)
         for f, metric in enumerate(metrics)
