@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fewct.errors import OutputError
-from fewct.io.tables import write_manifest, write_structures_csv
+from fewct.io.tables import json_text, write_manifest, write_structures_csv
 from fewct.types import Manifest, Structure
 
 NAN = float("nan")
@@ -30,6 +30,11 @@ def test_csv_of_no_structures_is_the_header(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_text().splitlines() == [
         ",".join(column.name for column in fields(Structure))
     ]
+
+
+def test_json_has_null_for_nan_at_any_depth() -> None:
+    text = json_text({"rows": [{"mean": NAN, "n": 2}], "ids": (1, NAN), "name": "a"})
+    assert json.loads(text) == {"rows": [{"mean": None, "n": 2}], "ids": [1, None], "name": "a"}
 
 
 def manifest(**configuration: object) -> Manifest:

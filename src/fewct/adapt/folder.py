@@ -1,7 +1,6 @@
 """The folder of an adaptation: written whole, or not at all."""
 
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from fewct.adapt.adaptation import Adaptation
 from fewct.adapt.few_slices import FewSlices
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.io.atomic import write_text
+from fewct.io.tables import json_text
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.method import ADAPTED, settings_of
 from fewct.outputs import make_folder
@@ -118,7 +118,7 @@ def write_adaptation(
             write_text(f"{found.method.weights_sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
             if (curves := network.with_name(CURVES)).exists() and network.is_relative_to(scratch):
                 shutil.copyfile(curves, fresh / CURVES)
-        write_text(json.dumps(content, indent=1) + "\n", fresh / ADAPTED)
+        write_text(json_text(content) + "\n", fresh / ADAPTED)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -130,7 +130,7 @@ def write_adaptation(
 
 
 def _record(found: Adaptation) -> dict[str, Any]:
-    """Return what adapted.json tells of an adaptation; NaN is null."""
+    """Return what adapted.json tells of an adaptation."""
     few = found.few
     return {
         "version": __version__,
@@ -138,17 +138,13 @@ def _record(found: Adaptation) -> dict[str, Any]:
         "weights_sha256": found.method.weights_sha256,
         "kept": found.winner.name,
         "verdict": found.verdict,
-        "candidates": [_without_nan(asdict(one)) for one in found.candidates],
+        "candidates": [asdict(one) for one in found.candidates],
         "tuned_settings": settings_of(found.tuned),
         "slices": [{"name": case.name, "patient": case.patient} for case in few.cases],
         "groups": few.n_groups,
         "grouped_by": few.grouped_by,
         "seconds": {name: round(value, 2) for name, value in found.seconds.items()},
     }
-
-
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
 def _taken(folder: Path, found: str) -> UsageError:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fewct.benchmark.rows import Failure, Row, write_csv, write_rows
+from fewct.benchmark.rows import Failure, Row, write_rows
 from fewct.benchmark.summary import SummaryRow
 from fewct.io.atomic import write_text
+from fewct.io.tables import write_csv
 from fewct.types import CTSlice, Labels
 
 
@@ -55,5 +56,6 @@ def write_tables(result: BenchmarkResult, folder: Path) -> None:
         OutputError: If a file cannot be written.
     """
     write_rows(result.rows, folder)
-    write_csv([asdict(row) for row in result.summary], folder / "summary.csv")
+    columns = [column.name for column in fields(SummaryRow)]
+    write_csv(columns, map(astuple, result.summary), folder / "summary.csv")
     write_text(json.dumps(result.manifest, indent=1, allow_nan=False) + "\n", folder / "manifest.json")

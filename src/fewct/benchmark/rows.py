@@ -1,18 +1,16 @@
 """Rows of a benchmark: kept one by one while it runs, written as tables when it is done."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.errors import FewctError, OutputError
-from fewct.io.atomic import write_text
+from fewct.io.tables import write_csv
 from fewct.metrics.catalog import METRICS, TruthKind
 
 
@@ -91,7 +89,7 @@ class RowLog:
         Raises:
             OutputError: If the disk is full.
         """
-        structures = [list(asdict(row).values()) for row in measured.structures]
+        structures = [astuple(row) for row in measured.structures]
         entry = {"key": key, "metrics": measured.metrics, "structures": structures}
         try:
             self._file.write(json.dumps(entry) + "\n")
@@ -110,48 +108,27 @@ class RowLog:
 def write_rows(rows: Sequence[Row], folder: Path) -> None:
     """Write `rows.csv`, one row a slice and method, and `structures.csv`, one a true structure and method.
 
-    What is undefined (NaN) stays empty.
+    What is undefined (NaN), or what a kind of truth does not have, stays empty.
 
     Raises:
         OutputError: If a file cannot be written.
     """
     names = ("data", "case", "group", "truth", "method")
+    heads = [[getattr(row, name) for name in names] for row in rows]
     write_csv(
-        [
-            {**{name: getattr(row, name) for name in names}, **_all_metrics(row.metrics), "key": row.key}
-            for row in rows
-        ],
+        (*names, *METRICS, "key"),
+        (
+            [*head, *(row.metrics.get(name, math.nan) for name in METRICS), row.key]
+            for head, row in zip(heads, rows, strict=True)
+        ),
         folder / "rows.csv",
     )
     write_csv(
-        [
-            {**{name: getattr(row, name) for name in names}, **asdict(structure)}
-            for row in rows
+        (*names, *(column.name for column in fields(StructureRow))),
+        (
+            [*head, *astuple(structure)]
+            for head, row in zip(heads, rows, strict=True)
             for structure in row.measured.structures
-        ],
+        ),
         folder / "structures.csv",
     )
-
-
-def write_csv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write records with the same keys as CSV, whole or not at all; NaN stays empty.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    for number, record in enumerate(records):
-        if number == 0:
-            table.writerow(record)
-        table.writerow(["" if _is_nan(value) else value for value in record.values()])
-    write_text(text.getvalue(), path)
-
-
-def _all_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return all metrics in the order of the tables, NaN for those a kind of truth does not have."""
-    return {name: metrics.get(name, math.nan) for name in METRICS}
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

@@ -87,40 +87,26 @@ class ChallengeScores:
         return sum(not np.isnan(image.rand_index) for image in self.images)
 
     @property
-    def mean_rand_index(self) -> float:
-        """Mean Rand index on all pixels."""
-        return mean_defined(np.array([image.rand_index for image in self.images]))
-
-    @property
-    def mean_ari(self) -> float:
-        """Mean adjusted Rand index on all pixels."""
-        return mean_defined(np.array([image.ari for image in self.images]))
-
-    @property
-    def mean_ari_foreground(self) -> float:
-        """Mean adjusted Rand index on the pixels that truth labels."""
-        return mean_defined(np.array([image.ari_foreground for image in self.images]))
+    def mean(self) -> dict[str, float]:
+        """Means of the three indices over the images whose truth has labels, by name."""
+        rows = [asdict(image) for image in self.images]
+        names = ("rand_index", "ari", "ari_foreground")
+        return {name: mean_defined(np.array([row[name] for row in rows])) for name in names}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all scores as JSON can hold them: None for what is undefined."""
+        """Return all scores as plain dictionaries and lists; NaN for what is undefined."""
         everything: dict[str, Any] = {
             "n_scored": self.n_scored,
-            "mean": {
-                "rand_index": _defined(self.mean_rand_index),
-                "ari": _defined(self.mean_ari),
-                "ari_foreground": _defined(self.mean_ari_foreground),
-            },
-            "images": [
-                {name: _defined(value) for name, value in asdict(image).items()} for image in self.images
-            ],
+            "mean": self.mean,
+            "images": [asdict(image) for image in self.images],
         }
         if self.dice is not None:
             everything["dice"] = {
                 "classes": self.dice.classes,
-                "mean_lower": _defined(self.dice.mean_lower),
-                "mean_upper": _defined(self.dice.mean_upper),
-                "lower": [[_defined(value) for value in row] for row in self.dice.lower.tolist()],
-                "upper": [[_defined(value) for value in row] for row in self.dice.upper.tolist()],
+                "mean_lower": self.dice.mean_lower,
+                "mean_upper": self.dice.mean_upper,
+                "lower": self.dice.lower.tolist(),
+                "upper": self.dice.upper.tolist(),
             }
         return everything
 
@@ -224,8 +210,3 @@ def _check_alike(truth: LabelTable, prediction: LabelTable, side: int) -> None:
                 found=f"{rows} x {columns}",
                 fix="Check the edition, and that label maps stand on the pixel grid of the images.",
             )
-
-
-def _defined(value: float) -> float | None:
-    """Return None for NaN, which JSON does not know."""
-    return None if np.isnan(value) else value

@@ -1,6 +1,5 @@
 """`fewct adapt`: mosaic learns from a few labelled slices."""
 
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +59,7 @@ class Adapt:
         from fewct.adapt.adaptation import adapt
         from fewct.adapt.few_slices import read_few
         from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
+        from fewct.io.tables import json_text
 
         console = Console(stderr=True, soft_wrap=True)
         minutes = self._minutes(console)
@@ -72,7 +72,7 @@ class Adapt:
                 found = adapt(few, base, scratch, budget_minutes=minutes, seed=self.seed, progress=progress)
             content = write_adaptation(found, made_from, scratch, self.out)
         if self.json:
-            print(json.dumps(content, indent=1))
+            print(json_text(content))
         else:
             _print(found, self.out)
         return 0

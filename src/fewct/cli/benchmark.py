@@ -1,6 +1,5 @@
 """`fewct benchmark`: every method on the same slices, once."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +52,7 @@ class Benchmark:
         """Run all and return 0, or 1 if a method failed on some slices."""
         from fewct.benchmark.run import run_benchmark
         from fewct.data.cases import parse_data
+        from fewct.io.tables import json_text
 
         methods = {text: parse_method(text) for text in self.methods}
         data = [parse_data(text, self.truth, self.step) for text in self.data]
@@ -63,8 +63,7 @@ class Benchmark:
             message = f"{failure.method} on {failure.data}, {failure.case}: {failure.error}"
             console.print(f"[bold red]failed:[/] {escape(message)}", highlight=False)
         if self.json:
-            rows = [asdict(row) for row in result.summary]
-            print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows], indent=1))
+            print(json_text([asdict(row) for row in result.summary]))
         else:
             _print(result)
             Console().print(f"Report: {self.out / 'report.html'}", highlight=False)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fewct.challenge.editions import EditionName, get_edition
+from fewct.cli.evaluate import number_cell
 from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
 from fewct.methods import Method
@@ -145,12 +146,13 @@ class Score:
         """Print the scores and return 0."""
         from fewct.challenge.score import read_annotated, score_tables
         from fewct.io.label_table.table import read_table
+        from fewct.io.tables import json_text
 
         annotated = None if self.annotated is None else read_annotated(self.annotated)
         truth, prediction = read_table(self.truth), read_table(self.prediction)
         scores = score_tables(truth, prediction, get_edition(self.edition), annotated)
         if self.json:
-            print(json.dumps(scores.as_dict(), indent=1))
+            print(json_text(scores.as_dict()))
             return 0
         for table in _score_tables(scores):
             Console().print(table)
@@ -213,10 +215,9 @@ def _score_tables(scores: "ChallengeScores") -> list[Table]:
     images = Table("image", "Rand index", "ARI, all pixels", "ARI, foreground")
     for image in scores.images:
         values = (image.rand_index, image.ari, image.ari_foreground)
-        images.add_row(f"{image.number}.png", *map(_number, values))
+        images.add_row(f"{image.number}.png", *map(number_cell, values))
     images.add_section()
-    means = (scores.mean_rand_index, scores.mean_ari, scores.mean_ari_foreground)
-    images.add_row(f"mean of {scores.n_scored}", *map(_number, means))
+    images.add_row(f"mean of {scores.n_scored}", *map(number_cell, scores.mean.values()))
     if scores.dice is None:
         return [images]
     classes = Table("class", "Dice, lower bound", "Dice, upper bound")
@@ -224,11 +225,7 @@ def _score_tables(scores: "ChallengeScores") -> list[Table]:
         scores.dice.classes, scores.dice.lower_by_class, scores.dice.upper_by_class, strict=True
     ):
         if lower == lower:
-            classes.add_row(f"{label}", _number(lower), _number(upper))
+            classes.add_row(f"{label}", number_cell(lower), number_cell(upper))
     classes.add_section()
-    classes.add_row("mean", _number(scores.dice.mean_lower), _number(scores.dice.mean_upper))
+    classes.add_row("mean", number_cell(scores.dice.mean_lower), number_cell(scores.dice.mean_upper))
     return [images, classes]
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"

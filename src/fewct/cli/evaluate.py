@@ -1,6 +1,5 @@
 """`fewct evaluate`: how good a label map is."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -73,6 +72,7 @@ class Evaluate:
             return self._run_as_paper()
         from fewct.evaluation import evaluate
         from fewct.io import read_labels
+        from fewct.io.tables import json_text
 
         evaluation = evaluate(
             truth=read_labels(self.truth),
@@ -81,7 +81,7 @@ class Evaluate:
             tolerance_mm=self.tolerance_mm,
         )
         if self.json:
-            print(json.dumps(_without_nan(evaluation.as_dict()), indent=1))
+            print(json_text(evaluation.as_dict()))
             return 0
         console = Console()
         console.print(metrics_table(evaluation))
@@ -94,6 +94,7 @@ class Evaluate:
         from fewct.benchmark.paper_scores import score_as_paper
         from fewct.io import read_labels
         from fewct.io.coco import read_proposals
+        from fewct.io.tables import json_text
 
         if self.partial or self.structures:
             raise UsageError(
@@ -106,7 +107,7 @@ class Evaluate:
         prediction = read_proposals(self.prediction) if is_coco else read_labels(self.prediction)
         scores = score_as_paper(read_labels(self.truth), prediction)
         if self.json:
-            print(json.dumps(_without_nan(asdict(scores)), indent=1))
+            print(json_text(asdict(scores)))
         else:
             Console().print(_paper_table(scores))
         return 0
@@ -122,9 +123,9 @@ def metrics_table(evaluation: "Evaluation") -> Table:
         upper = f"{name}_upper"
         cells = []
         for column in (overall, mean) if is_scan else (overall,):
-            cell = _number(column.get(name))
+            cell = number_cell(column.get(name))
             if upper in column:
-                cell += f" to {_number(column[upper])}"
+                cell += f" to {number_cell(column[upper])}"
             cells.append(cell)
         table.add_row(METRICS[name].title, *cells)
     return table
@@ -148,25 +149,17 @@ def _structures_table(evaluation: "Evaluation") -> Table:
         table.add_row(
             f"{row.true_id}",
             f"{row.size_px}",
-            _number(row.best_iou),
+            number_cell(row.best_iou),
             f"{row.pred_id or '-'}",
-            _number(row.dice),
-            _number(row.surface_dice),
-            _number(row.hausdorff_95_mm),
+            number_cell(row.dice),
+            number_cell(row.surface_dice),
+            number_cell(row.hausdorff_95_mm),
         )
     return table
 
 
-def _number(value: float | None) -> str:
+def number_cell(value: float | None) -> str:
+    """Return a number as the tables show it: three decimals, or - for what is undefined."""
     if value is None or value != value:
         return "-"
     return f"{value:.0f}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def _without_nan(value: object) -> object:
-    """Return JSON data with null for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value

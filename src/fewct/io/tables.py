@@ -1,12 +1,12 @@
-"""The table of structures as CSV and the manifest as JSON."""
+"""Tables as CSV and records as JSON: the table of structures, the manifest."""
 
 import csv
 import io
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from fewct.errors import OutputError
 from fewct.io.atomic import write_text
@@ -19,13 +19,38 @@ def write_structures_csv(structures: Sequence[Structure], path: str | Path) -> N
     Raises:
         OutputError: If the file cannot be written.
     """
+    write_csv([column.name for column in fields(Structure)], map(astuple, structures), path)
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], path: str | Path) -> None:
+    """Write a table, whole or not at all; NaN stays empty.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([column.name for column in fields(Structure)])
-    rows.writerows(
-        ["" if math.isnan(value) else value for value in astuple(structure)] for structure in structures
-    )
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(["" if value != value else value for value in row] for row in rows)
     write_text(text.getvalue(), path)
+
+
+def json_text(value: object) -> str:
+    """Return mappings, lists, texts and numbers as strict JSON: NaN becomes null.
+
+    Example:
+        >>> json.loads(json_text({"score": float("nan"), "ids": (1, 2)}))
+        {'score': None, 'ids': [1, 2]}
+    """
+
+    def known(part: object) -> object:
+        if isinstance(part, Mapping):
+            return {key: known(one) for key, one in part.items()}
+        if isinstance(part, list | tuple):
+            return [known(one) for one in part]
+        return None if part != part else part
+
+    return json.dumps(known(value), indent=1, allow_nan=False)
 
 
 def manifest_json(manifest: Manifest) -> str:
