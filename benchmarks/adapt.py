@@ -23,7 +23,7 @@ from fewct.adapt.adaptation import Budget, adapt, all_metrics, fine_tuned
 from fewct.adapt.crossvalidation import FINE_TUNED
 from fewct.adapt.few_slices import few_of
 from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid
-from fewct.data.cases import Case, parse_data, read_cases
+from fewct.data.cases import LabelledCase, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Mosaic
 from fewct.metrics.bootstrap import cluster_means
@@ -56,7 +56,7 @@ class Outcome:
     data: str
     arm: str
     source: str
-    target: Case
+    target: LabelledCase
     before: tuple[float, float, float]
     after: tuple[float, float, float]
 
@@ -68,8 +68,8 @@ class Task:
     data: str
     source: str
     truth: TruthKind
-    few: list[Case]
-    others: list[Case]
+    few: list[LabelledCase]
+    others: list[LabelledCase]
 
 
 def tasks(shots: int) -> Iterator[Task]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fewct.data.cases import Case, parse_data, read_cases
+from fewct.data.cases import LabelledCase, parse_data, read_cases
 from fewct.methods import BAM
 from fewct.methods.bam.feature_matching import dice
 from fewct.metrics.bootstrap import cluster_means
@@ -56,8 +56,8 @@ class Job:
     """Supports, and the slices to find their structures on."""
 
     data: str
-    supports: list[Case]
-    queries: list[Case]
+    supports: list[LabelledCase]
+    queries: list[LabelledCase]
 
 
 def jobs() -> Iterator[Job]:
@@ -72,12 +72,12 @@ def jobs() -> Iterator[Job]:
     yield Job("abdomen_series", supports, [case for case in cases if case not in supports])
 
 
-def organs_alone(case: Case) -> Case:
+def organs_alone(case: LabelledCase) -> LabelledCase:
     """Return a case with those organs that are annotated on every slice."""
     return replace(case, truth=np.where(np.isin(case.truth, ANNOTATED), case.truth, 0).astype(np.int32))
 
 
-def spread(cases: Sequence[Case]) -> list[Case]:
+def spread(cases: Sequence[LabelledCase]) -> list[LabelledCase]:
     """Return slices spread over a scan."""
     return [cases[int((k + 0.5) * len(cases) / SUPPORTS)] for k in range(SUPPORTS)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fewct.data.packed import load_patients
+from fewct.data.packed import load_packed_slices
 from fewct.methods import BAM, Mosaic
 from fewct.types import CTSlice
 from organs import ANNOTATED, DATA
@@ -25,7 +25,7 @@ SUPPORTS, QUERIES = 5, 5
 
 def write_supports(folder: Path) -> None:
     """Write slices on which all 8 structures are labelled, each showing as many new ones as can be."""
-    slices = [item for item in load_patients(DATA / "btcv" / "val") if item.weak is None]
+    slices = [item for item in load_packed_slices(DATA / "btcv" / "val") if item.low_contrast is None]
     missing = set(ANNOTATED)
     for number in range(SUPPORTS):
         wanted = missing or set(ANNOTATED)

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from fewct.adapt.finetune import FineTuning, fine_tune
-from fewct.data.packed import ORGANS, LabelledSlice, load_patients
+from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.preprocessing import network_input
@@ -51,19 +51,19 @@ class Options:
     """Steps of 4 crops."""
 
 
-def draw_slices(slices: Sequence[LabelledSlice], shots: int, seed: int) -> list[LabelledSlice]:
+def draw_slices(slices: Sequence[PackedSlice], shots: int, seed: int) -> list[PackedSlice]:
     """Return some slices that show one of the four organs at least."""
     shown = [item for item in slices if item.labels.any()]
     order = np.random.default_rng(seed).permutation(len(shown))
     return [shown[k] for k in order[:shots]]
 
 
-def train(arm: str, slices: Sequence[LabelledSlice], seed: int, options: Options, folder: Path) -> Path:
+def train(arm: str, slices: Sequence[PackedSlice], seed: int, options: Options, folder: Path) -> Path:
     """Train one network and return its exported file."""
-    sources = [labelled_source(0.5, slices, weak=False)]
-    dense = [item for item in slices if item.weak is not None]
+    sources = [labelled_source(0.5, slices, low_contrast=False)]
+    dense = [item for item in slices if item.low_contrast is not None]
     if dense:
-        sources.append(labelled_source(0.5, dense, weak=True))
+        sources.append(labelled_source(0.5, dense, low_contrast=True))
     if arm == "from weights that never saw them":
         path = options.weights if options.weights.suffix == ".onnx" else options.weights / "model.onnx"
         further = FineTuning(options.steps, 60, SIZE_PX, new_share=1.0, seed=seed)
@@ -141,7 +141,7 @@ def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(thread_count())
     others = [name for name in ORGANS if name not in HIDDEN]
-    slices = load_patients(DATA / "btcv" / "train", without=others)
+    slices = load_packed_slices(DATA / "btcv" / "train", without=others)
     cases = val_cases()
     before = organ_scores(Mosaic(weights=f"{options.weights}"), cases)
     rows = [row_of("not trained", 0, 0, before)]

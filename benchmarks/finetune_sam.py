@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.data.examples import TrainingExample, labelled_example
-from fewct.data.packed import ORGANS, LabelledSlice, load_patients
+from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
 from fewct.methods.sam.backends.torch import TorchBackend
@@ -39,26 +39,28 @@ class Options:
     """Time to train."""
     weights: str = ""
     """Checkpoint to start from; empty: prompt-small."""
-    weak: bool = True
+    low_contrast: bool = True
     """Whether slices are of weak contrast, with 13 organs; else plain, with 8."""
 
 
-def few_slices(weak: bool) -> list[TrainingExample]:
+def few_slices(low_contrast: bool) -> list[TrainingExample]:
     """Return slices of patients of train, evenly spread."""
-    patients = load_patients(DATA / "btcv" / "train")
-    slices = [item for item in patients if item.labels.any() and (item.weak is not None) == weak]
+    patients = load_packed_slices(DATA / "btcv" / "train")
+    slices = [
+        item for item in patients if item.labels.any() and (item.low_contrast is not None) == low_contrast
+    ]
     chosen = np.linspace(0, len(slices) - 1, SLICES).round().astype(int)
     return [example(slices[i]) for i in chosen]
 
 
-def example(item: LabelledSlice) -> TrainingExample:
+def example(item: PackedSlice) -> TrainingExample:
     """Return a slice as `fewct train` reads it: only its organs are labelled."""
-    pixels = (item.image if item.weak is None else item.weak).astype(np.float32)
+    pixels = (item.image if item.low_contrast is None else item.low_contrast).astype(np.float32)
     organs = np.where(item.labels <= max(ORGANS.values()), item.labels, 0).astype(np.int32)
     return labelled_example(CTSlice(pixels, "grey"), organs, complete=False)
 
 
-def values_of(backend: Backend, cases: Sequence[Case]) -> list[Value]:
+def values_of(backend: Backend, cases: Sequence[LabelledCase]) -> list[Value]:
     """Return the metrics of boxes and points on all slices, the same prompts for every backend."""
     rng = np.random.default_rng(0)
     return [value for case in cases for value in prompted(backend, case, rng)]
@@ -68,11 +70,11 @@ def main() -> None:
     options = tyro.cli(Options)
     recipe = SamRecipe(weights=options.weights)
     recipe = replace(recipe, loop=replace(recipe.loop, budget_minutes=options.minutes))
-    plain, weak, _ = (cases for _, cases in cases_of_sets(VAL_STEP))
-    cases = weak if options.weak else plain
+    plain, low_contrast, _ = (cases for _, cases in cases_of_sets(VAL_STEP))
+    cases = low_contrast if options.low_contrast else plain
     before = values_of(MaskPromptBackend(TorchBackend(starting_network(recipe)[0])), cases)
     with tempfile.TemporaryDirectory() as folder:
-        practice = train(recipe, few_slices(options.weak), [], Path(folder))
+        practice = train(recipe, few_slices(options.low_contrast), [], Path(folder))
         steps = len((Path(folder) / "curves.csv").read_text().splitlines())
     after = values_of(
         MaskPromptBackend(TorchBackend(trained_network(practice, starting_network(recipe)[0]))), cases
@@ -100,7 +102,7 @@ def main() -> None:
         )
         print(*rows[-1].values(), sep=", ")
     command = f"python benchmarks/finetune_sam.py --minutes {options.minutes:g}"
-    command += "" if options.weak else " --no-weak"
+    command += "" if options.low_contrast else " --no-low-contrast"
     save_results(RESULTS / "finetune_sam.csv", rows, command)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.data.cases import Case, parse_data, read_cases
+from fewct.data.cases import LabelledCase, parse_data, read_cases
 from fewct.errors import FewctWarning
 from fewct.methods import Method
 from fewct.metrics.bootstrap import cluster_means
@@ -31,7 +31,7 @@ class OrganScore:
     iou: float
 
 
-def val_cases(step: int = STEP) -> list[Case]:
+def val_cases(step: int = STEP) -> list[LabelledCase]:
     """Return labelled slices of val, and all its slices of weak contrast."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FewctWarning)  # two patients have no slices of weak contrast
@@ -41,14 +41,14 @@ def val_cases(step: int = STEP) -> list[Case]:
         ]
 
 
-def organ_scores(method: Method, cases: Sequence[Case]) -> list[OrganScore]:
+def organ_scores(method: Method, cases: Sequence[LabelledCase]) -> list[OrganScore]:
     """Segment all cases on all cores, and return the best IoU of each organ on each."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         found = pool.map(_scores_of_case, [method] * len(cases), cases, chunksize=4)
         return [score for scores in found for score in scores]
 
 
-def _scores_of_case(method: Method, case: Case) -> list[OrganScore]:
+def _scores_of_case(method: Method, case: LabelledCase) -> list[OrganScore]:
     os.environ["FEWCT_NUM_THREADS"] = "1"
     table = contingency(case.truth, method.segment(case.image).labels)
     organs = table.true_ids[table.true_ids > 0].tolist()

@@ -25,7 +25,7 @@ import tyro
 from numpy.typing import NDArray
 
 from fewct import metrics
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.methods import Everything
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import load_backend
@@ -65,7 +65,7 @@ class Value:
     value: float
 
 
-def cases_of_sets(step: int) -> Iterator[tuple[str, list[Case]]]:
+def cases_of_sets(step: int) -> Iterator[tuple[str, list[LabelledCase]]]:
     """Give each set with its slices."""
     cases = val_cases(step)
     dense = [case for case in cases if case.truth.max() > 8 and {5, 9, 12, 13} & set(np.unique(case.truth))]
@@ -75,7 +75,7 @@ def cases_of_sets(step: int) -> Iterator[tuple[str, list[Case]]]:
     series = enumerate(abdomen_series(DATA, 1))
     yield (
         "abdomen_series",
-        [Case(f"{k}", f"{k}", image, truth.astype(np.int32)) for k, (image, truth) in series],
+        [LabelledCase(f"{k}", f"{k}", image, truth.astype(np.int32)) for k, (image, truth) in series],
     )
 
 
@@ -83,7 +83,7 @@ def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return 2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth))
 
 
-def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator[Value]:
+def prompted(backend: Backend, case: LabelledCase, rng: np.random.Generator) -> Iterator[Value]:
     """Give the metrics of boxes and points on one slice."""
     predictor = Predictor.from_backend(backend)
     predictor.set_image(case.image)
@@ -108,7 +108,7 @@ def prompted(backend: Backend, case: Case, rng: np.random.Generator) -> Iterator
         )
 
 
-def from_nothing(method: Everything, case: Case) -> Iterator[Value]:
+def from_nothing(method: Everything, case: LabelledCase) -> Iterator[Value]:
     """Give the metrics of everything on one slice."""
     start = time.perf_counter()
     labels = method.segment(case.image).labels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fewct
-from fewct.data.cases import Case, DataSet, read_cases
+from fewct.data.cases import DataSet, LabelledCase, read_cases
 from fewct.errors import InputError, UsageError, check_range
 from fewct.imaging.intensity import to_display
 from fewct.imaging.resample import resize
@@ -131,7 +131,7 @@ def prepare_medsam(data: Iterable[DataSet], folder: Path, settings: MedSAMSettin
 
 
 def _prepare(
-    cases: Iterable[Case],
+    cases: Iterable[LabelledCase],
     name: str,
     path: Path,
     settings: MedSAMSettings,
@@ -158,7 +158,7 @@ def _prepare(
     return Prepared(name, path, entries, masks, found - masks)
 
 
-def _square(case: Case, window: WindowName | None) -> SquareSlice:
+def _square(case: LabelledCase, window: WindowName | None) -> SquareSlice:
     """Return a case at 256 x 256."""
     scan, _, number = case.name.rpartition("/")
     return SquareSlice(
@@ -199,7 +199,7 @@ def _keep(labels: Labels, large: Sequence[int], min_px: int) -> Labels:
     return np.where(stays, ids, 0)[inverse].reshape(labels.shape).astype(np.int32)
 
 
-def _scan_of(case: Case) -> str:
+def _scan_of(case: LabelledCase) -> str:
     """Return the name of the scan that a slice belongs to, or of the picture."""
     return case.name.rpartition("/")[0] or case.name
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.phantom import phantom_slice
 
 SIZE = 96
@@ -17,13 +17,13 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
 
 
-def make_case(seed: int, patient: str | None = None, level: float = 0.45, size: int = SIZE) -> Case:
+def make_case(seed: int, patient: str | None = None, level: float = 0.45, size: int = SIZE) -> LabelledCase:
     image, truth = phantom_slice(seed, level=level, size=size)
-    return Case(f"{seed}-{level}", patient, image, truth.labels.astype(np.int32))
+    return LabelledCase(f"{seed}-{level}", patient, image, truth.labels.astype(np.int32))
 
 
 @pytest.fixture(scope="session")
-def people() -> tuple[Case, ...]:
+def people() -> tuple[LabelledCase, ...]:
     """Five slices of five people."""
     return tuple(make_case(seed, f"p{seed}") for seed in range(5))
 

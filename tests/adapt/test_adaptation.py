@@ -14,7 +14,7 @@ from fewct.adapt.adaptation import Budget, adapt, cross_fitted
 from fewct.adapt.crossvalidation import FINE_TUNED, TUNED, UNCHANGED
 from fewct.adapt.few_slices import few_of
 from fewct.adapt.settings_search import SLICE_METRICS, SettingsGrid, settings_grid
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network_maps import WEIGHTS
 
@@ -31,7 +31,7 @@ def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adaptation, "settings_grid", grid)
 
 
-def as_level_finds(level: float, cases: Sequence[Case]) -> list[Case]:
+def as_level_finds(level: float, cases: Sequence[LabelledCase]) -> list[LabelledCase]:
     """Return cases whose truth is what mosaic finds at a level."""
     method = replace(BASE, level=level)
     return [replace(case, truth=method.segment(case.image).labels) for case in cases]
@@ -39,7 +39,9 @@ def as_level_finds(level: float, cases: Sequence[Case]) -> list[Case]:
 
 @pytest.mark.usefixtures("few_settings")
 class TestSettings:
-    def test_a_better_level_is_found_and_proven(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_a_better_level_is_found_and_proven(
+        self, people: tuple[LabelledCase, ...], tmp_path: Path
+    ) -> None:
         found = adapt(few_of(as_level_finds(0.15, people), "complete"), BASE, tmp_path)
         assert found.winner.name == TUNED
         assert found.method == found.tuned == replace(BASE, level=0.15)
@@ -48,13 +50,13 @@ class TestSettings:
         assert found.verdict.startswith("Kept: tuned settings, a gain of")
         assert found.verdict.endswith("by resampling 5 patients.")
 
-    def test_what_is_best_already_stays(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_what_is_best_already_stays(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         found = adapt(few_of(as_level_finds(BASE.level, people), "complete"), BASE, tmp_path)
         assert found.winner.name == UNCHANGED
         assert found.method == BASE
         assert found.verdict == "Nothing scores higher. Kept: unchanged."
 
-    def test_one_slice_proves_nothing(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_one_slice_proves_nothing(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         found = adapt(few_of(as_level_finds(0.15, people[:1]), "complete"), BASE, tmp_path, budget_minutes=1)
         assert found.method == BASE
         assert found.tuned.level == 0.15  # told, not kept
@@ -62,32 +64,32 @@ class TestSettings:
         assert found.verdict.startswith("One slice is too little to tell")
         assert [one.name for one in found.candidates] == [UNCHANGED, TUNED]
 
-    def test_four_patients_are_too_few(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_four_patients_are_too_few(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         few = few_of(as_level_finds(0.15, people[:4]), "complete")
         found = adapt(few, BASE, tmp_path, budget_minutes=1)
         assert not list(tmp_path.iterdir())  # nothing was trained
         assert found.method == BASE
         assert found.verdict == "4 patients are too little to tell, 5 are the fewest. Kept: unchanged."
 
-    def test_one_patient_tells_of_itself(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_one_patient_tells_of_itself(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         cases = [replace(case, patient="same") for case in as_level_finds(0.15, people)]
         found = adapt(few_of(cases, "complete"), BASE, tmp_path)
         assert found.winner.name == TUNED
         assert "All slices are of one patient" in found.verdict
 
-    def test_the_same_twice(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_the_same_twice(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         few = few_of(people, "partial")
         first, second = (adapt(few, BASE, tmp_path, seed=1) for _ in range(2))
         assert first.candidates == second.candidates
 
-    def test_progress(self, people: tuple[Case, ...], tmp_path: Path) -> None:
+    def test_progress(self, people: tuple[LabelledCase, ...], tmp_path: Path) -> None:
         calls: list[tuple[str, int, int]] = []
         adapt(few_of(people[:2], "partial"), BASE, tmp_path, progress=lambda *words: calls.append(words))
         assert calls == [("settings", 1, 2), ("settings", 2, 2)]
 
 
 def test_a_gain_that_may_be_chance_is_not_believed(
-    people: tuple[Case, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: tuple[LabelledCase, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another setting is better on most slices and worse on one."""
     gains = np.array([0.3, 0.3, 0.3, 0.3, -0.4])
@@ -109,7 +111,7 @@ class TestFineTuning:
         """Stand in for training: tell who learnt from whom, and copy the network."""
         names: dict[str, list[str]] = {}
 
-        def fine_tuned(cases: Sequence[Case], *args: object) -> Path:
+        def fine_tuned(cases: Sequence[LabelledCase], *args: object) -> Path:
             folder = args[3]
             assert isinstance(folder, Path)
             names[folder.name] = [case.name for case in cases]
@@ -123,7 +125,7 @@ class TestFineTuning:
 
     def test_no_network_judges_what_it_or_its_patient_taught(
         self,
-        people: tuple[Case, ...],
+        people: tuple[LabelledCase, ...],
         learnt: dict[str, list[str]],
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -132,7 +134,7 @@ class TestFineTuning:
         few = few_of([first, second, third, replace(fourth, patient=first.patient)], "partial")
         judged: dict[str, list[str]] = {}
 
-        def all_metrics(cases: Sequence[Case], grid: SettingsGrid) -> np.ndarray:
+        def all_metrics(cases: Sequence[LabelledCase], grid: SettingsGrid) -> np.ndarray:
             judged[Path(grid.settings[0].weights).parent.name] = [case.name for case in cases]
             return np.zeros((len(cases), len(grid.settings), len(SLICE_METRICS)))
 
@@ -147,12 +149,12 @@ class TestFineTuning:
 
     def test_the_best_network_is_trained_on_all(
         self,
-        people: tuple[Case, ...],
+        people: tuple[LabelledCase, ...],
         learnt: dict[str, list[str]],
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def all_metrics(cases: Sequence[Case], grid: SettingsGrid, *_: object) -> np.ndarray:
+        def all_metrics(cases: Sequence[LabelledCase], grid: SettingsGrid, *_: object) -> np.ndarray:
             value = 0.9 if grid.settings[0].weights else 0.5
             return np.full((len(cases), len(grid.settings), len(SLICE_METRICS)), value)
 

@@ -9,38 +9,38 @@ import pytest
 
 from adapt.conftest import make_case
 from fewct.adapt.few_slices import few_of, read_few
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.errors import FewctWarning, InputError, UsageError
 from fewct.types import CTSlice
 
 
 class TestGroups:
-    def test_by_patient(self, people: tuple[Case, ...]) -> None:
+    def test_by_patient(self, people: tuple[LabelledCase, ...]) -> None:
         first, second, third, *_ = people
         few = few_of([first, second, replace(third, patient=first.patient)], "complete")
         assert few.groups.tolist() == [0, 1, 0]
         assert (few.grouped_by, few.n_groups) == ("patient", 2)
 
-    def test_by_likeness_where_a_patient_is_unknown(self, people: tuple[Case, ...]) -> None:
+    def test_by_likeness_where_a_patient_is_unknown(self, people: tuple[LabelledCase, ...]) -> None:
         first, second, third, *_ = people
         turned = replace(first.image, pixels=np.rot90(first.image.pixels), geometry=None)
-        alike = Case("turned", None, turned, np.rot90(first.truth))
+        alike = LabelledCase("turned", None, turned, np.rot90(first.truth))
         few = few_of([first, second, alike, third], "complete")
         assert few.groups.tolist() == [0, 1, 0, 2]
         assert few.grouped_by == "similarity"
 
-    def test_slices_of_one_patient_stand_for_themselves(self, people: tuple[Case, ...]) -> None:
+    def test_slices_of_one_patient_stand_for_themselves(self, people: tuple[LabelledCase, ...]) -> None:
         few = few_of([replace(case, patient="same") for case in people[:3]], "complete")
         assert few.groups.tolist() == [0, 1, 2]
         assert few.grouped_by == "slice"
 
-    def test_a_single_slice(self, people: tuple[Case, ...]) -> None:
+    def test_a_single_slice(self, people: tuple[LabelledCase, ...]) -> None:
         few = few_of(people[:1], "partial")
         assert (few.n_groups, few.grouped_by) == (1, "slice")
 
 
 class TestHash:
-    def test_tells_pixels_and_labels(self, people: tuple[Case, ...]) -> None:
+    def test_tells_pixels_and_labels(self, people: tuple[LabelledCase, ...]) -> None:
         case = people[0]
         other_labels = replace(case, truth=case.truth + 1)
         other_pixels = replace(case, image=replace(case.image, pixels=case.image.pixels + 1))
@@ -62,24 +62,24 @@ class TestReading:
 
 
 class TestBadInput:
-    def test_no_labels(self, people: tuple[Case, ...]) -> None:
+    def test_no_labels(self, people: tuple[LabelledCase, ...]) -> None:
         blank = replace(people[0], truth=np.zeros_like(people[0].truth))
         with pytest.raises(
             InputError, match=r"slices with labelled structures, found 1 slices, all labels 0"
         ):
             few_of([blank], "complete")
 
-    def test_some_without_labels_are_left_out(self, people: tuple[Case, ...]) -> None:
+    def test_some_without_labels_are_left_out(self, people: tuple[LabelledCase, ...]) -> None:
         blank = replace(people[0], truth=np.zeros_like(people[0].truth))
         with pytest.warns(FewctWarning, match="1 slices without any label are left out"):
             few = few_of([blank, people[1]], "complete")
         assert few.cases == (people[1],)
 
-    def test_more_than_50(self, people: tuple[Case, ...]) -> None:
+    def test_more_than_50(self, people: tuple[LabelledCase, ...]) -> None:
         with pytest.raises(UsageError, match=r"1 to 50 labelled slices, found 51\. Take every n-th"):
             few_of([people[0]] * 51, "complete")
 
-    def test_mixed_units(self, people: tuple[Case, ...]) -> None:
+    def test_mixed_units(self, people: tuple[LabelledCase, ...]) -> None:
         grey = CTSlice(people[1].image.pixels.clip(0, 255), "grey")
         with pytest.warns(FewctWarning, match="1 slices are in Hounsfield units and 1 are grey"):
             few_of([people[0], replace(people[1], image=grey)], "complete")

@@ -11,7 +11,7 @@ from fewct.adapt.adaptation import Adaptation
 from fewct.adapt.crossvalidation import UNCHANGED, Candidate
 from fewct.adapt.few_slices import few_of
 from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Mosaic
@@ -23,7 +23,7 @@ MADE_FROM = {"data_sha256": "12ab", "seed": 0}
 
 
 @pytest.fixture
-def found(people: tuple[Case, ...]) -> Adaptation:
+def found(people: tuple[LabelledCase, ...]) -> Adaptation:
     unchanged = Candidate(UNCHANGED, 0.5, np.nan, np.nan, 0.0, np.nan, np.nan, {"ari_foreground": 0.5})
     return Adaptation(
         (unchanged,), unchanged, METHOD, METHOD, few_of(people[:1], "complete"), {"settings": 1}
@@ -113,7 +113,7 @@ class TestFree:
         with pytest.raises(InputError, match="the record of an adaptation, found JSONDecodeError"):
             check_free(tmp_path, MADE_FROM)
 
-    def test_what_an_adaptation_is_made_from(self, people: tuple[Case, ...]) -> None:
+    def test_what_an_adaptation_is_made_from(self, people: tuple[LabelledCase, ...]) -> None:
         few = few_of(people[:2], "partial")
         made = [
             origin(few, Mosaic(), 0, 0),

@@ -7,7 +7,7 @@ import pytest
 
 from adapt.conftest import make_case
 from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid, slice_metrics
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Mosaic
@@ -17,7 +17,7 @@ from fewct.types import CTSlice
 BASE = Mosaic(maps="gradients")
 
 
-def by_hand(case: Case, method: Mosaic) -> list[float]:
+def by_hand(case: LabelledCase, method: Mosaic) -> list[float]:
     """Segment, then score: what `slice_metrics` must come to."""
     metrics = score(case.truth, method.segment(case.image).labels).as_dict()
     return [metrics[name] for name in SLICE_METRICS]

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.conftest import scan
 from fewct.challenge.editions import Edition
 from fewct.challenge.example import write_example
-from fewct.data.cases import Case, DataSet, DataSource, parse_data, read_cases
+from fewct.data.cases import DataSet, DataSource, LabelledCase, parse_data, read_cases
 from fewct.data.splits import save_split, split_by_patient
 from fewct.errors import FewctWarning, InputError, UsageError
 from fewct.io import write
@@ -18,7 +18,7 @@ from fewct.phantom import phantom_slice, phantom_volume
 from fewct.types import LabelMap
 
 
-def cases(text: str | Path, truth: str = "complete", step: int = 1) -> list[Case]:
+def cases(text: str | Path, truth: str = "complete", step: int = 1) -> list[LabelledCase]:
     return list(read_cases(parse_data(str(text), truth, step)))
 
 

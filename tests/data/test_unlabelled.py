@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewct.data.cases import Case
-from fewct.data.unlabelled import Unlabelled, check_apart, read_unlabelled
+from fewct.data.cases import LabelledCase
+from fewct.data.unlabelled import UnlabelledSlice, check_disjoint, read_unlabelled
 from fewct.errors import InputError, UsageError
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice, Provenance
@@ -34,7 +34,7 @@ def pixels(seed: int = 0) -> np.ndarray:
     return phantom_slice(seed, size=SIZE)[0].pixels
 
 
-def read_all(text: object, step: int = 1) -> list[Unlabelled]:
+def read_all(text: object, step: int = 1) -> list[UnlabelledSlice]:
     return list(read_unlabelled(f"{text}", step))
 
 
@@ -109,22 +109,26 @@ class TestLayouts:
             read_all(f"{tmp_path / 'a.npz'}:dense")
 
 
-def case(image: CTSlice, patient: str | None = None) -> Case:
-    return Case("slice 7", patient, image, np.zeros(image.shape, dtype=np.int32))
+def case(image: CTSlice, patient: str | None = None) -> LabelledCase:
+    return LabelledCase("slice 7", patient, image, np.zeros(image.shape, dtype=np.int32))
 
 
 class TestApart:
     def test_other_slices(self) -> None:
-        check_apart([Unlabelled("a", CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"), "b")])
-        check_apart([Unlabelled(None, CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"))])
+        check_disjoint(
+            [UnlabelledSlice("a", CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"), "b")]
+        )
+        check_disjoint([UnlabelledSlice(None, CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"))])
 
     def test_slices_of_one_value_look_alike(self) -> None:
         air = CTSlice(np.full((SIZE, SIZE), -1000.0), "hu")
-        check_apart([Unlabelled("a", air)], [case(air, "b")])
+        check_disjoint([UnlabelledSlice("a", air)], [case(air, "b")])
 
     def test_a_patient(self) -> None:
         with pytest.raises(InputError, match=r"patient a on both sides\. Leave it out of --unlabelled"):
-            check_apart([Unlabelled("a", CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"), "a")])
+            check_disjoint(
+                [UnlabelledSlice("a", CTSlice(pixels(0), "hu"))], [case(CTSlice(pixels(1), "hu"), "a")]
+            )
 
     def test_a_file(self, tmp_path: Path) -> None:
         named, linked = picture(tmp_path / "a.png"), tmp_path / "b.png"
@@ -134,8 +138,10 @@ class TestApart:
             for k, path in enumerate((named, linked))
         )
         with pytest.raises(InputError, match="the slice slice 7 on both sides"):
-            check_apart([Unlabelled(None, one)], [case(other)])
+            check_disjoint([UnlabelledSlice(None, one)], [case(other)])
 
     def test_a_copy(self) -> None:
         with pytest.raises(InputError, match="the slice slice 7 on both sides"):
-            check_apart([Unlabelled("a", CTSlice(pixels(), "hu"))], [case(CTSlice(pixels(), "hu"), "b")])
+            check_disjoint(
+                [UnlabelledSlice("a", CTSlice(pixels(), "hu"))], [case(CTSlice(pixels(), "hu"), "b")]
+            )

@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
-from fewct.data.packed import LABELS_AHEAD_PX
-from fewct.training.augment import scan, warp
+from fewct.data.packed import LABEL_OFFSET_PX
+from fewct.training.augment import simulate_scanner, warp
 from fewct.types import CTSlice
 
 
@@ -48,7 +48,7 @@ def test_a_scan_is_finite_and_windowed_ones_are_8_bit(synthetic: bool) -> None:
     image = CTSlice(disk_example().pixels, "hu")
     units = set()
     for seed in range(40):
-        scanned = scan(image, synthetic, np.random.default_rng(seed))
+        scanned = simulate_scanner(image, synthetic, np.random.default_rng(seed))
         assert scanned.pixels.dtype == np.float32
         assert np.isfinite(scanned.pixels).all()
         units.add(scanned.unit)
@@ -61,7 +61,7 @@ def test_a_scan_is_finite_and_windowed_ones_are_8_bit(synthetic: bool) -> None:
 
 def test_grey_stays_grey() -> None:
     grey = CTSlice(np.full((64, 64), 90, dtype=np.float32), "grey")
-    assert {scan(grey, False, np.random.default_rng(seed)).unit for seed in range(5)} == {"grey"}
+    assert {simulate_scanner(grey, False, np.random.default_rng(seed)).unit for seed in range(5)} == {"grey"}
 
 
 def test_upright_slices_are_neither_flipped_nor_turned_by_quarters() -> None:
@@ -82,14 +82,14 @@ def test_labels_that_lie_ahead_are_brought_to_the_pixels(seed: int) -> None:
         name: np.roll(getattr(example, name), (-6, -6), (0, 1))
         for name in ("labels", "structure", "border_weight")
     }
-    warped = warp(replace(example, **moved, labels_ahead_px=6.0), 128, np.random.default_rng(seed))
+    warped = warp(replace(example, **moved, label_offset_px=6.0), 128, np.random.default_rng(seed))
     agrees = (warped.image.pixels > -470) == (warped.labels == 1)
     assert agrees[warped.structure != UNKNOWN].mean() > 0.99
 
 
 @pytest.mark.shared
 def test_the_packed_patients_labels_lie_ahead(shared_data: Path) -> None:
-    """The edges of the images are steepest where the labels' edges are, moved by `LABELS_AHEAD_PX`."""
+    """The edges of the images are steepest where the labels' edges are, moved by `LABEL_OFFSET_PX`."""
     moves = np.linspace(-1, 1.5, 11)
     steepness = np.zeros(len(moves))
     for path in sorted((shared_data / "btcv" / "train").glob("*.npz"))[:4]:
@@ -102,4 +102,4 @@ def test_the_packed_patients_labels_lie_ahead(shared_data: Path) -> None:
                     for k, move in enumerate(moves):
                         moved = places + move
                         steepness[k] += ndimage.map_coordinates(edge, moved, order=1).mean()
-    assert abs(moves[steepness.argmax()] - LABELS_AHEAD_PX) <= 0.2
+    assert abs(moves[steepness.argmax()] - LABEL_OFFSET_PX) <= 0.2

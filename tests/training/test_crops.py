@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
-from fewct.data.packed import ORGANS, LabelledSlice, load_patients, make_example
+from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices, packed_example
 from fewct.errors import InputError
 from fewct.training.crops import (
     ANATOMY_NAMES,
@@ -26,7 +26,7 @@ def two_channels(image: CTSlice, body: Mask) -> NDArray[np.float32]:
     return np.stack([np.clip(image.pixels / 1500, -1, 1), body.astype(np.float32)])
 
 
-def abdomen() -> LabelledSlice:
+def abdomen() -> PackedSlice:
     """A body of fat (grey 16) with muscle (grey 108), an organ (labelled 6), bone and a lung, in air."""
     y, x = np.mgrid[:128, :128]
     image = np.zeros((128, 128), dtype=np.uint8)
@@ -37,11 +37,11 @@ def abdomen() -> LabelledSlice:
     image[45:65, 70:90] = 0
     labels = np.zeros((128, 128), dtype=np.uint8)
     labels[50:66, 40:60] = 6
-    return LabelledSlice(image, labels, weak=image // 4 + 90)
+    return PackedSlice(image, labels, low_contrast=image // 4 + 90)
 
 
 def test_intensities_tell_what_labels_do_not() -> None:
-    example = make_example(abdomen(), weak=False)
+    example = packed_example(abdomen(), low_contrast=False)
     assert example.unit == "hu"
     assert example.pixels[86, 65] == 275
     at = example.structure
@@ -58,14 +58,17 @@ def test_intensities_tell_what_labels_do_not() -> None:
 
 
 def test_weak_contrast_shows_the_same_slice_in_grey() -> None:
-    strong, weak = make_example(abdomen(), weak=False), make_example(abdomen(), weak=True)
-    assert weak.unit == "grey"
-    assert np.ptp(weak.pixels) <= 64
-    assert np.array_equal(strong.structure, weak.structure)
+    strong, low_contrast = (
+        packed_example(abdomen(), low_contrast=False),
+        packed_example(abdomen(), low_contrast=True),
+    )
+    assert low_contrast.unit == "grey"
+    assert np.ptp(low_contrast.pixels) <= 64
+    assert np.array_equal(strong.structure, low_contrast.structure)
 
 
 def test_crop_i_is_a_function_of_i_and_the_seed(anatomy: Anatomy) -> None:
-    sources = [labelled_source(0.5, [abdomen()], weak=True), anatomy_source(0.5, [anatomy])]
+    sources = [labelled_source(0.5, [abdomen()], low_contrast=True), anatomy_source(0.5, [anatomy])]
     crops = Crops(sources, two_channels, 96, 10, seed=3)
     again = Crops(sources, two_channels, 96, 10, seed=3)
     other = Crops(sources, two_channels, 96, 10, seed=4)
@@ -104,14 +107,14 @@ def test_dense_segments_take_the_place_of_labels(tmp_path: Path) -> None:
         dense_label=item.labels[None],
         dense_segments=segments[None],
     )
-    plain, dense = load_patients(tmp_path)
-    assert plain.weak is None
+    plain, dense = load_packed_slices(tmp_path)
+    assert plain.low_contrast is None
     assert np.array_equal(plain.labels, item.labels)
-    assert dense.weak is not None
+    assert dense.low_contrast is not None
     assert dense.labels[58, 50] == 6
     assert dense.labels[55, 80] == 14  # the lung, numbered after the organs
     assert set(np.unique(dense.labels)) == {0, 6, 14}
-    for hidden in load_patients(tmp_path, without=["liver"]):
+    for hidden in load_packed_slices(tmp_path, without=["liver"]):
         assert set(np.unique(hidden.labels)) <= {0, 14}
 
 
@@ -131,7 +134,7 @@ def test_slices_without_labels(tmp_path: Path) -> None:
     assert not example.border_weight.any()
     assert (example.structure == UNKNOWN).all()
     assert example.pixels.min() == -160
-    assert example.body.sum() == make_example(abdomen(), weak=False).body.sum()
+    assert example.body.sum() == packed_example(abdomen(), low_contrast=False).body.sum()
     with pytest.raises(InputError, match=r"expected btcv/train_unlabelled\.npz or lidc"):
         unlabelled_slices(tmp_path / "lidc")
 
@@ -139,7 +142,7 @@ def test_slices_without_labels(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_hidden_organs_are_in_no_source(shared_data: Path) -> None:
     hidden = [*ORGANS][:2]
-    for item in load_patients(shared_data / "btcv" / "val", without=hidden):
+    for item in load_packed_slices(shared_data / "btcv" / "val", without=hidden):
         assert not np.isin(item.labels, [1, 2]).any()
     trunk = next((shared_data / "anatomy").glob("trunk_*.npz"))
     whole = load_anatomy(trunk, complete=True)
@@ -152,6 +155,6 @@ def test_hidden_organs_are_in_no_source(shared_data: Path) -> None:
 
 @pytest.mark.shared
 def test_the_real_patients(shared_data: Path) -> None:
-    slices = load_patients(shared_data / "btcv" / "val")
+    slices = load_packed_slices(shared_data / "btcv" / "val")
     assert len(slices) == 297
-    assert sum(item.weak is not None for item in slices) == 13
+    assert sum(item.low_contrast is not None for item in slices) == 13

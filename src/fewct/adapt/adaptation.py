@@ -23,7 +23,7 @@ from fewct.adapt.crossvalidation import (
 )
 from fewct.adapt.few_slices import FewSlices
 from fewct.adapt.settings_search import SLICE_METRICS, SettingsGrid, objective, settings_grid, slice_metrics
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.methods import Mosaic
 from fewct.metrics.catalog import TruthKind
 from fewct.runtime.threads import thread_count
@@ -149,7 +149,7 @@ def cross_fitted(
 
 
 def fine_tuned(
-    cases: Sequence[Case], truth: TruthKind, base: Mosaic, budget: "Budget", folder: Path, seed: int
+    cases: Sequence[LabelledCase], truth: TruthKind, base: Mosaic, budget: "Budget", folder: Path, seed: int
 ) -> Path:
     """Train the network of `base` further on some slices, for its share of the time; return the new one."""
     from fewct.adapt.finetune import FineTuning, few_slices, fine_tune
@@ -186,7 +186,9 @@ class Budget:
         return max(share, SHORTEST_MINUTES)
 
 
-def all_metrics(cases: Sequence[Case], grid: SettingsGrid, progress: Progress | None = None) -> AllMetrics:
+def all_metrics(
+    cases: Sequence[LabelledCase], grid: SettingsGrid, progress: Progress | None = None
+) -> AllMetrics:
     """Return what each slice says of each setting; slices are worked on by several threads.
 
     Args:

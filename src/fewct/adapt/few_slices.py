@@ -9,10 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.data.cases import Case, parse_data, read_cases
+from fewct.data.cases import LabelledCase, group_cases, parse_data, read_cases
 from fewct.errors import FewctWarning, InputError, UsageError
-from fewct.imaging.intensity import to_display
-from fewct.imaging.similarity import similarity_groups
 from fewct.metrics.catalog import TruthKind
 
 MOST = 50
@@ -31,7 +29,7 @@ class FewSlices:
             holds for other slices of that patient.
     """
 
-    cases: tuple[Case, ...]
+    cases: tuple[LabelledCase, ...]
     truth: TruthKind
     groups: Annotated[NDArray[np.int64], "slices"]
     grouped_by: GroupedBy
@@ -76,7 +74,7 @@ def read_few(descriptions: Sequence[str], truth: TruthKind = "complete", step: i
     return few_of([case for one in data for case in read_cases(one)], kinds.pop())
 
 
-def few_of(cases: Sequence[Case], truth: TruthKind) -> FewSlices:
+def few_of(cases: Sequence[LabelledCase], truth: TruthKind) -> FewSlices:
     """Check some slices and put them into groups: by patient, or where that is unknown by likeness.
 
     Args:
@@ -113,15 +111,11 @@ def few_of(cases: Sequence[Case], truth: TruthKind) -> FewSlices:
     return FewSlices(labelled, truth, *_groups(labelled))
 
 
-def _groups(cases: Sequence[Case]) -> tuple[Annotated[NDArray[np.int64], "slices"], GroupedBy]:
+def _groups(cases: Sequence[LabelledCase]) -> tuple[Annotated[NDArray[np.int64], "slices"], GroupedBy]:
     """Return the number of each slice's group, and what a group is."""
-    patients = [case.patient for case in cases]
-    by: GroupedBy = "similarity" if None in patients else "patient"
-    if by == "similarity":
-        groups = similarity_groups([to_display(case.image) for case in cases])
-    else:
-        names = list(dict.fromkeys(patients))
-        groups = np.array([names.index(patient) for patient in patients], dtype=np.int64)
+    named, by = group_cases(cases)
+    names = list(dict.fromkeys(named))
+    groups = np.array([names.index(name) for name in named], dtype=np.int64)
     return (groups, by) if groups.any() else (np.arange(len(cases), dtype=np.int64), "slice")
 
 

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fewct.data.cases import Case
+from fewct.data.cases import LabelledCase
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network import MosaicNet
@@ -99,7 +99,7 @@ def _between(before: Tensor, after: Tensor, share: float) -> Tensor:
     return torch.lerp(before, after, share) if after.is_floating_point() else after
 
 
-def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> ExampleMix:
+def few_slices(cases: Sequence[LabelledCase], base: Mosaic, *, complete: bool) -> ExampleMix:
     """Return a source of a few labelled slices, each as likely as the others.
 
     Args:
@@ -116,7 +116,7 @@ def few_slices(cases: Sequence[Case], base: Mosaic, *, complete: bool) -> Exampl
     return ExampleMix(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
 
 
-def known_example(case: Case, likely: Image | None) -> TrainingExample:
+def known_example(case: LabelledCase, likely: Image | None) -> TrainingExample:
     """Return what is known of a slice; borders are known in and near labelled structures.
 
     Args:

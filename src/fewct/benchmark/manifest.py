@@ -103,7 +103,7 @@ def _about_data(data: DataSet, cases: Sequence[PreparedCase]) -> dict[str, Any]:
         "grouped_by": cases[0].grouped_by,
         "sha256": cases_sha256(cases),
         "sources": [
-            {"path": str(source.path), "chosen": source.chosen, "step": source.step}
+            {"path": str(source.path), "subset": source.subset, "step": source.step}
             for source in data.sources
         ],
     }

@@ -1,33 +1,33 @@
-"""From descriptions of data to cases: one slice with its truth, on one grid."""
+"""Labelled cases, one slice with its truth on one grid, read from descriptions of data."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from fewct.data.layouts import Labelled, read_source
+from fewct.data.layouts import LabelledImage, read_source
 from fewct.data.splits import load_split
 from fewct.errors import InputError, check_range
+from fewct.imaging.intensity import to_display
 from fewct.imaging.labelmap import labels_on_grid
+from fewct.imaging.similarity import similarity_groups
 from fewct.metrics.catalog import TruthKind
 from fewct.types import CTSlice, CTVolume, Labels
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where some cases of a data set come from.
+    """A file or folder from which cases of a data set are read.
 
     Args:
-        path: File or folder.
-        chosen: Which truth, where the path holds several (see `fewct.data.layouts.read_source`).
-        labels: The truth, where it does not lie in or beside `path`.
-        patient: Who it is; or the patient of each case, by its name; None for what the source tells.
+        path: See `fewct.data.layouts.read_source`, as for `subset` and `labels`.
+        patient: Of all cases, or of each by its name; None for what the layout tells.
         step: Takes every n-th slice of a scan, every n-th of single slices.
     """
 
     path: Path
-    chosen: str = ""
+    subset: str = ""
     labels: Path | None = None
     patient: str | Mapping[str, str] | None = None
     step: int = 1
@@ -35,11 +35,10 @@ class DataSource:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Cases that are summed up together.
+    """Labelled data whose scores are averaged together.
 
     Args:
         name: How tables call it.
-        sources: Where its cases come from.
         truth: "complete", or "partial": truth holds only some of the structures and 0 means unknown.
         only: Names of the cases to take, such as one part of a split; None for all.
     """
@@ -51,29 +50,27 @@ class DataSet:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class LabelledCase:
     """One slice with its truth.
 
     Args:
         name: Unique in its data set: the scan's name and the slice's number, or the image's name.
-        patient: Who it is; None if unknown.
-        image: The slice.
-        truth: Its structures, int32 (rows, columns), on the image's grid.
+        patient: None if unknown.
+        truth: int32 (rows, columns) on the image's grid; 0 for background.
+        complete: Whether all structures are labelled; if not, 0 means unknown.
     """
 
     name: str
     patient: str | None
     image: CTSlice
     truth: Labels
+    complete: bool = True
 
 
-def read_cases(data: DataSet) -> Iterator[Case]:
+def read_cases(data: DataSet) -> Iterator[LabelledCase]:
     """Read the cases of a data set, one source at a time.
 
     Of partial truth, slices without any label are left out: nothing is known about them.
-
-    Args:
-        data: What to read.
 
     Yields:
         Cases in the order of the sources, images and slices.
@@ -83,11 +80,12 @@ def read_cases(data: DataSet) -> Iterator[Case]:
             patient is not told though others are, or there is no case.
     """
     names: set[str] = set()
+    complete = data.truth == "complete"
     for source in data.sources:
-        for case in _cases_of(source):
+        for case in _cases_of(source, complete):
             if data.only is not None and case.name not in data.only:
                 continue
-            if data.truth == "partial" and not case.truth.any():
+            if not complete and not case.truth.any():
                 continue
             if case.name in names:
                 raise InputError(
@@ -107,11 +105,23 @@ def read_cases(data: DataSet) -> Iterator[Case]:
         )
 
 
+def group_cases(cases: Sequence[LabelledCase]) -> tuple[list[str], Literal["patient", "similarity"]]:
+    """Return the group of each case, none of which may be divided: its patient.
+
+    Where any patient is unknown, groups of similar slices stand for patients.
+    """
+    patients = [case.patient for case in cases if case.patient is not None]
+    if len(patients) == len(cases):
+        return patients, "patient"
+    numbers = similarity_groups([to_display(case.image) for case in cases])
+    return [f"{number}" for number in numbers.tolist()], "similarity"
+
+
 def parse_data(text: str, truth: TruthKind = "complete", step: int = 1) -> DataSet:
     """Read a description of data, as the command line has it.
 
     Args:
-        text: A path, to which `:NAME` chooses one of several truths; or a JSON file (see `read_description`).
+        text: A path, to which `:NAME` adds a subset; or a JSON file (see `read_description`).
         truth: Kind of truth; a JSON file tells its own.
         step: Takes every n-th slice; a JSON file tells its own.
 
@@ -122,7 +132,7 @@ def parse_data(text: str, truth: TruthKind = "complete", step: int = 1) -> DataS
     if Path(text).suffix.lower() == ".json":
         return read_description(Path(text))
     source = _source(text, Path(), step)
-    return DataSet(source.path.stem + f":{source.chosen}" * bool(source.chosen), (source,), truth)
+    return DataSet(source.path.stem + f":{source.subset}" * bool(source.subset), (source,), truth)
 
 
 def read_description(path: Path) -> DataSet:
@@ -132,7 +142,7 @@ def read_description(path: Path) -> DataSet:
 
     Keys of the file: `sources` and `truth` ("complete" or "partial"); where wanted `name` (the file's stem by
     default), `step` (every n-th slice), and `split` with `part`: a file of `data.splits.save_split` and the
-    part of it to take. Keys of a source: `path`, with `:NAME` for one of several truths; where wanted
+    part of it to take. Keys of a source: `path`, with `:NAME` for a subset; where wanted
     `labels` (the file with its truth), `patient` (who it is, or an object from each case's name to its
     patient) and `step`. Paths are relative to the file.
 
@@ -171,9 +181,9 @@ def _source(
 ) -> DataSource:
     """Return a source from its path, from which `:NAME` is taken if the whole is no file."""
     check_range("step", step, 1, fix="1 takes every slice.")
-    bare, colon, chosen = text.rpartition(":")
+    bare, colon, subset = text.rpartition(":")
     if colon and not (folder / text).exists() and (folder / bare).exists():
-        return DataSource(folder / bare, chosen, labels, patient, step)
+        return DataSource(folder / bare, subset, labels, patient, step)
     return DataSource(folder / text, "", labels, patient, step)
 
 
@@ -203,23 +213,25 @@ def _no_description(path: Path, expected: str, found: str) -> InputError:
     return InputError(path, expected=expected, found=found, fix="See docs/how-to/benchmark.md.")
 
 
-def _cases_of(source: DataSource) -> Iterator[Case]:
+def _cases_of(source: DataSource, complete: bool) -> Iterator[LabelledCase]:
     """Yield the cases of a source, every n-th slice."""
     single = 0
-    for item in read_source(source.path, source.chosen, source.labels):
+    for item in read_source(source.path, source.subset, source.labels):
         if isinstance(item.image, CTVolume):
             truth = _truth_on_grid(item, item.image.shape)
             for index in range(0, len(item.image), source.step):
                 name = f"{item.name}/{index:03d}"
-                yield Case(name, _patient(source, name, item), item.image[index], truth[index])
+                yield LabelledCase(
+                    name, _patient(source, name, item), item.image[index], truth[index], complete
+                )
             continue
         if single % source.step == 0:
             truth = _truth_on_grid(item, (1, *item.image.shape))
-            yield Case(item.name, _patient(source, item.name, item), item.image, truth[0])
+            yield LabelledCase(item.name, _patient(source, item.name, item), item.image, truth[0], complete)
         single += 1
 
 
-def _truth_on_grid(item: Labelled, shape: tuple[int, int, int]) -> Labels:
+def _truth_on_grid(item: LabelledImage, shape: tuple[int, int, int]) -> Labels:
     """Return truth as (slices, rows, columns) on the image's grid."""
     placed = labels_on_grid(item.truth, item.image.geometry, item.image.shape)
     stack = placed.reshape((-1, *placed.shape[-2:]))
@@ -233,10 +245,10 @@ def _truth_on_grid(item: Labelled, shape: tuple[int, int, int]) -> Labels:
     return stack
 
 
-def _patient(source: DataSource, name: str, item: Labelled) -> str | None:
+def _patient(source: DataSource, name: str, item: LabelledImage) -> str | None:
     """Return the patient of a case."""
     if source.patient is None:
-        return item.belongs_to
+        return item.patient
     if isinstance(source.patient, str):
         return source.patient
     known = source.patient.get(name, source.patient.get(item.name))

@@ -1,4 +1,4 @@
-"""One training example, and what is known about it."""
+"""Training examples: a slice, its labels, and how far they are to be trusted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ AIR_HU = -1024.0
 
 @dataclass(frozen=True, eq=False)
 class TrainingExample:
-    """A slice and what is known about it, before augmentation.
+    """A slice and its annotation, before augmentation; arrays are (rows, columns).
 
     Args:
-        pixels: float32 (rows, columns), finite.
+        pixels: float32, finite.
         unit: "hu" or "grey".
-        labels: int32 (rows, columns): structures, 0 for the rest.
-        structure: uint8 (rows, columns): UNKNOWN, BACKGROUND or STRUCTURE.
-        border_weight: float32 (rows, columns) in [0, 1]: how sure it is that `labels` is right about whether
-            there is a border; 0 for unknown.
-        body: bool (rows, columns): the patient.
-        zoom: Pixels of a 512 x 512 slice of ordinary field of view for each pixel of this one.
-        labels_ahead_px: How far up and left of the pixels the labels lie, in pixels, both the same.
+        labels: int32: structures, 0 for the rest.
+        structure: uint8: UNKNOWN, BACKGROUND or STRUCTURE.
+        border_weight: float32 in [0, 1]: weight of the borders in `labels`, and of their absence; 0 for
+            unknown.
+        body: bool: the patient.
+        zoom: Factor by which the example is enlarged to the scale of training crops.
+        label_offset_px: How far up, and as far left, of the pixels the labels lie.
     """
 
     pixels: Image
@@ -38,11 +38,11 @@ class TrainingExample:
     border_weight: Annotated[NDArray[np.float32], "rows columns"]
     body: Mask
     zoom: float
-    labels_ahead_px: float = 0.0
+    label_offset_px: float = 0.0
 
 
 def check_labelled(examples: Sequence[TrainingExample]) -> None:
-    """Raise unless there is something to learn.
+    """Raise unless something is labelled.
 
     Raises:
         InputError: If no example has a labelled structure.
@@ -57,12 +57,12 @@ def check_labelled(examples: Sequence[TrainingExample]) -> None:
 
 
 def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> TrainingExample:
-    """Return what is known of a slice of any kind: where structures are, and whether the rest is background.
+    """Return the example of a labelled slice, without borders.
 
     Args:
-        image: Slice; NaN marks padding.
+        image: NaN marks padding.
         truth: int32 (rows, columns): structures, 0 for the rest.
-        complete: Whether the rest is background. If not, only what lies outside the patient is.
+        complete: Whether the rest is background; if not, it is unknown inside the body.
     """
     body = body_mask(image)
     finite = image.pixels[np.isfinite(image.pixels)]

@@ -1,4 +1,4 @@
-"""Training examples from packed abdominal CT with organ labels and dense segments (see `load_patients`)."""
+"""Training examples from packed abdominal CT with organ labels and dense segments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
+from fewct.data.splits import hide_structures
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice, Image, Mask
 
@@ -17,25 +18,25 @@ FAT_HU = (-119.0, -55.0)
 BRIGHT_HU = 240.0  # bone and contrast agent
 AIR_HU = -124.0
 ZOOM = 2.0  # the slices are 256 x 256
-LABELS_AHEAD_PX = 0.35  # the packed labels lie up and left of the edges that the images show
-NEAR_PX = 2.0  # a border is known this far from a labelled structure
-BODY_SHARE = 0.2  # a larger unnamed segment is the rest of the body, no structure
-FAT_WEIGHT, AIR_WEIGHT = 0.3, 0.2  # of "no border here", which intensities tell
+LABEL_OFFSET_PX = 0.35  # the packed labels lie up and left of the edges in the images
+NEAR_PX = 2.0  # borders are annotated this far from a labelled structure
+BODY_SHARE = 0.2  # a larger segment outside the organs is the rest of the body, no structure
+FAT_WEIGHT, AIR_WEIGHT = 0.3, 0.2  # border weights in fat and air, where intensities rule borders out
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledSlice:
-    """One slice of a patient: image and labels, each uint8 (rows, columns).
+class PackedSlice:
+    """One slice of a patient as the NPZ files hold it, arrays of uint8 (rows, columns).
 
     Args:
         image: Windowed to [-125, 275] HU.
-        labels: Structures, 0 for unknown.
-        weak: The same slice windowed to its own range, where there is one.
+        labels: 0 for unknown.
+        low_contrast: The same slice windowed to its own range, where there is one.
     """
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
-    weak: NDArray[np.uint8] | None
+    low_contrast: NDArray[np.uint8] | None
 
 
 ORGANS = {
@@ -56,7 +57,7 @@ ORGANS = {
 """Labels of `label` and `dense_label`."""
 
 
-def load_patients(folder: Path, without: Sequence[str] = ()) -> list[LabelledSlice]:
+def load_packed_slices(folder: Path, without: Sequence[str] = ()) -> list[PackedSlice]:
     """Read all packed patients (*.npz) of a folder, in order of name.
 
     Each file has `image` and `label` (n, rows, columns) uint8 and `z` (n,), and where there are dense
@@ -64,7 +65,7 @@ def load_patients(folder: Path, without: Sequence[str] = ()) -> list[LabelledSli
 
     Args:
         folder: Where the files lie.
-        without: Names of `ORGANS` that are left unlabelled, as if nobody had annotated them.
+        without: Names of `ORGANS` whose labels are dropped.
     """
     hidden = [ORGANS[name] for name in without]
     slices = []
@@ -75,22 +76,19 @@ def load_patients(folder: Path, without: Sequence[str] = ()) -> list[LabelledSli
         for image, label, z in zip(arrays["image"], arrays["label"], arrays["z"], strict=True):
             k = dense.get(int(z))
             if k is None:
-                slices.append(LabelledSlice(image, _hide(label, hidden), None))
+                slices.append(PackedSlice(image, hide_structures(label, hidden).astype(np.uint8), None))
             else:
                 body = body_mask(CTSlice(image.astype(np.float32), "grey"))
                 organs = arrays["dense_label"][k]
-                merged = _hide(_merge_segments(arrays["dense_segments"][k], organs, body), hidden)
-                slices.append(LabelledSlice(image, merged, arrays["dense_image"][k]))
+                merged = _merge_segments(arrays["dense_segments"][k], organs, body)
+                labels = hide_structures(merged, hidden).astype(np.uint8)
+                slices.append(PackedSlice(image, labels, arrays["dense_image"][k]))
     return slices
 
 
 def as_hu(image: NDArray[np.uint8]) -> Image:
-    """Return the Hounsfield units of a packed `image`, as far as its window tells them."""
+    """Return the Hounsfield units of a packed `image`, clipped to its window."""
     return (image.astype(np.float32) * ((HIGH_HU - LOW_HU) / 255) + LOW_HU).astype(np.float32)
-
-
-def _hide(labels: NDArray[np.uint8], hidden: Sequence[int]) -> NDArray[np.uint8]:
-    return np.where(np.isin(labels, hidden), np.uint8(0), labels) if hidden else labels
 
 
 def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body: Mask) -> NDArray[np.uint8]:
@@ -105,12 +103,12 @@ def _merge_segments(segments: NDArray[np.uint8], organs: NDArray[np.uint8], body
     return np.where(organs > 0, organs, numbers[segments]).astype(np.uint8)
 
 
-def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float]) -> TrainingExample:
-    """Return the example of a slice of which nothing is known but the patient.
+def unlabelled_packed_example(image: NDArray[np.uint8], window_hu: tuple[float, float]) -> TrainingExample:
+    """Return the example of an unlabelled slice, of which only the body mask is known.
 
     Args:
         image: uint8 (rows, columns).
-        window_hu: What its 0 and 255 stand for.
+        window_hu: Hounsfield units of 0 and 255.
     """
     low, high = window_hu
     hu = (image.astype(np.float32) * ((high - low) / 255) + low).astype(np.float32)
@@ -121,15 +119,15 @@ def unlabelled_example(image: NDArray[np.uint8], window_hu: tuple[float, float])
     )
 
 
-def make_example(item: LabelledSlice, weak: bool) -> TrainingExample:
-    """Return the example of a slice, with what its intensities tell where no label does.
+def packed_example(item: PackedSlice, low_contrast: bool) -> TrainingExample:
+    """Return the example of a slice, with weak labels from intensities where there is no annotation.
 
-    Fat and the air around are no structures and hold no borders; gas and lung inside the body, and whatever
-    is as bright as bone, belong to structures.
+    Fat and the air around are background without borders; gas and lung inside the body, and whatever is as
+    bright as bone, are foreground.
 
     Args:
         item: Slice and labels.
-        weak: Whether to show it with the weak contrast of `item.weak`, which must then exist.
+        low_contrast: Whether its pixels are `item.low_contrast`, if there are such, in place of `item.image`.
     """
     hu = as_hu(item.image)
     labels = item.labels.astype(np.int32)
@@ -141,16 +139,16 @@ def make_example(item: LabelledSlice, weak: bool) -> TrainingExample:
     )
     inner = ndimage.binary_erosion(body, iterations=4)
     air = inner & (smooth < AIR_HU)
-    likely = air | (body & (smooth > BRIGHT_HU))
+    gas_or_bright = air | (body & (smooth > BRIGHT_HU))
     structure = np.full(labels.shape, UNKNOWN, dtype=np.uint8)
     structure[~body | fat] = BACKGROUND
-    structure[likely | labelled] = STRUCTURE
+    structure[gas_or_bright | labelled] = STRUCTURE
     weight = np.zeros(labels.shape, dtype=np.float32)
     weight[~ndimage.binary_dilation(body, iterations=3)] = AIR_WEIGHT
     weight[ndimage.binary_erosion(fat, iterations=2)] = FAT_WEIGHT
     weight[ndimage.binary_erosion(air, iterations=3)] = AIR_WEIGHT
     weight[ndimage.distance_transform_edt(~labelled) <= NEAR_PX] = 1.0
-    if weak and item.weak is not None:
-        pixels = item.weak.astype(np.float32)
-        return TrainingExample(pixels, "grey", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
-    return TrainingExample(hu, "hu", labels, structure, weight, body, ZOOM, LABELS_AHEAD_PX)
+    if low_contrast and item.low_contrast is not None:
+        pixels = item.low_contrast.astype(np.float32)
+        return TrainingExample(pixels, "grey", labels, structure, weight, body, ZOOM, LABEL_OFFSET_PX)
+    return TrainingExample(hu, "hu", labels, structure, weight, body, ZOOM, LABEL_OFFSET_PX)

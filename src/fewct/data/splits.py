@@ -1,6 +1,6 @@
 """Splits that keep together what belongs together: a patient's slices, slices that look alike, a structure.
 
-A method trained on one slice of a patient has seen the next one, too; a figure measured there says nothing.
+A method trained on one slice of a patient has seen the next one, too: a score on that one says nothing.
 """
 
 import json
@@ -18,24 +18,24 @@ from fewct.imaging.similarity import similarity_groups
 from fewct.io.atomic import write_text
 from fewct.types import AnyLabels
 
-Kind: TypeAlias = Literal["patient", "similarity", "structure"]
+SplitKind: TypeAlias = Literal["patient", "similarity", "structure"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Items on different sides, no group on two of them.
+    """Items in parts, such as slices in "train" and "val", no group in two of them.
 
     Args:
-        kind: What a group is: a patient, slices that look alike, or one structure.
+        kind: What a group is: a patient, similar slices, or one structure.
         seed: What it was drawn with.
-        parts: The items of each part, by its name, such as "train" and "val".
+        parts: The names of each part's items.
         groups: The group of each item.
 
     Raises:
         InputError: If a group or an item stands in two parts, or an item's group is unknown.
     """
 
-    kind: Kind
+    kind: SplitKind
     seed: int
     parts: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, str]
@@ -57,13 +57,7 @@ class Split:
 
 
 def split_by_patient(patient_of: Mapping[str, str | None], shares: Mapping[str, float], seed: int) -> Split:
-    """Split items so that no patient stands on two sides.
-
-    Args:
-        patient_of: The patient of each item, such as a slice.
-        shares: Which share of the items each part is to have, in (0, 1); together 1. Patients stay whole,
-            so shares are met as well as they allow; no part stays empty.
-        seed: Another seed, another split.
+    """Split items, such as slices, so that no patient is in two parts; see `draw_split`.
 
     Raises:
         InputError: If a patient is unknown, or there are fewer patients than parts.
@@ -79,16 +73,16 @@ def split_by_patient(patient_of: Mapping[str, str | None], shares: Mapping[str, 
         if patient is None:
             raise _unknown_group("patient", item)
         groups[item] = patient
-    return _draw("patient", groups, shares, seed)
+    return draw_split("patient", groups, shares, seed)
 
 
 def split_by_similarity(images: Mapping[str, NDArray[Any]], shares: Mapping[str, float], seed: int) -> Split:
-    """Split slices of unknown patients so that no two that look alike stand on different sides.
+    """Split slices of unknown patients so that no two that look alike are in different parts.
 
     Args:
         images: Pixels (rows, columns) of each slice, by name.
-        shares: As in `split_by_patient`.
-        seed: Another seed, another split.
+        shares: As in `draw_split`.
+        seed: As in `draw_split`.
 
     Raises:
         InputError: If there are fewer groups of similar slices than parts.
@@ -96,16 +90,11 @@ def split_by_similarity(images: Mapping[str, NDArray[Any]], shares: Mapping[str,
     """
     numbers = similarity_groups(images.values())
     groups = {name: f"{number}" for name, number in zip(images, numbers.tolist(), strict=True)}
-    return _draw("similarity", groups, shares, seed)
+    return draw_split("similarity", groups, shares, seed)
 
 
 def split_by_structure(structures: Iterable[str | int], shares: Mapping[str, float], seed: int) -> Split:
-    """Split structures, so that some can be left out of training and then be measured as unseen ones.
-
-    Args:
-        structures: Names or labels of the structures.
-        shares: As in `split_by_patient`, such as {"seen": 0.8, "unseen": 0.2}.
-        seed: Another seed, another split.
+    """Split structures, names or labels, so that some can be left out of training and measured as unseen.
 
     Raises:
         InputError: If there are fewer structures than parts.
@@ -116,7 +105,7 @@ def split_by_structure(structures: Iterable[str | int], shares: Mapping[str, flo
         ('3', '8', '10')
     """
     names = [f"{structure}" for structure in structures]
-    return _draw("structure", dict(zip(names, names, strict=True)), shares, seed)
+    return draw_split("structure", dict(zip(names, names, strict=True)), shares, seed)
 
 
 def hide_structures(labels: NDArray[Any], hidden: Collection[int]) -> AnyLabels:
@@ -154,7 +143,7 @@ def load_split(path: Path) -> Split:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        kind = get_args(Kind)[get_args(Kind).index(content["kind"])]
+        kind = get_args(SplitKind)[get_args(SplitKind).index(content["kind"])]
         parts = {part: tuple(items) for part, items in content["parts"].items()}
         return Split(kind, int(content["seed"]), parts, dict(content["groups"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -166,8 +155,20 @@ def load_split(path: Path) -> Split:
         ) from error
 
 
-def _draw(kind: Kind, groups: Mapping[str, str], shares: Mapping[str, float], seed: int) -> Split:
-    """Give whole groups, in random order, to the part that lacks most of its share."""
+def draw_split(kind: SplitKind, groups: Mapping[str, str], shares: Mapping[str, float], seed: int) -> Split:
+    """Give whole groups, in random order, to the part that lacks most of its share.
+
+    Args:
+        kind: What a group is.
+        groups: The group of each item.
+        shares: Share of the items of each part in (0, 1), together 1. Groups stay whole, so shares are met as
+            well as they allow; no part stays empty.
+        seed: Of the order.
+
+    Raises:
+        InputError: If there are fewer groups than parts.
+        UsageError: If the shares are no shares.
+    """
     if len(shares) < 2 or min(shares.values()) <= 0 or not math.isclose(sum(shares.values()), 1):
         raise UsageError(
             "shares",
@@ -196,8 +197,8 @@ def _draw(kind: Kind, groups: Mapping[str, str], shares: Mapping[str, float], se
     return Split(kind, seed, {part: tuple(items) for part, items in parts.items()}, dict(groups))
 
 
-def _unknown_group(kind: Kind, item: str) -> InputError:
-    """Return the error for an item whose patient, or other group, nobody told."""
+def _unknown_group(kind: SplitKind, item: str) -> InputError:
+    """Return the error for an item of an unknown group."""
     return InputError(
         item,
         expected=f"a known {kind}",

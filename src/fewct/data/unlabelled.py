@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fewct.data.cases import Case, DataSource, parse_data
+from fewct.data.cases import DataSource, LabelledCase, parse_data
 from fewct.errors import InputError, UsageError
 from fewct.io import DiscoveredImage, discover
 from fewct.types import CTSlice, CTVolume
@@ -16,7 +16,7 @@ from fewct.types import CTSlice, CTVolume
 LABELS = ("label", "labels")
 
 
-class Unlabelled(NamedTuple):
+class UnlabelledSlice(NamedTuple):
     """A slice of which only the image is looked at.
 
     Args:
@@ -28,7 +28,7 @@ class Unlabelled(NamedTuple):
     image: CTSlice
 
 
-def read_unlabelled(text: str, step: int) -> Iterator[Unlabelled]:
+def read_unlabelled(text: str, step: int) -> Iterator[UnlabelledSlice]:
     """Read slices from what `fewct benchmark --data` takes; labels may be there, and are not looked at.
 
     An NPZ gives its `image`. In a folder every image counts, but for label maps: NAME_label, NAME_labels,
@@ -43,7 +43,7 @@ def read_unlabelled(text: str, step: int) -> Iterator[Unlabelled]:
         UsageError: If a truth or a part of a split is chosen, or the step is below 1.
     """
     data = parse_data(text, "partial", step)
-    if data.only is not None or any(source.chosen for source in data.sources):
+    if data.only is not None or any(source.subset for source in data.sources):
         raise UsageError(
             f"--unlabelled {text}",
             expected="data as a whole: without labels there is no truth and no split to choose from",
@@ -54,7 +54,7 @@ def read_unlabelled(text: str, step: int) -> Iterator[Unlabelled]:
         yield from _slices_of(source)
 
 
-def check_apart(unlabelled: Iterable[Unlabelled], validation: Sequence[Case]) -> None:
+def check_disjoint(unlabelled: Iterable[UnlabelledSlice], validation: Sequence[LabelledCase]) -> None:
     """Raise if something that the loss is watched on is among the slices without labels.
 
     That is a patient known on both sides, a file, or a slice of the same pixels under another name.
@@ -77,7 +77,7 @@ def check_apart(unlabelled: Iterable[Unlabelled], validation: Sequence[Case]) ->
             )
 
 
-def _slices_of(source: DataSource) -> Iterator[Unlabelled]:
+def _slices_of(source: DataSource) -> Iterator[UnlabelledSlice]:
     """Yield the slices of a source, every n-th of a scan, every n-th of single ones."""
     single = 0
     for found in _images(source):
@@ -85,10 +85,10 @@ def _slices_of(source: DataSource) -> Iterator[Unlabelled]:
         patient = _patient(source, found, image)
         if isinstance(image, CTVolume):
             for index in range(0, len(image), source.step):
-                yield Unlabelled(patient, image[index])
+                yield UnlabelledSlice(patient, image[index])
             continue
         if single % source.step == 0:
-            yield Unlabelled(patient, image)
+            yield UnlabelledSlice(patient, image)
         single += 1
 
 

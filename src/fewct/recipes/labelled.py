@@ -1,17 +1,15 @@
-"""Trainings on labelled slices of any kind, which are parted by patient."""
+"""Trainings on labelled slices of any kind, split by patient into training and validation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from fewct.data.cases import Case, parse_data, read_cases
+from fewct.data.cases import LabelledCase, group_cases, parse_data, read_cases
 from fewct.data.examples import TrainingExample, labelled_example
-from fewct.data.splits import Kind, Split, split_by_patient, split_by_similarity
-from fewct.data.unlabelled import check_apart, read_unlabelled
+from fewct.data.splits import Split, draw_split
+from fewct.data.unlabelled import check_disjoint, read_unlabelled
 from fewct.errors import InputError, UsageError
-from fewct.imaging.intensity import to_display
-from fewct.imaging.similarity import similarity_groups
 from fewct.methods.sam.finetuning.recipe import SamRecipe
 from fewct.methods.sam.finetuning.recipe import export_folder as export_sam
 from fewct.methods.sam.finetuning.recipe import train as train_sam
@@ -25,20 +23,9 @@ from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings, keep_split
 
 
-class Known(NamedTuple):
-    """A slice with its truth, and whether that is complete."""
-
-    case: Case
-    complete: bool
-
-    def example(self) -> TrainingExample:
-        """Return what a network learns from it."""
-        return labelled_example(self.case.image, self.case.truth, complete=self.complete)
-
-
 @dataclass(frozen=True)
-class OnSlices:
-    """Labelled slices of any kind, some of which a training is watched on.
+class LabelledData:
+    """Labelled slices of any kind, some of which are kept for the validation loss.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -53,7 +40,7 @@ class OnSlices:
     step: int = 1
     """Take every n-th slice. A JSON file tells its own."""
     validation: tuple[str, ...] = ()
-    """Data of other patients that the loss is watched on."""
+    """Data of other patients for the validation loss."""
     validation_share: float = 0.2
     """Without --validation: share of the slices that is kept for it, by patient; 0 for none."""
 
@@ -63,30 +50,36 @@ class OnSlices:
                 "validation_share",
                 expected="a share in [0, 1)",
                 found=f"{self.validation_share}",
-                fix="0 trains on all slices and watches none.",
+                fix="0 trains on all slices and validates on none.",
             )
 
-    def parted(self, seed: int) -> tuple[Split, dict[str, Known]]:
-        """Return which slices are for training and which for validation, and the slices by name.
+    def read(self, seed: int) -> tuple[dict[str, LabelledCase], Split]:
+        """Return the cases by name, and which of them are for training and which for validation.
 
         Raises:
             InputError: If the data cannot be read, or has a patient on both sides.
         """
-        training, held_out = self._read("data", self.data), self._read("validation", self.validation)
-        return part(training, held_out, self.validation_share, seed), training | held_out
+        training, validation = self._cases("data", self.data), self._cases("validation", self.validation)
+        split = split_cases(training, validation, self.validation_share, seed)
+        return training | validation, split
 
-    def _read(self, option: str, descriptions: Sequence[str]) -> dict[str, Known]:
-        """Return the slices that an option describes, named so that the data may be moved."""
-        found = {}
-        for number, text in enumerate(descriptions, start=1):
-            data = parse_data(text, self.truth, self.step)
-            for case in read_cases(data):
-                found[f"{option} {number}: {case.name}"] = Known(case, data.truth == "complete")
-        return found
+    def keep(self, folder: Path, split: Split) -> None:
+        """Write the settings and the split to the folder of a training; see `fewct.training.runs`."""
+        make_folder(folder)
+        keep_settings(self.name, self, folder)
+        keep_split(split, folder)
+
+    def _cases(self, option: str, descriptions: Sequence[str]) -> dict[str, LabelledCase]:
+        """Return the cases that an option describes, by names that stay when the data is moved."""
+        return {
+            f"{option} {number}: {case.name}": case
+            for number, text in enumerate(descriptions, start=1)
+            for case in read_cases(parse_data(text, self.truth, self.step))
+        }
 
 
 @dataclass(frozen=True)
-class TrainUNet(OnSlices):
+class TrainUNet(LabelledData):
     """Train a U-Net that tells structure from the rest, on labelled slices of any kind.
 
     Raises:
@@ -112,19 +105,19 @@ class TrainUNet(OnSlices):
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.unlabelled else []))
         with process_group(loop.device, *batch_sizes) as is_main:
-            split, known = self.parted(loop.seed)
-            others = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
-            check_apart(others, [known[name].case for name in split.parts["val"]])
-            examples = _examples(split, known)
+            cases, split = self.read(loop.seed)
+            unlabelled = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
+            check_disjoint(unlabelled, [cases[name] for name in split.parts["val"]])
+            training, validation = _examples(cases, split)
             if is_main:
-                _keep(self, folder, split)
-            images = [one.image for one in others]
-            train_unet(self.recipe, examples["train"], examples["val"], folder, images, progress)
+                self.keep(folder, split)
+            images = [one.image for one in unlabelled]
+            train_unet(self.recipe, training, validation, folder, images, progress)
             return self.export(folder) if is_main else None
 
 
 @dataclass(frozen=True)
-class TrainSam(OnSlices):
+class TrainSam(LabelledData):
     """Fine-tune a checkpoint of Segment Anything on labelled slices of any kind.
 
     Raises:
@@ -147,58 +140,44 @@ class TrainSam(OnSlices):
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
         with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
-            split, known = self.parted(self.recipe.loop.seed)
-            examples = _examples(split, known)
+            cases, split = self.read(self.recipe.loop.seed)
+            training, validation = _examples(cases, split)
             if is_main:
-                _keep(self, folder, split)
-            train_sam(self.recipe, examples["train"], examples["val"], folder, progress)
+                self.keep(folder, split)
+            train_sam(self.recipe, training, validation, folder, progress)
             return self.export(folder) if is_main else None
 
 
-def _keep(training: OnSlices, folder: Path, split: Split) -> None:
-    """Write what a folder is trained with, and how its data is parted; see `training.runs` for errors."""
-    make_folder(folder)
-    keep_settings(training.name, training, folder)
-    keep_split(split, folder)
+def _examples(cases: Mapping[str, LabelledCase], split: Split) -> tuple[list[TrainingExample], ...]:
+    """Return the examples of training, and those of validation."""
+    sides = ([cases[name] for name in split.parts[side]] for side in ("train", "val"))
+    return tuple([labelled_example(c.image, c.truth, complete=c.complete) for c in side] for side in sides)
 
 
-def _examples(split: Split, known: Mapping[str, Known]) -> dict[str, list[TrainingExample]]:
-    return {side: [known[name].example() for name in names] for side, names in split.parts.items()}
-
-
-def part(slices: Mapping[str, Known], held_out: Mapping[str, Known], share: float, seed: int) -> Split:
-    """Part slices into "train" and "val", no patient on both sides.
-
-    Where the patient of any slice is unknown, groups of slices that look alike stand for patients.
+def split_cases(
+    training: Mapping[str, LabelledCase], validation: Mapping[str, LabelledCase], share: float, seed: int
+) -> Split:
+    """Split cases into "train" and "val", no patient on both sides.
 
     Args:
-        slices: What to train on, or to part, by name.
-        held_out: What to validate on; if there is any, nothing is drawn.
-        share: Share of `slices` that is drawn for validation; 0 for none.
-        seed: Another seed, another draw.
+        training: Cases to train on, or to split, by name.
+        validation: Cases to validate on; if there are any, none is drawn from `training`.
+        share: Share of `training` that is drawn for validation; 0 for none.
+        seed: Of the draw.
 
     Raises:
         InputError: If a patient is on both sides, or there is only one to draw from.
     """
-    cases = {name: known.case for name, known in (*slices.items(), *held_out.items())}
-    patients = {name: case.patient for name, case in cases.items()}
-    unknown = None in patients.values()
-    images = {name: to_display(case.image) for name, case in cases.items()} if unknown else {}
-    if unknown:
-        numbers = similarity_groups(images.values())
-        groups = {name: f"{number}" for name, number in zip(images, numbers.tolist(), strict=True)}
-    else:
-        groups = {name: f"{patient}" for name, patient in patients.items()}
-    kind: Kind = "similarity" if unknown else "patient"
-    if held_out or share == 0:
-        parts = {"train": tuple(slices), "val": tuple(held_out)}
-        return Split(kind, seed, parts, groups)
-    if len(set(groups.values())) < 2:
+    cases = {**training, **validation}
+    groups, kind = group_cases(list(cases.values()))
+    group_of = dict(zip(cases, groups, strict=True))
+    if validation or share == 0:
+        return Split(kind, seed, {"train": tuple(training), "val": tuple(validation)}, group_of)
+    if len(set(groups)) < 2:
         raise InputError(
             "data",
             expected=f"two or more groups by {kind}, of which one is kept for validation",
-            found=f"{len(slices)} slices of one",
+            found=f"{len(cases)} slices of one",
             fix="Name other patients with --validation, or train without any: --validation-share 0.",
         )
-    shares = {"train": 1 - share, "val": share}
-    return split_by_similarity(images, shares, seed) if unknown else split_by_patient(groups, shares, seed)
+    return draw_split(kind, group_of, {"train": 1 - share, "val": share}, seed)

@@ -15,7 +15,7 @@ from fewct.types import CTSlice, Image, Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Warped:
+class WarpedExample:
     """An example on the grid of a training crop; see `TrainingExample` for its maps."""
 
     image: CTSlice
@@ -25,7 +25,9 @@ class Warped:
     body: Mask
 
 
-def warp(example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool = False) -> Warped:
+def warp(
+    example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool = False
+) -> WarpedExample:
     """Cut a square out of an example: any of eight orientations, turned, scaled, bent a little, anywhere.
 
     Args:
@@ -37,13 +39,13 @@ def warp(example: TrainingExample, size_px: int, rng: np.random.Generator, uprig
     grid = _sampling_grid(example, size_px, rng, upright)
     pixels = _sample(example.pixels, grid, "bilinear", "border")
     rows, columns = example.pixels.shape
-    known = grid - torch.tensor([2 * example.labels_ahead_px / side for side in (columns, rows)])
+    known = grid - torch.tensor([2 * example.label_offset_px / side for side in (columns, rows)])
     labels = _sample(example.labels.astype(np.float32), known, "nearest", "zeros")
     structure = _sample(example.structure.astype(np.float32), known, "nearest", "zeros")
     weight = _sample(example.border_weight, known, "nearest", "zeros")
     body = _sample(example.body.astype(np.float32), grid, "nearest", "zeros") > 0
     image = CTSlice(pixels, example.unit)
-    return Warped(image, labels.astype(np.int32), structure.astype(np.uint8), weight, body)
+    return WarpedExample(image, labels.astype(np.int32), structure.astype(np.uint8), weight, body)
 
 
 def _sampling_grid(example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool) -> Tensor:
@@ -89,7 +91,7 @@ def _sample(values: NDArray[np.float32], grid: Tensor, mode: str, padding: str) 
     return sampled[0, 0].numpy()
 
 
-def scan(image: CTSlice, synthetic: bool, rng: np.random.Generator) -> CTSlice:
+def simulate_scanner(image: CTSlice, synthetic: bool, rng: np.random.Generator) -> CTSlice:
     """Add what a scanner and an export add: blur, noise, streaks, low resolution, a window.
 
     Args:

@@ -16,15 +16,15 @@ from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.data.packed import (
     HIGH_HU,
     LOW_HU,
-    LabelledSlice,
-    load_patients,
-    make_example,
-    unlabelled_example,
+    PackedSlice,
+    load_packed_slices,
+    packed_example,
+    unlabelled_packed_example,
 )
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
 from fewct.phantom import phantom_slice
-from fewct.training.augment import Warped, scan, warp
+from fewct.training.augment import WarpedExample, simulate_scanner, warp
 from fewct.training.synthetic_ct import Anatomy, border_pixels, draw, load_anatomy, make_scene
 from fewct.types import CTSlice, Mask
 
@@ -46,8 +46,8 @@ ANATOMY_NAMES = {
 }
 """What the label maps of anatomy call the organs of patients."""
 
-ExampleSource: TypeAlias = Callable[[np.random.Generator], TrainingExample]
-NetworkInput: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
+ExampleSampler: TypeAlias = Callable[[np.random.Generator], TrainingExample]
+Preprocess: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
 
 
 class TrainingCrop(NamedTuple):
@@ -81,7 +81,7 @@ class ExampleMix:
     """
 
     share: float
-    example: ExampleSource
+    example: ExampleSampler
     synthetic: bool
 
 
@@ -97,7 +97,7 @@ class Crops(Dataset[TrainingCrop]):
     """
 
     def __init__(
-        self, sources: Sequence[ExampleMix], network_input: NetworkInput, size_px: int, length: int, seed: int
+        self, sources: Sequence[ExampleMix], network_input: Preprocess, size_px: int, length: int, seed: int
     ) -> None:
         self.sources = list(sources)
         self.network_input = network_input
@@ -118,10 +118,10 @@ class Crops(Dataset[TrainingCrop]):
 
 
 def make_crop(
-    warped: Warped, synthetic: bool, network_input: NetworkInput, rng: np.random.Generator
+    warped: WarpedExample, synthetic: bool, network_input: Preprocess, rng: np.random.Generator
 ) -> TrainingCrop:
     """Turn a cut-out example into tensors, as a scanner might show it."""
-    image = scan(warped.image, synthetic, rng)
+    image = simulate_scanner(warped.image, synthetic, rng)
     channels = network_input(image, warped.body)
     known = (warped.structure != UNKNOWN).astype(np.float32)
     return TrainingCrop(
@@ -134,7 +134,7 @@ def make_crop(
     )
 
 
-def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -> ExampleMix:
+def labelled_source(share: float, slices: Sequence[PackedSlice], low_contrast: bool) -> ExampleMix:
     """Return a source of labelled slices, each as likely as the others.
 
     Args:
@@ -142,7 +142,7 @@ def labelled_source(share: float, slices: Sequence[LabelledSlice], weak: bool) -
         slices: What to choose from.
         weak: Whether to show them with weak contrast.
     """
-    example = lru_cache(maxsize=None)(lambda k: make_example(slices[k], weak))
+    example = lru_cache(maxsize=None)(lambda k: packed_example(slices[k], low_contrast))
     return ExampleMix(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
 
 
@@ -180,7 +180,7 @@ def phantom_source(share: float, patients: int = 300) -> ExampleMix:
     return ExampleMix(share, lambda rng: example(int(rng.integers(patients))), synthetic=False)
 
 
-class Shares(NamedTuple):
+class SourceShares(NamedTuple):
     """How often examples come from where.
 
     Args:
@@ -194,17 +194,17 @@ class Shares(NamedTuple):
 
     slices: float = 0.25
     dense: float = 0.10
-    weak: float = 0.20
+    low_contrast: float = 0.20
     trunks: float = 0.37
     heads: float = 0.03
     phantoms: float = 0.05
 
 
-MOSAIC_SHARES = Shares()
+MOSAIC_SHARES = SourceShares()
 
 
 def default_sources(
-    data: Path, shares: Shares = MOSAIC_SHARES, without: Sequence[str] = ()
+    data: Path, shares: SourceShares = MOSAIC_SHARES, without: Sequence[str] = ()
 ) -> list[ExampleMix]:
     """Return the sources of the small networks: folders `btcv/train` and `anatomy` of `data`, and phantoms.
 
@@ -214,8 +214,8 @@ def default_sources(
         without: Names of `ORGANS` that are hidden: left unlabelled on patients, left out of anatomies. The
             phantom, which has them all, is left out then.
     """
-    slices = load_patients(data / "btcv" / "train", without)
-    dense = [item for item in slices if item.weak is not None]
+    slices = load_packed_slices(data / "btcv" / "train", without)
+    dense = [item for item in slices if item.low_contrast is not None]
     hidden = [ANATOMY_NAMES[name] for name in without]
     volumes = sorted((data / "anatomy").glob("trunk_*.npz"))
     trunks = [load_anatomy(path, complete=True, without=hidden) for path in volumes]
@@ -223,16 +223,16 @@ def default_sources(
         load_anatomy(path, complete=False) for path in sorted((data / "anatomy").glob("headneck_*.npz"))[::4]
     ]
     sources = [
-        labelled_source(shares.slices, slices, weak=False),
-        labelled_source(shares.dense, dense, weak=False),
-        labelled_source(shares.weak, dense, weak=True),
+        labelled_source(shares.slices, slices, low_contrast=False),
+        labelled_source(shares.dense, dense, low_contrast=False),
+        labelled_source(shares.low_contrast, dense, low_contrast=True),
         anatomy_source(shares.trunks, trunks),
         anatomy_source(shares.heads, heads),
     ]
     return sources if without else [*sources, phantom_source(shares.phantoms)]
 
 
-def unlabelled_slices(data: Path) -> ExampleSource:
+def unlabelled_slices(data: Path) -> ExampleSampler:
     """Return a source of slices without labels: `btcv/train_unlabelled.npz` and `lidc/*.npz` of `data`.
 
     Raises:
@@ -254,4 +254,4 @@ def unlabelled_slices(data: Path) -> ExampleSource:
     for path, window in files.items():
         with np.load(path) as file:
             images += [(image, window) for image in file["image"]]
-    return lambda rng: unlabelled_example(*images[int(rng.integers(len(images)))])
+    return lambda rng: unlabelled_packed_example(*images[int(rng.integers(len(images)))])

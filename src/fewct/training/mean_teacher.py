@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from fewct.training.augment import scan, warp
-from fewct.training.crops import ExampleSource, NetworkInput
+from fewct.training.augment import simulate_scanner, warp
+from fewct.training.crops import ExampleSampler, Preprocess
 
 
 class ViewPair(NamedTuple):
@@ -43,8 +43,8 @@ class ViewPairs(Dataset[ViewPair]):
 
     def __init__(
         self,
-        example: ExampleSource,
-        network_input: NetworkInput,
+        example: ExampleSampler,
+        network_input: Preprocess,
         size_px: int,
         length: int,
         seed: int,
@@ -63,7 +63,7 @@ class ViewPairs(Dataset[ViewPair]):
     def __getitem__(self, index: int) -> ViewPair:
         rng = np.random.default_rng((self.seed, 1, index))
         warped = warp(self.example(rng), self.size_px, rng, self.upright)
-        altered = scan(warped.image, synthetic=False, rng=rng)
+        altered = simulate_scanner(warped.image, synthetic=False, rng=rng)
         plain, other = (self.network_input(image, warped.body) for image in (warped.image, altered))
         return ViewPair(torch.from_numpy(plain), torch.from_numpy(other))
 

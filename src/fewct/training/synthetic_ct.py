@@ -17,6 +17,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
+from fewct.data.splits import hide_structures
 from fewct.training.synthetic_tissues import FAT_HU, MUSCLE, SKIN_HU, SyntheticTissue, mean_hu, tissue_of
 from fewct.types import Image, Labels, Mask
 
@@ -71,7 +72,7 @@ def load_anatomy(path: Path, complete: bool, without: Sequence[str] = ()) -> Ana
         labels, pixel_mm = file["label"], float(file["spacing_mm"][1])
     hidden = [int(key) for key, name in names.items() if name in without]
     if hidden:
-        labels = np.where(np.isin(labels, hidden), np.uint8(0), labels)
+        labels = hide_structures(labels, hidden).astype(np.uint8)
     tissues = {int(key): tissue_of(name) for key, name in names.items()}
     brain = next((int(key) for key, name in names.items() if name.lower() == "brain"), None)
     if brain is not None:

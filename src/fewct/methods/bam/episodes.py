@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fewct.data.examples import BACKGROUND, UNKNOWN, TrainingExample
+from fewct.data.splits import hide_structures
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
 from fewct.methods.bam.preprocessing import longest_side, network_input
-from fewct.training.augment import scan, warp
+from fewct.training.augment import simulate_scanner, warp
 from fewct.types import CTSlice, Labels
 
 MIN_PX = 24  # a structure of fewer pixels on a slice is no support and no query
@@ -96,7 +97,7 @@ def hide(slices: Iterable[NamedSlice], structures: Sequence[int]) -> list[NamedS
     That is no lie: background means "none of the base structures", and in an episode "not this structure".
     """
     return [
-        replace(one, example=replace(one.example, labels=_without(one.example.labels, structures)))
+        replace(one, example=replace(one.example, labels=hide_structures(one.example.labels, structures)))
         for one in slices
     ]
 
@@ -280,7 +281,7 @@ def view(
     """Return a slice turned, scaled and bent a little: what the network sees, and labels, -1 for unknown."""
     zoom = size_px / (ROOM * longest_side(example.body))
     warped = warp(replace(example, zoom=zoom), size_px, rng, upright=True)
-    image = scan(warped.image, False, rng) if scanner else warped.image
+    image = simulate_scanner(warped.image, False, rng) if scanner else warped.image
     labels = np.where(warped.structure == UNKNOWN, -1, warped.labels).astype(np.int64)
     return torch.from_numpy(network_input(image, warped.body)), torch.from_numpy(labels)
 
@@ -296,7 +297,3 @@ def _can_pair(slices: Sequence[NamedSlice], places: NDArray[np.int64]) -> bool:
     """Tell whether some query among the slices has a support among them."""
     patients = [slices[k].patient for k in places.tolist()]
     return len(patients) > 1 and (None in patients or len(set(patients)) > 1)
-
-
-def _without(labels: Labels, structures: Sequence[int]) -> Labels:
-    return np.where(np.isin(labels, structures), 0, labels).astype(np.int32)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import default_collate
 
-from fewct.data.packed import ORGANS, load_patients
+from fewct.data.packed import ORGANS, load_packed_slices
 from fewct.errors import UsageError
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
@@ -97,9 +97,12 @@ def start(network: nn.Module, recipe: MosaicRecipe, training: Crops) -> None:
 
 def validation_batches(recipe: MosaicRecipe) -> list[TrainingCrop]:
     """Return the crops that the loss is watched on: slices of val, half of them of weak contrast."""
-    slices = load_patients(recipe.data / "btcv" / "val", recipe.without)
-    dense = [item for item in slices if item.weak is not None]
-    sources = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
+    slices = load_packed_slices(recipe.data / "btcv" / "val", recipe.without)
+    dense = [item for item in slices if item.low_contrast is not None]
+    sources = [
+        labelled_source(0.5, slices, low_contrast=False),
+        labelled_source(0.5, dense, low_contrast=True),
+    ]
     crops = Crops(sources, network_input, recipe.size_px, recipe.validation_crops, recipe.loop.seed + 1)
     size = recipe.loop.batch_size
     items = [crops[i] for i in range(len(crops))]

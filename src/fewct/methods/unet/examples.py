@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from fewct.data.examples import STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.imaging.resample import resize
 from fewct.methods.unet.preprocessing import network_input, pad, resize_nearest, working_shape
-from fewct.training.augment import scan, warp
-from fewct.training.crops import ExampleSource
+from fewct.training.augment import simulate_scanner, warp
+from fewct.training.crops import ExampleSampler
 from fewct.types import CTSlice, Image, Mask
 
 KEPT_EXAMPLES = 500  # of slices without labels, a process that prepares data
@@ -78,7 +78,7 @@ class Patches(Dataset[Patch]):
         return augmented_patch(example, self.size_px, index, rng, self.upright)
 
 
-def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSource:
+def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSampler:
     """Return a source of slices of which nothing is known but the patient, each as likely as the others.
 
     Args:
@@ -114,7 +114,7 @@ def augmented_patch(
     """Return a slice as another scanner might show it: turned, scaled, bent, blurred, noisy, windowed."""
     zoom = size_px / max(example.pixels.shape)
     warped = warp(replace(example, zoom=zoom), size_px, rng, upright)
-    seen = network_input(scan(warped.image, False, rng), warped.body)
+    seen = network_input(simulate_scanner(warped.image, False, rng), warped.body)
     return _patch(seen, warped.structure, number)
 
 

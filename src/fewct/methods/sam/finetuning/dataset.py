@@ -15,7 +15,7 @@ from fewct.imaging.intensity import to_display
 from fewct.methods.sam.box_prompted import moved_boxes
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
-from fewct.training.augment import Warped, scan, warp
+from fewct.training.augment import WarpedExample, simulate_scanner, warp
 from fewct.training.crops import ExampleMix
 from fewct.types import CTSlice, Labels
 
@@ -184,8 +184,8 @@ def plain_view(example: TrainingExample) -> LabelledView:
     return LabelledView(to_display(CTSlice(example.pixels, example.unit)), example.labels)
 
 
-def _shown(warped: Warped, synthetic: bool, rng: np.random.Generator) -> LabelledView:
-    return LabelledView(to_display(scan(warped.image, synthetic, rng)), warped.labels)
+def _shown(warped: WarpedExample, synthetic: bool, rng: np.random.Generator) -> LabelledView:
+    return LabelledView(to_display(simulate_scanner(warped.image, synthetic, rng)), warped.labels)
 
 
 def in_frame(labels: Labels, frame: InputFrame) -> Labels:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fewct.data.packed import load_patients
+from fewct.data.packed import load_packed_slices
 from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.finetuning.dataset import PromptDataset, PromptSampling, source_views
 from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
@@ -19,12 +19,12 @@ from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
 from fewct.methods.sam.modeling.transformer import TwoWayAttention
 from fewct.nn.folded_unet import check_side
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import Shares, default_sources, labelled_source
+from fewct.training.crops import SourceShares, default_sources, labelled_source
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
-SHARES = Shares(slices=0.36, dense=0.14, weak=0.28, trunks=0.18, heads=0.02, phantoms=0.02)
+SHARES = SourceShares(slices=0.36, dense=0.14, low_contrast=0.28, trunks=0.18, heads=0.02, phantoms=0.02)
 NEARNESS = 2.0  # how much larger than usual the first projections to queries and keys are
 SAMPLE_VIEWS = 8  # that batch normalisation is set by when the image encoder starts from exported weights
 
@@ -83,9 +83,12 @@ def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = N
     asking = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px)
     draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.no_flips)
     training = PromptDataset(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
-    slices = load_patients(recipe.data / "btcv" / "val")
-    dense = [item for item in slices if item.weak is not None]
-    watched = [labelled_source(0.5, slices, weak=False), labelled_source(0.5, dense, weak=True)]
+    slices = load_packed_slices(recipe.data / "btcv" / "val")
+    dense = [item for item in slices if item.low_contrast is not None]
+    watched = [
+        labelled_source(0.5, slices, low_contrast=False),
+        labelled_source(0.5, dense, low_contrast=True),
+    ]
     held_out = source_views(watched, recipe.size_px, recipe.no_flips)
     validation = PromptDataset(
         held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1
