@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from fewct.errors import InputError
-from fewct.runtime.model_kinds import recognise
+from fewct.runtime.model_kinds import detect_weights
 from runtime.weights import (
     graphs_folder,
     safetensors_file,
@@ -24,25 +24,25 @@ from runtime.weights import (
 def test_what_torch_writes(tmp_path: Path, new: bool) -> None:
     path = tmp_path / "weights.anything"
     torch.save({"w": torch.zeros(2)}, path, _use_new_zipfile_serialization=new)
-    assert recognise(path) == ("torch", (path,), {})
+    assert detect_weights(path) == ("torch", (path,), {})
 
 
 @pytest.mark.parametrize("tensors", [{}, {"a": np.ones((2, 3), np.float32), "b": np.zeros(0, np.int8)}])
 def test_what_safetensors_writes(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
     path = tmp_path / "weights"
     save_file(tensors, path, metadata={"made by": "a test"})
-    assert recognise(path) == ("safetensors", (path,), {})
+    assert detect_weights(path) == ("safetensors", (path,), {})
 
 
 def test_folders(tmp_path: Path) -> None:
-    hub = recognise(transformers_folder(tmp_path / "hub"))
+    hub = detect_weights(transformers_folder(tmp_path / "hub"))
     assert (hub.kind, [file.name for file in hub.files]) == (
         "transformers",
         ["model.safetensors", "config.json"],
     )
-    graphs = recognise(graphs_folder(tmp_path / "graphs"))
+    graphs = detect_weights(graphs_folder(tmp_path / "graphs"))
     assert (graphs.kind, graphs.files[0].name, len(graphs.files)) == ("sam-onnx", "model.json", 5)
-    training = recognise(training_folder(tmp_path / "training"))
+    training = detect_weights(training_folder(tmp_path / "training"))
     assert (training.kind, [file.name for file in training.files]) == (
         "onnx",
         ["model.onnx", "model.onnx.sha256"],
@@ -53,7 +53,7 @@ def test_a_folder_of_transformers_with_weights_of_torch(tmp_path: Path) -> None:
     folder = transformers_folder(tmp_path / "hub")
     (folder / "model.safetensors").unlink()
     torch_file(folder / "pytorch_model.bin")
-    assert recognise(folder).files == (folder / "pytorch_model.bin", folder / "config.json")
+    assert detect_weights(folder).files == (folder / "pytorch_model.bin", folder / "config.json")
 
 
 def absent(path: Path) -> None:
@@ -160,7 +160,7 @@ def record_of_files_elsewhere(path: Path) -> None:
 def test_something_else(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / "it")
     with pytest.raises(InputError, match=message):
-        recognise(tmp_path / "it")
+        detect_weights(tmp_path / "it")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,4 +171,4 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match=r"sam\.pth: .* found permission denied"):
-        recognise(path)
+        detect_weights(path)

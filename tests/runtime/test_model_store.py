@@ -141,7 +141,7 @@ class TestImport:
         def broken(path: Path) -> None:
             raise InputError(path, expected="a file that can be read", found="an error", fix="Mend it.")
 
-        monkeypatch.setattr(model_import, "chunks_of", broken)
+        monkeypatch.setattr(model_import, "read_chunks", broken)
         with pytest.raises(InputError, match="found an error"):
             import_model(checkpoint, "mine")
         assert list(store.iterdir()) == []
@@ -155,7 +155,7 @@ class TestImport:
         with pytest.raises(
             InputError, match=r"gone\.pth: expected a file that can be read, found no such file"
         ):
-            list(model_import.chunks_of(tmp_path / "gone.pth"))
+            list(model_import.read_chunks(tmp_path / "gone.pth"))
 
 
 class TestOfficial:

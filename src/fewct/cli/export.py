@@ -58,11 +58,11 @@ class Export:
         return export_folder(Path(self.source))
 
     def _export_sam(self) -> Path:
-        from fewct.runtime.model_kinds import recognise
+        from fewct.runtime.model_kinds import detect_weights
         from fewct.runtime.model_store import weights_path
 
         checkpoint = weights_path(self.source)
-        if recognise(checkpoint).kind in ("onnx", "sam-onnx"):
+        if detect_weights(checkpoint).kind in ("onnx", "sam-onnx"):
             raise UsageError(
                 self.source,
                 expected="a checkpoint of SAM or its kin",

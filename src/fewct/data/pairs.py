@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fewct.errors import InputError
 from fewct.io.formats import format_by_suffix
-from fewct.io.reading import natural
+from fewct.io.reading import natural_key
 
 PAIRED = "images/ and labels/ with files of the same names, or NAME.png with NAME_labels.png"
 PAIR_THEM = "Give each image a label map: the same name in labels/, or NAME_labels beside NAME."
@@ -52,7 +52,7 @@ def pictures(folder: Path) -> list[Path]:
 
 def in_order(files: Iterable[Path]) -> list[Path]:
     """Return files sorted by name, 2.png before 10.png."""
-    return sorted(files, key=lambda file: natural(file.name))
+    return sorted(files, key=lambda file: natural_key(file.name))
 
 
 def stem(file: Path) -> str:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
-from fewct.io.discovered import name_of
-from fewct.io.pixels import DAMAGED, Content, RawImage, placed, unreadable
+from fewct.io.discovered import image_name
+from fewct.io.pixels import DAMAGED, Content, RawImage, geometry_from_affine, unreadable
 from fewct.io.tables import manifest_json
 from fewct.types import Geometry, LabelMap, Provenance, Segmentation, Structure
 
@@ -54,7 +54,7 @@ def open_numpy(path: Path, content: Content = "image") -> RawImage:
             fix="Save one channel, as an array (rows, columns).",
         )
     stack = array if array.ndim == 3 else array[np.newaxis]
-    return RawImage(stack, Provenance(path, "numpy", name_of(path), (path,)), geometry)
+    return RawImage(stack, Provenance(path, "numpy", image_name(path), (path,)), geometry)
 
 
 open_numpy_labels = partial(open_numpy, content="labels")
@@ -79,7 +79,7 @@ def _array_of(archive: NpzFile, content: Content, path: Path) -> NDArray[Any]:
 def _geometry_of(archive: NpzFile, path: Path) -> Geometry | None:
     """Return the geometry of an archive's array, None without `affine` and `spacing_mm`."""
     if "affine" in archive.files:
-        geometry = placed(archive["affine"], path)
+        geometry = geometry_from_affine(archive["affine"], path)
         uid = str(archive["frame_of_reference_uid"]) if "frame_of_reference_uid" in archive.files else None
         return replace(geometry, frame_of_reference_uid=uid)
     if "spacing_mm" not in archive.files:

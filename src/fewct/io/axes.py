@@ -12,8 +12,8 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
-from fewct.io.discovered import name_of
-from fewct.io.pixels import RawImage, narrow, placed
+from fewct.io.discovered import image_name
+from fewct.io.pixels import RawImage, geometry_from_affine, narrow
 from fewct.types import Affine, LabelMap, Provenance, Segmentation
 
 StoredAxes = tuple[int, int, int]
@@ -80,11 +80,11 @@ def arranged_image(
         ndim: Number of dimensions of the array in the file.
         files: What was read.
     """
-    affine = placed(affine, path).affine
+    affine = geometry_from_affine(affine, path).affine
     axes = closest_axes(affine, stored.shape, path)
     values = arrange(stored, axes)
-    source = Provenance(path, format, name_of(path), files, axes, ndim)
-    return RawImage(values, source, placed(arrange_affine(affine, values.shape, axes), path))
+    source = Provenance(path, format, image_name(path), files, axes, ndim)
+    return RawImage(values, source, geometry_from_affine(arrange_affine(affine, values.shape, axes), path))
 
 
 def restored_labels(result: Segmentation | LabelMap) -> tuple[NDArray[Any], Affine | None]:

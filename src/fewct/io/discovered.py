@@ -35,11 +35,11 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "_", text).strip("._-")[:100] or "image"
 
 
-def name_of(file: Path) -> str:
+def image_name(file: Path) -> str:
     """Return the name of an image from its file's: without suffix, safe for file names.
 
     Example:
-        >>> name_of(Path("data/scan 2.v1.nii.gz"))
+        >>> image_name(Path("data/scan 2.v1.nii.gz"))
         'scan_2.v1'
     """
     return safe_name(Path(file.stem if file.suffix.lower() == ".gz" else file.name).stem)

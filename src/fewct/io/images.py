@@ -10,7 +10,7 @@ from PIL import Image
 
 from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
-from fewct.io.discovered import name_of
+from fewct.io.discovered import image_name
 from fewct.io.pixels import DAMAGED, Content, RawImage, narrow, unreadable
 from fewct.types import LabelMap, Provenance, Segmentation
 
@@ -42,7 +42,7 @@ def open_image(path: Path, content: Content = "image") -> RawImage:
             pixels = _read_picture(path, content)
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise unreadable(path, "a whole PNG, JPEG, BMP or TIFF picture", error) from error
-    return RawImage(pixels[np.newaxis], Provenance(path, "image", name_of(path), (path,)))
+    return RawImage(pixels[np.newaxis], Provenance(path, "image", image_name(path), (path,)))
 
 
 open_label_image = partial(open_image, content="labels")

@@ -81,7 +81,7 @@ def unreadable(path: object, expected: str, reason: object) -> InputError:
     )
 
 
-def placed(affine: NDArray[np.float64], path: Path) -> Geometry:
+def geometry_from_affine(affine: NDArray[np.float64], path: Path) -> Geometry:
     """Return the geometry of an affine, or an error that names the file."""
     try:
         return Geometry(affine)

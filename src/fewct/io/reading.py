@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fewct.errors import InputError, UsageError
 from fewct.io.dicom.detection import AnyPath, is_dicom
-from fewct.io.discovered import DiscoveredImage, name_of
+from fewct.io.discovered import DiscoveredImage, image_name
 from fewct.io.formats import format_by_content, format_by_suffix, known_suffixes, load
 from fewct.io.pixels import RawImage, as_ct, as_label_map, unreadable
 from fewct.types import CTSlice, CTVolume, LabelMap, UnitChoice
@@ -134,7 +134,7 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Disco
     """Find the images in a folder and all folders below."""
     files = [
         file
-        for file in sorted(folder.rglob("*"), key=lambda file: natural(str(file.relative_to(folder))))
+        for file in sorted(folder.rglob("*"), key=lambda file: natural_key(str(file.relative_to(folder))))
         if file.is_file() and not _hidden(str(file.relative_to(folder))) and not _RESULT.search(file.name)
     ]
     specs = {file: format_by_content(file) for file in files}
@@ -148,7 +148,7 @@ def _in_folder(folder: Path, series: str | None, unit: UnitChoice) -> list[Disco
                 found += _in_file(file, None, unit)
             except InputError as error:
                 found.append(
-                    DiscoveredImage(name_of(file), file, f"{file}, cannot be read", partial(_fail, error))
+                    DiscoveredImage(image_name(file), file, f"{file}, cannot be read", partial(_fail, error))
                 )
     return found
 
@@ -169,7 +169,7 @@ def _in_file(file: Path, series: str | None, unit: UnitChoice) -> list[Discovere
         return []
     return [
         DiscoveredImage(
-            name_of(file),
+            image_name(file),
             file,
             f"{file} ({spec.name})",
             lambda: _as_image(_content(file, "read_image"), unit),
@@ -202,7 +202,7 @@ def _zipped_dicom(file: Path) -> list[zipfile.Path]:
         raise InputError(
             file, expected="a zip without password", found="an encrypted one", fix="Unpack it first."
         )
-    names = sorted((member.filename for member in members), key=natural)
+    names = sorted((member.filename for member in members), key=natural_key)
     dicom = [member for member in (zipfile.Path(archive, name) for name in names) if is_dicom(member)]
     if not dicom:
         raise InputError(
@@ -254,7 +254,7 @@ def _hidden(path: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in Path(path).parts)
 
 
-def natural(path: str) -> list[tuple[int, str]]:
+def natural_key(path: str) -> list[tuple[int, str]]:
     """Return a key that sorts names as people do, numbers by their value.
 
     Example:

@@ -11,14 +11,14 @@ from typing import TypeAlias
 from fewct.errors import InputError, UsageError, needs_extra
 from fewct.runtime.model_import import (
     CHUNK,
+    add_to_store,
     check_name,
-    chunks_of,
-    keep,
     name_taken,
-    new_model,
-    write_file,
+    read_chunks,
+    staging_folder,
+    store_file,
 )
-from fewct.runtime.model_kinds import HUB_CONFIGURATION, HUB_WEIGHTS, recognise
+from fewct.runtime.model_kinds import HUB_CONFIGURATION, HUB_WEIGHTS, detect_weights
 from fewct.runtime.model_store import (
     FILES,
     Model,
@@ -54,9 +54,9 @@ def download_model(name: str, progress: Progress | None = None) -> Model:
         MissingExtraError: For a model of the hub without the package huggingface_hub.
     """
     if name in DOWNLOADS:
-        return _official(name, DOWNLOADS[name], progress or _no_progress)
+        return _download_official(name, DOWNLOADS[name], progress or _no_progress)
     if name.count("/") == 1:
-        return _of_hub(name, name.partition("/")[2])
+        return _download_from_hub(name, name.partition("/")[2])
     raise UsageError(
         "NAME",
         expected=f"one of {', '.join(DOWNLOADS)}, or owner/name on the Hugging Face hub",
@@ -69,13 +69,13 @@ def _no_progress(done: int, total: int | None) -> None:
     """Report no progress."""
 
 
-def _official(name: str, offer: OfficialFile, progress: Progress) -> Model:
+def _download_official(name: str, offer: OfficialFile, progress: Progress) -> Model:
     """Return the model of an official file."""
     if name in model_names():
-        return _there(name, lambda model: model.sha256 == offer.sha256)
-    with new_model() as folder:
+        return _same_model(name, lambda model: model.sha256 == offer.sha256)
+    with staging_folder() as folder:
         path = folder / FILES / offer.url.rpartition("/")[2]
-        file = write_file(_fetch(offer.url, name, progress), path)
+        file = store_file(_fetch(offer.url, name, progress), path)
         if file.sha256 != offer.sha256:
             raise InputError(
                 offer.url,
@@ -83,25 +83,25 @@ def _official(name: str, offer: OfficialFile, progress: Progress) -> Model:
                 found=f"{file.sha256}, of {file.size_bytes} bytes, which were thrown away",
                 fix="Try again later; if it stays, tell the authors of fewct.",
             )
-        return keep(Model(name, folder, recognise(path).kind, offer.url, (file,)))
+        return add_to_store(Model(name, folder, detect_weights(path).kind, offer.url, (file,)))
 
 
-def _of_hub(repository: str, name: str) -> Model:
+def _download_from_hub(repository: str, name: str) -> Model:
     """Return the model of a repository of the hub."""
     check_name(name)
     if name in model_names():
-        return _there(name, lambda model: model.source == HUB + repository)
-    with new_model() as folder:
+        return _same_model(name, lambda model: model.source == HUB + repository)
+    with staging_folder() as folder:
         came = folder / "hub"
-        _fetch_of_hub(repository, came)
-        contents = recognise(came)
-        files = tuple(write_file(chunks_of(file), folder / FILES / file.name) for file in contents.files)
+        _fetch_repository(repository, came)
+        contents = detect_weights(came)
+        files = tuple(store_file(read_chunks(file), folder / FILES / file.name) for file in contents.files)
         made = Model(name, folder, contents.kind, HUB + repository, files)
         shutil.rmtree(came)
-        return keep(made)
+        return add_to_store(made)
 
 
-def _there(name: str, is_same: Callable[[Model], bool]) -> Model:
+def _same_model(name: str, is_same: Callable[[Model], bool]) -> Model:
     """Return the model of a name, which the store has."""
     model = get_model(name)
     if not is_same(model):
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
     return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
 
 
-def _fetch_of_hub(repository: str, folder: Path) -> None:
+def _fetch_repository(repository: str, folder: Path) -> None:
     """Fetch the configuration and the weights of a repository of the hub, safetensors if it has such."""
     with needs_extra(repository, "transformers"):
         from huggingface_hub import snapshot_download

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.runtime.cache import VARIABLE
-from fewct.runtime.model_kinds import recognise
+from fewct.runtime.model_kinds import detect_weights
 from fewct.runtime.model_store import (
     FILES,
     NAME,
     RECORD,
     Model,
     StoredFile,
-    check_stored,
+    check_in_store,
     check_unaltered,
     get_model,
     store_folder,
@@ -31,7 +31,7 @@ from fewct.runtime.onnx_session import HASH_SUFFIX, load_session
 CHUNK = 1 << 20  # bytes that are copied at a time
 
 
-def import_model(path: Path, name: str) -> Model:
+def import_model(path: str | Path, name: str) -> Model:
     """Copy weights into the store.
 
     Returns:
@@ -43,14 +43,15 @@ def import_model(path: Path, name: str) -> Model:
         OutputError: If the cache folder cannot be written.
     """
     check_name(name)
-    contents = recognise(path)
-    with new_model() as folder:
-        files = tuple(write_file(chunks_of(file), folder / FILES / file.name) for file in contents.files)
+    path = Path(path)
+    contents = detect_weights(path)
+    with staging_folder() as folder:
+        files = tuple(store_file(read_chunks(file), folder / FILES / file.name) for file in contents.files)
         for file in files:
             _check_stated(file, contents.sha256, path)
         if contents.kind == "onnx":
             files = (files[0], _check_onnx(files[0], folder / FILES, path))
-        return keep(Model(name, folder, contents.kind, str(path.absolute()), files))
+        return add_to_store(Model(name, folder, contents.kind, str(path.absolute()), files))
 
 
 def remove_model(name: str) -> None:
@@ -60,8 +61,8 @@ def remove_model(name: str) -> None:
         UsageError: If there is none of that name.
         OutputError: If it cannot be deleted.
     """
-    check_stored(name)
-    with _writing():
+    check_in_store(name)
+    with _output_errors():
         hidden = (store_folder() / name).rename(store_folder() / _hidden_name())
         shutil.rmtree(hidden)
 
@@ -82,7 +83,7 @@ def check_name(name: str) -> None:
 
 
 @contextmanager
-def new_model() -> Iterator[Path]:
+def staging_folder() -> Iterator[Path]:
     """Yield a hidden folder of the store, for a model to be made in; it is gone afterwards.
 
     Raises:
@@ -90,14 +91,14 @@ def new_model() -> Iterator[Path]:
     """
     folder = store_folder() / _hidden_name()
     try:
-        with _writing():
+        with _output_errors():
             (folder / FILES).mkdir(parents=True)
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_file(chunks: Iterable[bytes], path: Path) -> StoredFile:
+def store_file(chunks: Iterable[bytes], path: Path) -> StoredFile:
     """Write a new file to the disk and return its size and hash."""
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as stream:
@@ -110,7 +111,7 @@ def write_file(chunks: Iterable[bytes], path: Path) -> StoredFile:
     return StoredFile(path.name, size, digest.hexdigest())
 
 
-def keep(made: Model) -> Model:
+def add_to_store(made: Model) -> Model:
     """Give a model that was made in a hidden folder its name.
 
     Args:
@@ -124,7 +125,7 @@ def keep(made: Model) -> Model:
         InputError: If it is that of the same weights, which were altered since they came in.
     """
     record = {"kind": made.kind, "source": made.source, "files": [asdict(file) for file in made.files]}
-    write_file([json.dumps(record, indent=1).encode()], made.folder / RECORD)
+    store_file([json.dumps(record, indent=1).encode()], made.folder / RECORD)
     try:
         made.folder.rename(store_folder() / made.name)
     except OSError as error:
@@ -169,7 +170,7 @@ def _check_onnx(file: StoredFile, folder: Path, source: Path) -> StoredFile:
     record = folder / (file.name + HASH_SUFFIX)
     try:
         if not record.exists():
-            write_file([f"{file.sha256}  {file.name}\n".encode()], record)
+            store_file([f"{file.sha256}  {file.name}\n".encode()], record)
         load_session(folder / file.name)
     except InputError as error:
         raise InputError(source, expected=error.expected, found=error.found, fix=error.fix) from error
@@ -177,7 +178,7 @@ def _check_onnx(file: StoredFile, folder: Path, source: Path) -> StoredFile:
     return StoredFile(record.name, len(content), hashlib.sha256(content).hexdigest())
 
 
-def chunks_of(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, a part at a time."""
     try:
         with path.open("rb") as stream:
@@ -197,7 +198,7 @@ def _hidden_name() -> str:
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
+def _output_errors() -> Iterator[None]:
     """Turn errors of the system into `OutputError`."""
     try:
         yield

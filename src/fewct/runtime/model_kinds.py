@@ -20,7 +20,7 @@ _TORCH_BEFORE_1_6 = (
 _LONGEST_HEADER = 100_000_000  # bytes, of safetensors
 
 
-class Contents(NamedTuple):
+class WeightFiles(NamedTuple):
     """Weights in a file or folder.
 
     Args:
@@ -33,7 +33,7 @@ class Contents(NamedTuple):
     sha256: Mapping[str, str] = MappingProxyType({})
 
 
-def recognise(path: Path) -> Contents:
+def detect_weights(path: Path) -> WeightFiles:
     """Return the kind of the weights in a file or folder; nothing in it is executed.
 
     Args:
@@ -53,30 +53,30 @@ def recognise(path: Path) -> Contents:
     raise _unknown(path, "no such file")
 
 
-def _of_file(path: Path) -> Contents:
+def _of_file(path: Path) -> WeightFiles:
     with path.open("rb") as stream:
         start = stream.read(16)
     if start.startswith(_ZIP):
         _check_zip(path)
-        return Contents("torch", (path,))
+        return WeightFiles("torch", (path,))
     if start.startswith(_TORCH_BEFORE_1_6):
-        return Contents("torch", (path,))
+        return WeightFiles("torch", (path,))
     if start[8:9] == b"{":
         _check_safetensors(path)
-        return Contents("safetensors", (path,))
+        return WeightFiles("safetensors", (path,))
     if path.suffix == ".onnx":
         record = path.with_name(path.name + HASH_SUFFIX)
-        return Contents("onnx", (path, record) if record.is_file() else (path,))
+        return WeightFiles("onnx", (path, record) if record.is_file() else (path,))
     raise _unknown(path, f"a file of {path.stat().st_size} bytes that begins with {start!r}")
 
 
-def _of_folder(path: Path) -> Contents:
+def _of_folder(path: Path) -> WeightFiles:
     if (path / HUB_CONFIGURATION).is_file():
         _read_object(path / HUB_CONFIGURATION)
         for name in HUB_WEIGHTS:
             if (path / name).is_file():
                 _of_file(path / name)
-                return Contents("transformers", (path / name, path / HUB_CONFIGURATION))
+                return WeightFiles("transformers", (path / name, path / HUB_CONFIGURATION))
     if (path / EXPORT_RECORD).is_file():
         return _of_graphs(path)
     if (path / TRAINED).is_file():
@@ -85,15 +85,15 @@ def _of_folder(path: Path) -> Contents:
     raise _unknown(path, f"a folder of {', '.join(names[:8]) or 'nothing'}{', ...' if names[8:] else ''}")
 
 
-def _of_graphs(path: Path) -> Contents:
+def _of_graphs(path: Path) -> WeightFiles:
     """Return the files of exported graphs, which their record names."""
     stated = _read_object(path / EXPORT_RECORD).get("sha256")
     if not isinstance(stated, dict) or not stated or any(Path(name).name != name for name in stated):
         raise _unknown(path / EXPORT_RECORD, "no hashes of graphs")
     absent = [name for name in stated if not (path / name).is_file()]
     if absent:
-        raise _cut_short(path, f"no {', '.join(absent)}", "all files that its model.json names")
-    return Contents("sam-onnx", (path / EXPORT_RECORD, *(path / name for name in stated)), stated)
+        raise _truncated(path, f"no {', '.join(absent)}", "all files that its model.json names")
+    return WeightFiles("sam-onnx", (path / EXPORT_RECORD, *(path / name for name in stated)), stated)
 
 
 def _check_zip(path: Path) -> None:
@@ -102,7 +102,7 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise _cut_short(path, "a ZIP archive without its end") from error
+        raise _truncated(path, "a ZIP archive without its end") from error
     if not any(name.endswith("/data.pkl") for name in names):
         raise _unknown(path, f"a ZIP archive of {', '.join(names[:3])}")
 
@@ -118,7 +118,7 @@ def _check_safetensors(path: Path) -> None:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise _unknown(path, "a file without a whole header of safetensors") from error
     if path.stat().st_size != expected:
-        raise _cut_short(path, f"{path.stat().st_size} bytes, where its header tells of {expected}")
+        raise _truncated(path, f"{path.stat().st_size} bytes, where its header tells of {expected}")
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -126,13 +126,13 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _cut_short(path, f"{error}", "JSON") from error
+        raise _truncated(path, f"{error}", "JSON") from error
     if not isinstance(content, dict):
         raise _unknown(path, f"JSON of a {type(content).__name__}")
     return content
 
 
-def _cut_short(path: Path, found: str, expected: str = "a whole file") -> InputError:
+def _truncated(path: Path, found: str, expected: str = "a whole file") -> InputError:
     return InputError(path, expected=expected, found=found, fix="It was cut short: get it again.")
 
 

@@ -92,7 +92,7 @@ def get_model(name: str) -> Model:
         UsageError: If there is none of that name.
         InputError: If its record is damaged.
     """
-    check_stored(name)
+    check_in_store(name)
     folder = store_folder() / name
     path = folder / RECORD
     try:
@@ -115,7 +115,7 @@ def _damaged_record(path: Path, name: str, found: str) -> InputError:
     )
 
 
-def check_stored(name: str) -> None:
+def check_in_store(name: str) -> None:
     """Raise unless the store has a model of a name.
 
     Raises:

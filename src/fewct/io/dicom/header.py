@@ -40,7 +40,7 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_warnings() -> Iterator[None]:
     """Suppress pydicom's warnings about odd headers; what matters is checked here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,7 +79,7 @@ class DicomHeader:
     @property
     def sop_class_name(self) -> str:
         """Name of that kind, such as "CT Image Storage"; "" where it is none of the standard's."""
-        with quiet():
+        with suppress_warnings():
             name = UID(self.sop_class_uid).name
         return "" if name == self.sop_class_uid else name
 
@@ -118,7 +118,7 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
             that cannot be decoded.
     """
     try:
-        with quiet(), file.open("rb") as stream:
+        with suppress_warnings(), file.open("rb") as stream:
             dataset = dcmread(stream, force=True, stop_before_pixels=True, specific_tags=[*_TAGS, *extra])
     except UNREADABLE as error:
         raise InputError(
@@ -134,7 +134,7 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
             found="no DICOM attributes",
             fix="It is cut short, damaged or no DICOM: copy or export it again.",
         )
-    with quiet():
+    with suppress_warnings():
         for part in (dataset.file_meta, dataset):
             for tag in list(part.keys()):
                 _value(part, keyword_for_tag(tag), file)

@@ -8,7 +8,14 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from fewct.errors import InputError
-from fewct.io.dicom.header import FUNCTIONAL_GROUPS, DicomHeader, numbers, quiet, read_header, text
+from fewct.io.dicom.header import (
+    FUNCTIONAL_GROUPS,
+    DicomHeader,
+    numbers,
+    read_header,
+    suppress_warnings,
+    text,
+)
 from fewct.types import Unit
 
 _CT_STORAGE = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -82,7 +89,7 @@ def planes_of(header: DicomHeader) -> list[Plane]:
         return [_plane(header, 0, [header.dataset])]
     whole = read_header(header.file, extra=FUNCTIONAL_GROUPS)
     shared, per_frame = (list(whole.dataset.get(keyword) or []) for keyword in FUNCTIONAL_GROUPS)
-    with quiet():
+    with suppress_warnings():
         return [
             _plane(header, frame, [*per_frame[frame : frame + 1], *shared, header.dataset])
             for frame in range(header.frames)

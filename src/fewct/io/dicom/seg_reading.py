@@ -12,7 +12,14 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
 from fewct.errors import FewctWarning, InputError
-from fewct.io.dicom.header import FUNCTIONAL_GROUPS, UNREADABLE, DicomHeader, quiet, read_header, reason
+from fewct.io.dicom.header import (
+    FUNCTIONAL_GROUPS,
+    UNREADABLE,
+    DicomHeader,
+    read_header,
+    reason,
+    suppress_warnings,
+)
 from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.stack import SAME_PLACE_MM, STEP_TOLERANCE, check_alike, geometry_of
@@ -52,7 +59,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
     planes = planes_of(header)
     check_alike(planes, file)
     try:
-        with quiet():
+        with suppress_warnings():
             ids = _ids(header)
             segments = [_segment_of(header, frame) for frame in range(len(planes))]
     except UNREADABLE as error:
@@ -157,7 +164,7 @@ def _merged(
     half = header.integer("MaximumFractionalValue", 1) / 2
     overlaps = 0
     try:
-        with quiet(), opener(header)() as stream:
+        with suppress_warnings(), opener(header)() as stream:
             for slot, segment, pixels in zip(slots, segments, _frames(header, stream), strict=True):
                 values = ids[pixels] if segment == 0 else np.where(pixels >= half, ids[segment], 0)
                 labelled = values > 0

@@ -15,7 +15,7 @@ from pydicom.valuerep import DSfloat
 from fewct._version import __version__
 from fewct.errors import OutputError
 from fewct.io.atomic import atomic_path
-from fewct.io.dicom.header import quiet, read_header, reason
+from fewct.io.dicom.header import read_header, reason, suppress_warnings
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.reference import reference_datasets
 from fewct.io.dicom.stack import SAME_PLACE_MM, Stack, stack_planes
@@ -48,7 +48,7 @@ def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
     datasets = reference_datasets(planes)
     ids, frames = _segments(_in_file_order(result.labels, planes), path)
     try:
-        with quiet():
+        with suppress_warnings():
             segmentation = _segmentation(datasets, frames, ids)
             if len(planes) == 1 and result.geometry is not None:
                 # highdicom says 1 mm of any single slice
@@ -75,7 +75,7 @@ def _planes_under(result: LabelMap | Segmentation, path: Path) -> list[Plane]:
             found="no source" if source is None else f"a source of format {source.format}",
             fix="Write NIfTI instead (--format nifti).",
         )
-    with quiet():
+    with suppress_warnings():
         headers = [read_header(file) for file in source.files]
         stack = stack_planes([plane for header in headers for plane in planes_of(header)], source.path)
     slices = 1 if result.labels.ndim == 2 else len(result.labels)
