@@ -16,7 +16,7 @@ from fewct.cli import main
 from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.phantom import phantom_slice
 from fewct.runtime import download, official_weights
-from fewct.runtime.official_weights import Download
+from fewct.runtime.official_weights import OfficialFile
 from methods.sam.reference import write_checkpoint
 from runtime.weights import flip_a_bit, graphs_folder, torch_file
 
@@ -142,7 +142,7 @@ def test_bad_input(
 def test_download_of_what_does_not_come(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(download, "DOWNLOADS", {"tiny": Download("http://127.0.0.1:9/tiny.pth", "00")})
+    monkeypatch.setattr(download, "DOWNLOADS", {"tiny": OfficialFile("http://127.0.0.1:9/tiny.pth", "00")})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert run("models", "download", "tiny") == 1
     assert "found connection refused" in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_download_of_what_does_not_come(
 def test_download(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    offer = Download(checkpoint.as_uri(), hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+    offer = OfficialFile(checkpoint.as_uri(), hashlib.sha256(checkpoint.read_bytes()).hexdigest())
     monkeypatch.setattr(download, "DOWNLOADS", {"tiny": offer})
     assert run("models", "download", "tiny") == 0
     assert "tiny: torch" in capsys.readouterr().out
