@@ -14,6 +14,7 @@ from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptat
 from fewct.data.cases import LabelledCase
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.imaging.labelmap import Cleanup
+from fewct.io.tables import json_text
 from fewct.methods import Mosaic
 from fewct.methods.mosaic import load_adapted
 from fewct.methods.mosaic.network_maps import WEIGHTS
@@ -41,7 +42,9 @@ class TestWriting:
         loaded = load_adapted(tmp_path / "new" / "site")
         assert loaded == replace(METHOD, weights=f"{tmp_path / 'new' / 'site'}")
         assert loaded.weights_sha256 == Mosaic().weights_sha256
-        assert json.loads((tmp_path / "new" / "site" / "adapted.json").read_text()) == content
+        text = (tmp_path / "new" / "site" / "adapted.json").read_text()
+        assert text == json_text(content) + "\n"
+        assert json.loads(text)["candidates"][0]["low"] is None
         assert content["made_from"] == MADE_FROM
         names = {path.name for path in (tmp_path / "new").rglob("*")}
         assert names == {"site", "adapted.json", "model.onnx", "model.onnx.sha256"}
