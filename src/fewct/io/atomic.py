@@ -26,9 +26,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary file has the same suffixes, reaches the disk before it is renamed, and is removed if the
     block fails; a file that was there before stays as it was.
 
-    Yields:
-        The path to write to.
-
     Raises:
         OutputError: If the system refuses: no space, no permission, no such folder, a folder in the way.
 

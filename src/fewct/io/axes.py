@@ -31,7 +31,7 @@ _DIRECTIONS = {
 
 
 def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -> StoredAxes:
-    """Return the file axes of slices, rows and columns.
+    """Return the stored axes of (slice, row, column).
 
     Volumes become axial: slices run to superior, rows to posterior, columns to left, each along the closest
     of the file's axes. A file with an axis of size 1 is one slice across that axis.
@@ -39,9 +39,6 @@ def closest_axes(affine: Affine, shape: tuple[int, int, int], subject: object) -
     Args:
         affine: Maps file indices to LPS millimetres; invertible.
         shape: Shape of the array in the file.
-
-    Returns:
-        The stored axes of (slice, row, column).
 
     Raises:
         InputError: If the three axes lie in one plane.

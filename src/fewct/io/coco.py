@@ -36,9 +36,8 @@ def write_coco(result: Segmentation | LabelMap, path: Path) -> None:
     _, rows, columns = stack.shape
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, (labels, file_name) in enumerate(
-        zip(stack, _file_names(result, len(stack)), strict=True), 1
-    ):
+    names = _file_names(result, len(stack))
+    for image_id, (labels, file_name) in enumerate(zip(stack, names, strict=True), 1):
         images.append({"id": image_id, "file_name": file_name, "width": columns, "height": rows})
         for annotation in _annotations(labels, scores):
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **annotation})
@@ -56,17 +55,10 @@ def _annotations(labels: Labels, scores: dict[int, float]) -> list[dict[str, Any
     annotations = []
     for label, box in zip(ids.tolist(), xyxy_to_xywh(boxes).tolist(), strict=True):
         mask = labels == label
-        annotations.append(
-            {
-                "category_id": 1,
-                "structure_id": label,
-                "segmentation": rle_encode(mask),
-                "area": int(np.count_nonzero(mask)),
-                "bbox": box,
-                "iscrowd": 0,
-            }
-            | ({"score": scores[label]} if label in scores else {})
-        )
+        area = int(np.count_nonzero(mask))
+        annotation = {"category_id": 1, "structure_id": label, "segmentation": rle_encode(mask), "area": area}
+        score = {"score": scores[label]} if label in scores else {}
+        annotations.append({**annotation, "bbox": box, "iscrowd": 0, **score})
     return annotations
 
 

@@ -90,13 +90,10 @@ def geometry_from_affine(affine: NDArray[np.float64], path: Path) -> Geometry:
 
 
 def checked_pixels(pixels: NDArray[Any], subject: object) -> Image:
-    """Return a slice's pixels as float32, after a look at each value.
+    """Return a slice's pixels as float32 (rows, columns), after a check of each value.
 
     Args:
         pixels: (rows, columns), real numbers; NaN marks padding.
-
-    Returns:
-        float32 (rows, columns).
 
     Raises:
         InputError: If a value is infinite (or too large for float32), or none is a number.

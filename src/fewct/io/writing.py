@@ -41,9 +41,6 @@ def write(result: Segmentation | LabelMap, path: str | Path, format: str | None 
         format: "nifti", "nrrd", "metaimage", "dicom-seg", "png", "npz", "coco" or that of another package;
             None for the one of the path's suffix.
 
-    Returns:
-        The path.
-
     Raises:
         UsageError: If there is no such format, or the suffix belongs to another.
         OutputError: If the format cannot hold the result, or the system refuses.

@@ -44,9 +44,6 @@ def download_model(name: str, progress: Progress | None = None) -> Model:
             `facebook/sam-vit-base`, stored under its last part.
         progress: Reports the progress; the hub's package prints its own.
 
-    Returns:
-        The model in the store.
-
     Raises:
         UsageError: If nothing has that name, or the store has other weights under it.
         InputError: If it cannot be fetched, or what came is not what was offered.

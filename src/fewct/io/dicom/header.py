@@ -110,9 +110,6 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
     Args:
         extra: Keywords of attributes to keep besides the usual ones.
 
-    Returns:
-        Its header.
-
     Raises:
         InputError: If it is no DICOM, broken before anything could be read, or holds a value in its header
             that cannot be decoded.

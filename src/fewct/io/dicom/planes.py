@@ -74,12 +74,9 @@ class Plane:
 
 
 def planes_of(header: DicomHeader) -> list[Plane]:
-    """Return the planes of a file: one of a classic image, one a frame of a multi-frame file.
+    """Return the planes of a file in stored order: one, or one a frame of a multi-frame file.
 
     The header of a multi-frame file is read again with its functional groups.
-
-    Returns:
-        Planes in stored order.
 
     Raises:
         InputError: If a number in the header is malformed, the pixel spacing is not above 0, or the

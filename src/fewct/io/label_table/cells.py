@@ -68,9 +68,6 @@ def format_rows(labels: Annotated[NDArray[np.uint8], "pixels images"], first_row
     Args:
         labels: uint8 (pixels, images).
 
-    Returns:
-        Whole lines.
-
     Example:
         >>> format_rows(np.array([[0, 12], [255, 3]], dtype=np.uint8), 8)
         b'Pixel 8,0,12\nPixel 9,255,3\n'

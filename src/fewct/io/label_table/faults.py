@@ -15,9 +15,6 @@ def find_faults(text: bytes, names: Sequence[str], first_row: int, shift: int) -
         text: The rows as in the file.
         first_row: Number of the first row, counted from 0.
         shift: By how much the row names before were shifted.
-
-    Yields:
-        The problems, row by row.
     """
     lines = text.removesuffix(b"\n").split(b"\n")
     for row, line in enumerate(lines, start=first_row):

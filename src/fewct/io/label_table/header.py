@@ -31,9 +31,6 @@ class TableHeader:
 def read_header(path: Path) -> TableHeader:
     """Read the first line of a label table.
 
-    Returns:
-        The column names, or the problems that leave none.
-
     Raises:
         InputError: If the file cannot be opened.
     """

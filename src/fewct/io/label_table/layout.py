@@ -105,33 +105,19 @@ def check_columns(names: Sequence[str]) -> list[Problem]:
 
     Args:
         names: The header's names, without its first, empty cell.
-
-    Returns:
-        The problems, by column.
     """
     problems = []
     for position, name in enumerate(names, start=2):
         if image_number(name) is None:
-            problems.append(
-                Problem(
-                    "column name",
-                    f"line 1, column {position}",
-                    "an image name such as 1.png",
-                    f'"{name}"',
-                    "Name each column after its image: its number without leading zeros, then .png.",
-                )
-            )
+            where, wanted = f"line 1, column {position}", "an image name such as 1.png"
+            fix = "Name each column after its image: its number without leading zeros, then .png."
+            problems.append(Problem("column name", where, wanted, f'"{name}"', fix))
     for name, times in Counter(names).items():
         if times > 1 and image_number(name) is not None:
             places = [str(place) for place, other in enumerate(names, start=2) if other == name]
+            where, found = f"line 1, columns {', '.join(places)}", f"{name} {times} times"
             problems.append(
-                Problem(
-                    "doubled column",
-                    f"line 1, columns {', '.join(places)}",
-                    "one column an image",
-                    f"{name} {times} times",
-                    "Keep one of them.",
-                )
+                Problem("doubled column", where, "one column an image", found, "Keep one of them.")
             )
     return problems
 
@@ -161,15 +147,8 @@ def check_row_names(names: Sequence[str], first_row: int, shift: int = 0) -> tup
         number = row_number(name)
         if number == row + shift:
             continue
-        problems.append(
-            Problem(
-                "row name",
-                f"line {row + 2}",
-                f"Pixel {row + shift}",
-                f'"{name}"',
-                "Name the pixels 0, 1, 2, ... in C order, none left out.",
-            )
-        )
+        fix = "Name the pixels 0, 1, 2, ... in C order, none left out."
+        problems.append(Problem("row name", f"line {row + 2}", f"Pixel {row + shift}", f'"{name}"', fix))
         shift = shift if number is None else number - row
     return problems, shift
 
@@ -179,9 +158,6 @@ def list_images(folder: Path) -> dict[int, Path]:
 
     Args:
         folder: Folder with `0.png`, `1.png`, ...; files of other kinds are passed over.
-
-    Returns:
-        Number -> file, 2.png before 10.png.
 
     Raises:
         InputError: If there is no image, a name is not a number, or two images have one number.

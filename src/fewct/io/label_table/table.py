@@ -69,11 +69,7 @@ def count_rows(path: Path, header: TableHeader) -> int:
 
 
 def scan_table(path: Path, header: TableHeader) -> Iterator[RowBlock]:
-    """Go through a table block by block; a block that cannot be read has its problems, and the next follows.
-
-    Yields:
-        Blocks of rows, from first to last.
-    """
+    """Yield the rows of a table in blocks; a block that cannot be read lists its problems."""
     first_row = shift = 0
     for text, parsed in _parse_ahead(_read_texts(path, header), len(header.names)):
         n_rows = _count_lines(text) if parsed is None else len(parsed[1])
@@ -95,9 +91,6 @@ def read_table(path: str | Path) -> LabelTable:
     Each column becomes one image: its first pixels are the image's first row. Columns may be in any
     order; the images are returned in the order of their numbers. This function raises the first problem;
     `validate` lists all.
-
-    Returns:
-        The images' numbers and their labels.
 
     Raises:
         InputError: If the file is no label table, with the line or column at fault.
@@ -161,9 +154,6 @@ def as_label_stack(labels: NDArray[Any], name: str = "labels") -> LabelStack:
 
     Args:
         labels: Integers (images, rows, columns) from 0 to 255; rows and columns are equal.
-
-    Returns:
-        The same as uint8.
 
     Raises:
         InputError: For another shape or dtype, labels beyond 255 or below 0.
