@@ -1,6 +1,9 @@
 """What supports and query are compared by, against loops and NumPy."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
+import pytest
 import torch
 
 from fewct.methods.bam.feature_matching import (
@@ -12,15 +15,23 @@ from fewct.methods.bam.feature_matching import (
     style_distance,
     support_weights,
 )
-
-GENERATOR = torch.Generator().manual_seed(0)
-
-
-def random(*shape: int) -> torch.Tensor:
-    return torch.rand(*shape, generator=GENERATOR)
+from precision import EXACT, in_double
 
 
-def test_masked_average_pooling_is_a_loop_over_pixels() -> None:
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with in_double():
+        yield
+
+
+@pytest.fixture
+def random() -> Callable[..., torch.Tensor]:
+    """Return what draws a tensor of a shape, uniformly from 0 to 1; the same for every test."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.rand(shape, generator=generator)
+
+
+def test_masked_average_pooling_is_a_loop_over_pixels(random: Callable[..., torch.Tensor]) -> None:
     features, masks = random(2, 3, 4, 5), (random(2, 8, 10) > 0.6).float()
     found = prototype(features, masks)
     for n in range(2):
@@ -30,10 +41,10 @@ def test_masked_average_pooling_is_a_loop_over_pixels() -> None:
                 if masks[n, row, column] > 0:
                     total += features[n, :, row // 2, column // 2].numpy()
                     weight += 1
-        np.testing.assert_allclose(found[n].numpy(), total / weight, rtol=1e-5)
+        np.testing.assert_allclose(found[n].numpy(), total / weight, **EXACT)
 
 
-def test_an_empty_mask_gives_a_prototype_of_zeros() -> None:
+def test_an_empty_mask_gives_a_prototype_of_zeros(random: Callable[..., torch.Tensor]) -> None:
     assert (prototype(random(1, 3, 4, 4), torch.zeros(1, 4, 4)) == 0).all()
 
 
@@ -42,7 +53,7 @@ def test_cells_are_shares() -> None:
     assert cells(mask, (1, 2)).tolist() == [[[0.75, 0.0]]]
 
 
-def test_prior_is_a_loop_over_pairs_of_places() -> None:
+def test_prior_is_a_loop_over_pairs_of_places(random: Callable[..., torch.Tensor]) -> None:
     query, support = random(2, 4, 3, 5) - 0.5, random(2, 4, 3, 5) - 0.5
     masks = torch.zeros(2, 3, 5)
     masks[0, 1, 1:4] = 1
@@ -58,10 +69,10 @@ def test_prior_is_a_loop_over_pairs_of_places() -> None:
                 alike = q @ s / np.linalg.norm(q) / np.linalg.norm(s) - FALLOFF * away @ away
                 best[place] = max(best[place], alike)
         expected = (best - best.min()) / (best.max() - best.min())
-        np.testing.assert_allclose(found[n], expected, atol=1e-5)
+        np.testing.assert_allclose(found[n], expected, atol=1e-6)  # the range has 1e-7 added
 
 
-def test_prior_sees_a_structure_smaller_than_a_cell() -> None:
+def test_prior_sees_a_structure_smaller_than_a_cell(random: Callable[..., torch.Tensor]) -> None:
     features = random(1, 4, 2, 2)
     mask = torch.zeros(1, 8, 8)
     mask[0, 1, 6] = 1
@@ -69,7 +80,7 @@ def test_prior_sees_a_structure_smaller_than_a_cell() -> None:
     assert prior_mask(features, features, mask, nowhere, nowhere)[0].argmax() == 1
 
 
-def test_gram_distance_is_that_of_numpy() -> None:
+def test_gram_distance_is_that_of_numpy(random: Callable[..., torch.Tensor]) -> None:
     first, second = random(1, 3, 4, 5), random(1, 3, 4, 5)
     grams = []
     for features in (first, second):
@@ -78,7 +89,7 @@ def test_gram_distance_is_that_of_numpy() -> None:
         grams.append(flat @ flat.T)
     expected = np.linalg.norm(grams[0] - grams[1], "fro") / 3
     found = style_distance(gram_matrix(first), gram_matrix(second))
-    np.testing.assert_allclose(found.numpy(), [expected], rtol=1e-5)
+    np.testing.assert_allclose(found.numpy(), [expected], **EXACT)
 
 
 def test_gram_distance_lies_between_same_and_opposite() -> None:
@@ -92,4 +103,4 @@ def test_supports_count_alike_at_first_and_by_distance_later() -> None:
     assert support_weights(distances, torch.tensor(0.0)).tolist() == [[0.5, 0.5]]
     expected = 1 / (1 + np.exp(-10 * 0.2))
     weights = support_weights(distances, torch.tensor(-10.0))[0]
-    np.testing.assert_allclose(weights.numpy(), [expected, 1 - expected], rtol=1e-5)
+    np.testing.assert_allclose(weights.numpy(), [expected, 1 - expected], **EXACT)

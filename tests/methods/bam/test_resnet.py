@@ -18,6 +18,7 @@ from fewct.methods.bam.supports import Support
 from fewct.nn.pretrained_resnet import ENCODER, load_backbone
 from methods.bam.test_recipe import TINY
 from methods.bam.tiny import SIZE_PX, body_slice
+from precision import float32_rounding
 from tiny_resnet import save_tiny_resnet
 
 
@@ -37,8 +38,8 @@ def test_features_are_the_pretrained_ones_and_others_between_them(tmp_path: Path
     assert [part.shape[1] for part in (low, middle, deep)] == list(backbone.channels)
     assert middle.shape[-2:] == place.shape[-2:] == (16, 24)
     assert deep.shape[-2:] == (8, 12)
-    torch.testing.assert_close(low, expected[2], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(deep[..., ::4, ::4], expected[4], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(low, expected[2], **float32_rounding(1000, 16))
+    torch.testing.assert_close(deep[..., ::4, ::4], expected[4], **float32_rounding(1000, 16))
 
 
 def test_from_a_pretrained_folder_to_masks(slices: list[NamedSlice], tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ It imports four functions of torchvision, which has no build for the pinned torc
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
+from precision import float32_rounding
 
 SHAPE = SamShape(
     ViTShape(width=32, heads=2, windows=(5, 0), hidden=128, outputs=32),
@@ -32,6 +32,9 @@ SHAPE = SamShape(
     mask_channels=8,
 )
 """A network of two blocks for tests; on 128 pixels the windows do not fill the grid of 8 x 8."""
+
+CLOSE, IOU_CLOSE = float32_rounding(5000, 10), float32_rounding(5000, 1)
+"""Of its embeddings, its logits and its predicted IoU in float32; a path through it sums up 5,000 terms."""
 
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -96,18 +99,6 @@ def torchvision_written_out() -> Iterator[None]:
     finally:
         for name in modules:
             del sys.modules[name]
-
-
-@contextmanager
-def in_double(*modules: ModuleType) -> Iterator[None]:
-    """Let the code of modules compute in float64 also where it asks for float32 by name."""
-    wider = SimpleNamespace(**{**vars(torch), "float": torch.float64, "float32": torch.float64})
-    torch.set_default_dtype(torch.float64)
-    with ExitStack() as patches:
-        patches.callback(torch.set_default_dtype, torch.float32)
-        for module in modules:
-            patches.enter_context(patch.object(module, "torch", wider))
-        yield
 
 
 with torchvision_written_out():

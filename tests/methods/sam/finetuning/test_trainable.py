@@ -35,7 +35,8 @@ from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
 from fewct.training.losses import weighted_bce, weighted_dice
-from methods.sam.reference import SHAPE, official, ours
+from methods.sam.reference import CLOSE, IOU_CLOSE, SHAPE, official, ours
+from precision import EXACT
 
 PX = 128
 SMALL = SamShape(SmallShape((4, 6, 8, 8), 16), DecoderShape(width=16, heads=2, hidden=16, score_hidden=8), 4)
@@ -66,8 +67,8 @@ def test_the_first_round_is_what_the_network_answers(sam: Sam) -> None:
     lesson = batch()
     (first,) = TrainableSam(sam, "all", correction_prompts=0)(lesson)
     logits, iou = sam(lesson.seen, lesson.points_xy, lesson.labels)
-    assert torch.allclose(first.logits, logits.flatten(0, 1), atol=1e-5)
-    assert torch.allclose(first.predicted_iou, iou.flatten(0, 1), atol=1e-5)
+    assert torch.allclose(first.logits, logits.flatten(0, 1), **CLOSE)
+    assert torch.allclose(first.predicted_iou, iou.flatten(0, 1), **IOU_CLOSE)
     assert first.sure.tolist() == (lesson.labels[..., 0] == TOP_LEFT).flatten().tolist()
     assert 0 < first.sure.sum() < 8
 
@@ -89,9 +90,9 @@ def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) ->
             xy = torch.stack([place, point, torch.zeros(2)])[None, None]
             labels = torch.tensor([[[INSIDE, kind, NO_POINT]]])
             answers.append(sam(lesson.seen[image : image + 1], xy, labels, guess[None, None].clamp(-20, 20)))
-            if torch.allclose(answers[-1][0][0, 0], second.logits[i], atol=1e-4):
+            if torch.allclose(answers[-1][0][0, 0], second.logits[i], **CLOSE):
                 break
-        assert torch.allclose(answers[-1][0][0, 0], second.logits[i], atol=1e-4)
+        assert torch.allclose(answers[-1][0][0, 0], second.logits[i], **CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +135,10 @@ def test_frozen_statistics_stay_while_the_rest_learns() -> None:
 
 
 def test_adapters_change_nothing_at_first_and_merge_into_the_weights(sam: Sam) -> None:
-    pixels = batch().seen
+    sam, pixels = sam.double(), batch().seen.double()
     before = sam.image_encoder(pixels)
     add_lora(sam, rank=2)
-    assert torch.allclose(sam.image_encoder(pixels), before, atol=1e-5)
+    assert torch.allclose(sam.image_encoder(pixels), before, **EXACT)
     names = [name for name, p in sam.image_encoder.named_parameters() if p.requires_grad]
     assert sorted({name.rpartition(".")[2] for name in names}) == ["down", "up"]
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_adapters_change_nothing_at_first_and_merge_into_the_weights(sam: Sam) -
     adapted = sam.image_encoder(pixels)
     assert not torch.allclose(adapted, before, atol=1e-2)
     merge_lora(sam)
-    assert torch.allclose(sam.image_encoder(pixels), adapted, atol=1e-5)
+    assert torch.allclose(sam.image_encoder(pixels), adapted, **EXACT)
     assert set(sam.state_dict()) == set(ours(official(SHAPE, PX), SHAPE, PX).state_dict())
 
 

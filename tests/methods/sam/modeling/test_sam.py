@@ -26,9 +26,9 @@ from fewct.methods.sam.modeling.tiny_vit import (
     TinyViTShape,
     WindowAttention,
 )
-from methods.sam.reference import SHAPE, in_double, official, official_prompt_encoder, ours, randomise
+from methods.sam.reference import SHAPE, official, official_prompt_encoder, ours, randomise
+from precision import EXACT, in_double
 
-CLOSE = {"rtol": 0, "atol": 1e-10}  # in float64: 1,000 summed terms of up to 100 round by 2e-11
 PX = 128
 
 
@@ -73,8 +73,8 @@ def assert_same(
     expected, expected_iou = decoded(reference, reference.image_encoder(pixels), *official_prompts)
     logits, predicted_iou = network(pixels, *prompts)
     assert expected.std() > 0.3
-    torch.testing.assert_close(logits.flatten(0, 1), expected, **CLOSE)
-    torch.testing.assert_close(predicted_iou.flatten(0, 1), expected_iou, **CLOSE)
+    torch.testing.assert_close(logits.flatten(0, 1), expected, **EXACT)
+    torch.testing.assert_close(predicted_iou.flatten(0, 1), expected_iou, **EXACT)
 
 
 class TestOfficial:
@@ -82,14 +82,14 @@ class TestOfficial:
     def test_embedding(self, reference: Any, network: Sam, pixels: Tensor) -> None:
         expected = reference.image_encoder(pixels)
         assert expected.std() > 0.3
-        torch.testing.assert_close(network.image_encoder(pixels), expected, **CLOSE)
+        torch.testing.assert_close(network.image_encoder(pixels), expected, **EXACT)
 
     def test_windows_wider_than_the_image(self, pixels: Tensor) -> None:
         shape = SamShape(ViTShape(32, 2, (14, 0, 14), 128, outputs=32), SHAPE.decoder, 8)
         reference = official(shape, PX)
         with torch.no_grad():
             expected = reference.image_encoder(pixels)
-            torch.testing.assert_close(ours(reference, shape, PX).image_encoder(pixels), expected, **CLOSE)
+            torch.testing.assert_close(ours(reference, shape, PX).image_encoder(pixels), expected, **EXACT)
 
     @pytest.mark.parametrize("n_points", [1, 3])
     def test_points(self, reference: Any, network: Sam, pixels: Tensor, n_points: int) -> None:
@@ -133,7 +133,7 @@ class TestOfficial:
             some = slice(i, i + 1)
             alone = network(pixels[some], xy[some], labels[some], guess[some])
             for one, all_ in zip(alone, together, strict=True):
-                torch.testing.assert_close(one, all_[some], **CLOSE)
+                torch.testing.assert_close(one, all_[some], **EXACT)
 
     def test_every_weight_learns(self, network: Sam, pixels: Tensor) -> None:
         xy, labels = drawn(11, 1, 1, 5, 2), torch.tensor([[[-1, 0, 1, 2, 3]]])
@@ -192,8 +192,8 @@ class TestTransformers:
         kinds = torch.cat([labels, torch.full((1, 3, 1), NO_POINT)], dim=2)
         logits, predicted_iou = network(pixels, padded, kinds)
         assert found.pred_masks.std() > 0.05
-        torch.testing.assert_close(logits[:, :, 1:], found.pred_masks, **CLOSE)
-        torch.testing.assert_close(predicted_iou[:, :, 1:], found.iou_scores, **CLOSE)
+        torch.testing.assert_close(logits[:, :, 1:], found.pred_masks, **EXACT)
+        torch.testing.assert_close(predicted_iou[:, :, 1:], found.iou_scores, **EXACT)
 
 
 class TestTinyViT:
