@@ -25,7 +25,6 @@ from fewct.runtime.model_store import (
     check_unaltered,
     get_model,
     model_names,
-    verify_model,
 )
 from fewct.runtime.official_weights import DOWNLOADS, OfficialFile
 
@@ -103,7 +102,7 @@ def _same_model(name: str, is_same: Callable[[Model], bool]) -> Model:
     model = get_model(name)
     if not is_same(model):
         raise name_taken(model)
-    check_unaltered(model, verify_model(model))
+    check_unaltered(model)
     return model
 
 

@@ -24,7 +24,6 @@ from fewct.runtime.model_store import (
     check_unaltered,
     get_model,
     store_folder,
-    verify_model,
 )
 from fewct.runtime.onnx_session import HASH_SUFFIX, load_session
 
@@ -134,7 +133,7 @@ def add_to_store(made: Model) -> Model:
         there = get_model(made.name)
         if _hashes(there) != _hashes(made):
             raise name_taken(there) from error
-        check_unaltered(there, verify_model(there))
+        check_unaltered(there)
     return get_model(made.name)
 
 

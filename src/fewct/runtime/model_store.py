@@ -7,9 +7,7 @@ SHA-256 of each file; `files/` holds the files. `model_import` and `download` ad
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -146,7 +144,7 @@ def verify_model(model: Model) -> dict[str, State]:
 def weights_path(named: str) -> Path:
     """Return the path of the weights that a setting names: an existing path, else a model of the store.
 
-    The files of a model are hashed when it is first named in a process.
+    The files of a model are hashed, which takes a second or so: call it once, when a method is loaded.
 
     Args:
         named: A file or folder, or a name of the store.
@@ -159,7 +157,9 @@ def weights_path(named: str) -> Path:
         return path
     names = model_names()
     if named in names:
-        return _verified(get_model(named)).path
+        model = get_model(named)
+        check_unaltered(model)
+        return model.path
     raise InputError(
         named,
         expected="a file or folder of weights, or a name that `fewct models list` shows"
@@ -169,16 +169,13 @@ def weights_path(named: str) -> Path:
     )
 
 
-def check_unaltered(model: Model, states: Mapping[str, State]) -> None:
+def check_unaltered(model: Model) -> None:
     """Raise unless the files of a model are as they were imported.
-
-    Args:
-        states: Result of `verify_model`.
 
     Raises:
         InputError: If one is not.
     """
-    bad = [f"{name} {state}" for name, state in states.items() if state != "ok"]
+    bad = [f"{name} {state}" for name, state in verify_model(model).items() if state != "ok"]
     if bad:
         raise InputError(
             model.folder,
@@ -186,12 +183,6 @@ def check_unaltered(model: Model, states: Mapping[str, State]) -> None:
             found=", ".join(bad),
             fix=f"Remove the model, fewct models remove {model.name}, and get it from {model.source} again.",
         )
-
-
-@lru_cache
-def _verified(model: Model) -> Model:
-    check_unaltered(model, verify_model(model))
-    return model
 
 
 def _state(file: StoredFile, path: Path) -> State:
