@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from adapt.conftest import make_case
-from fewct.adapt.finetune import FineTuning, few_slices, fine_tune, known_example
+from fewct.adapt.finetune import FineTuning, example_mix, few_slice_example, fine_tune
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
 from fewct.errors import InputError
 from fewct.methods import Mosaic
@@ -21,14 +21,14 @@ TINY = FineTuning(steps=2, size_px=64, batch_size=2, workers=0)
 class TestKnown:
     def test_complete_truth_tells_all(self) -> None:
         case = make_case(0)
-        example = known_example(case, None)
+        example = few_slice_example(case, None)
         np.testing.assert_array_equal(example.structure == STRUCTURE, case.truth > 0)
         assert not (example.structure == UNKNOWN).any()
         assert example.zoom == pytest.approx(512 / 96)
 
     def test_borders_are_known_in_and_beside_structures(self) -> None:
         case = make_case(0)
-        known = known_example(case, None).border_weight > 0
+        known = few_slice_example(case, None).border_weight > 0
         assert known[case.truth > 0].all()
         padded = np.pad(case.truth > 0, 1)
         beside = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
@@ -36,12 +36,12 @@ class TestKnown:
 
     def test_what_is_not_labelled_is_what_the_network_is_sure_of(self) -> None:
         case = make_case(0)
-        inside = np.argwhere((case.truth == 0) & (known_example(case, None).structure == BACKGROUND))
-        body = known_example(case, np.full(case.image.shape, 0.5, dtype=np.float32)).structure == UNKNOWN
-        likely = np.full(case.image.shape, 0.5, dtype=np.float32)
+        inside = np.argwhere((case.truth == 0) & (few_slice_example(case, None).structure == BACKGROUND))
+        body = few_slice_example(case, np.full(case.image.shape, 0.5, dtype=np.float32)).structure == UNKNOWN
+        probability = np.full(case.image.shape, 0.5, dtype=np.float32)
         sure, none, labelled = np.argwhere(body)[0], np.argwhere(body)[1], np.argwhere(case.truth > 0)[0]
-        likely[tuple(sure)], likely[tuple(none)], likely[tuple(labelled)] = 0.95, 0.02, 0.0
-        found = known_example(case, likely).structure
+        probability[tuple(sure)], probability[tuple(none)], probability[tuple(labelled)] = 0.95, 0.02, 0.0
+        found = few_slice_example(case, probability).structure
         assert len(inside)
         assert found[tuple(sure)] == STRUCTURE
         assert found[tuple(none)] == BACKGROUND
@@ -52,7 +52,7 @@ class TestKnown:
 class TestFineTune:
     def test_it_goes_on_from_the_shipped_network(self, tmp_path: Path) -> None:
         case = make_case(0)
-        path = fine_tune(WEIGHTS, [few_slices([case], Mosaic(), complete=True)], TINY, tmp_path)
+        path = fine_tune(WEIGHTS, [example_mix([case], Mosaic(), complete=True)], TINY, tmp_path)
         before, after = (network_maps(case.image, weights).structure for weights in (WEIGHTS, path))
         difference = np.abs(after - before)
         assert difference.max() > 0
@@ -60,7 +60,7 @@ class TestFineTune:
         assert (tmp_path / "curves.csv").exists()
 
     def test_a_part_of_the_old_weights_stays(self, tmp_path: Path) -> None:
-        source = few_slices([make_case(0)], Mosaic(), complete=True)
+        source = example_mix([make_case(0)], Mosaic(), complete=True)
         networks = {}
         for share in (0.0, 0.75, 1.0):
             folder = tmp_path / f"{share}"
@@ -81,6 +81,6 @@ class TestFineTune:
 
     def test_weights_of_another_network(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(b"no network")
-        source = few_slices([make_case(0)], Mosaic(), complete=True)
+        source = example_mix([make_case(0)], Mosaic(), complete=True)
         with pytest.raises(InputError, match="no such file"):
             fine_tune(tmp_path / "model.onnx", [source], TINY, tmp_path)

@@ -1,1 +1,1 @@
-"""A few labelled slices of a user: settings are tuned, the network is fine-tuned, whichever wins is kept."""
+"""Adapting `mosaic` to few labelled slices: tune settings, fine-tune the network, keep what proves better."""

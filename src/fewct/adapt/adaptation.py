@@ -1,4 +1,4 @@
-"""Adapting `mosaic` to a few labelled slices: what is tried, and what is kept."""
+"""Adapting `mosaic` to a few labelled slices: tune, fine-tune, cross-validate, choose."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -39,14 +39,14 @@ GROUPS = {"patient": "patients", "similarity": "groups of similar slices", "slic
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What came of adapting.
+    """The result of adapting.
 
     Args:
-        candidates: What was tried, "unchanged" first, each judged by cross-validation.
-        winner: The one that is kept.
-        method: `mosaic` as it is kept; its `weights` are those of the network that is kept.
+        candidates: "unchanged" first, then what was tried, each scored by cross-validation.
+        winner: The candidate that is kept.
+        method: `mosaic` with the settings and weights that are kept.
         tuned: The settings that all slices together choose, kept or not.
-        few: What it was adapted to.
+        few: The slices it was adapted to.
         seconds: Wall-clock time by step.
     """
 
@@ -60,14 +60,13 @@ class Adaptation:
     @property
     def verdict(self) -> str:
         """What is proven, in a sentence or two."""
-        few = self.few
-        said = _proof(self.candidates, self.winner, few)
-        if few.grouped_by == "slice" and len(few.cases) > 1:
-            said += (
+        verdict = _verdict(self.candidates, self.winner, self.few)
+        if self.few.grouped_by == "slice" and len(self.few.cases) > 1:
+            verdict += (
                 " All slices are of one patient, or look alike: this tells of other slices of that patient"
                 " and little of others."
             )
-        return said
+        return verdict
 
 
 def adapt(
@@ -81,14 +80,14 @@ def adapt(
 ) -> Adaptation:
     """Tune settings on a few labelled slices, fine-tune the network, and judge both by cross-validation.
 
-    A slice is never judged with settings, or by a network, that it or its patient had a part in.
+    A slice is never scored with settings or a network that it, or its patient, was used to choose or train.
 
     Args:
         few: The slices.
-        base: What to begin with.
-        scratch: Empty folder for networks in the making.
-        budget_minutes: Time for fine-tuning, its cross-validation included; 0 for settings only. With too few
-            groups to believe in a network, none is trained.
+        base: Settings and network to begin with.
+        scratch: Empty folder for networks while they are trained.
+        budget_minutes: Time for fine-tuning, its cross-validation included; 0 for settings only. Below
+            `FEWEST` groups no network is trained.
         seed: Of resampling and training.
         progress: Called with (name, slices done, all slices).
 
@@ -107,7 +106,7 @@ def adapt(
     }
     tuned = grid.settings[choose(scores, grid.steps)]
     seconds = {"settings": time.monotonic() - start}
-    scoring_minutes = seconds["settings"] / 60  # what judging all slices takes is known by now
+    scoring_minutes = seconds["settings"] / 60  # scoring the networks on all slices will take as long
     budget = Budget(budget_minutes - scoring_minutes, runs=1 + min(MOST_FOLDS, few.n_groups))
     if budget_minutes > 0 and few.n_groups >= FEWEST:
         metrics = cross_fitted(few, base, grid, budget, scratch, seed)
@@ -127,21 +126,12 @@ def adapt(
 def cross_fitted(
     few: FewSlices, base: Mosaic, grid: SettingsGrid, budget: "Budget", scratch: Path, seed: int
 ) -> AllMetrics:
-    """Return what each slice says of each setting of a network that was trained without the slice's group.
-
-    Args:
-        few: The slices.
-        base: What training starts from.
-        grid: The settings.
-        budget: Time for all trainings.
-        scratch: Where the networks go.
-        seed: Of the training.
-    """
+    """Return the metrics of each slice for each setting, with a network trained without the slice's group."""
     folds = few.groups % min(MOST_FOLDS, few.n_groups)
     metrics = np.full((len(few.cases), len(grid.settings), len(SLICE_METRICS)), np.nan)
     for fold in np.unique(folds).tolist():
-        learnt = [case for case, k in zip(few.cases, folds, strict=True) if k != fold]
-        network = fine_tuned(learnt, few.truth, base, budget, scratch / f"{fold}", seed)
+        others = [case for case, k in zip(few.cases, folds, strict=True) if k != fold]
+        network = fine_tuned(others, few.truth, base, budget, scratch / f"{fold}", seed)
         settings = tuple(replace(one, weights=f"{network}") for one in grid.settings)
         held_out = tuple(case for case, k in zip(few.cases, folds, strict=True) if k == fold)
         metrics[folds == fold] = all_metrics(held_out, SettingsGrid(settings, grid.steps))
@@ -151,22 +141,17 @@ def cross_fitted(
 def fine_tuned(
     cases: Sequence[LabelledCase], truth: TruthKind, base: Mosaic, budget: "Budget", folder: Path, seed: int
 ) -> Path:
-    """Train the network of `base` further on some slices, for its share of the time; return the new one."""
-    from fewct.adapt.finetune import FineTuning, few_slices, fine_tune
+    """Train the network of `base` further on some slices, for its share of the time; return the new file."""
+    from fewct.adapt.finetune import FineTuning, example_mix, fine_tune
 
     folder.mkdir()
     settings = FineTuning(budget_minutes=budget.minutes_for_next(), seed=seed)
-    sources = [few_slices(cases, base, complete=truth == "complete")]
+    sources = [example_mix(cases, base, complete=truth == "complete")]
     return fine_tune(base.weights_file(), sources, settings, folder)
 
 
 class Budget:
-    """Time that several trainings share.
-
-    Args:
-        minutes: All of it.
-        runs: How many trainings are to come.
-    """
+    """Minutes that a number of trainings, `runs`, share."""
 
     def __init__(self, minutes: float, runs: int) -> None:
         self._minutes = minutes
@@ -175,11 +160,11 @@ class Budget:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since it was made."""
         return time.monotonic() - self._start
 
     def minutes_for_next(self) -> float:
-        """Return how long the next training may take, so that all that is left suffices for the others."""
+        """Return how long the next training may take, so that enough is left for the others."""
         left = max(0.0, self._minutes - self.elapsed_s / 60)
         share = TRAINING_SHARE * left / max(1, self._runs)
         self._runs -= 1
@@ -189,25 +174,19 @@ class Budget:
 def all_metrics(
     cases: Sequence[LabelledCase], grid: SettingsGrid, progress: Progress | None = None
 ) -> AllMetrics:
-    """Return what each slice says of each setting; slices are worked on by several threads.
-
-    Args:
-        cases: Labelled slices.
-        grid: The settings.
-        progress: As in `adapt`.
-    """
-    found = []
+    """Return the metrics of each slice for each setting; slices are shared among threads."""
+    rows = []
     with ThreadPoolExecutor(thread_count()) as pool:
         work = pool.map(lambda case: slice_metrics(case.image, case.truth, grid.settings), cases)
         for number, metrics in enumerate(work, start=1):
-            found.append(metrics)
+            rows.append(metrics)
             if progress is not None:
                 progress("settings", number, len(cases))
-    return np.stack(found)
+    return np.stack(rows)
 
 
-def _proof(candidates: tuple[Candidate, ...], best: Candidate, few: FewSlices) -> str:
-    """Say what the candidates' gains prove."""
+def _verdict(candidates: tuple[Candidate, ...], best: Candidate, few: FewSlices) -> str:
+    """Return what the candidates' gains prove, as a sentence."""
     groups = f"{few.n_groups} {GROUPS[few.grouped_by]}"
     if len(few.cases) == 1:
         return "One slice is too little to tell: there is no other to judge on. Kept: unchanged."

@@ -1,4 +1,4 @@
-"""Settings chosen on some slices and judged on others, and what that proves."""
+"""Cross-validation: settings chosen on some slices are scored on others, and gains are tested."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ which that is less than once in 20."""
 
 @dataclass(frozen=True)
 class Candidate:
-    """How good a way of segmenting is on slices that it has not learnt from.
+    """Scores of settings and network on slices that had no part in choosing or training them.
 
     Args:
         name: "unchanged", "tuned settings" or "fine-tuned network".
@@ -35,7 +35,7 @@ class Candidate:
         gain: Mean difference to "unchanged" on the same slices.
         gain_low: Lower end of its 95 % interval.
         gain_high: Its upper end.
-        metrics: Means of the single metrics, by name.
+        metrics: Mean of each metric in `SLICE_METRICS`, by name.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Candidate:
 def choose(
     scores: Annotated[NDArray[np.float64], "slices settings"], steps: Annotated[NDArray[np.int64], "settings"]
 ) -> int:
-    """Return the number of the setting with the best mean, less a price for each step from the first.
+    """Return the index of the setting with the best mean score, less a price for each step from the first.
 
     Args:
-        scores: What each slice says of each setting.
+        scores: Objective of each setting on each slice.
         steps: See `SettingsGrid`.
 
     Example:
@@ -72,13 +72,10 @@ def choose_leave_group_out(
     steps: Annotated[NDArray[np.int64], "settings"],
     groups: Annotated[NDArray[np.int64], "slices"],
 ) -> Annotated[NDArray[np.int64], "slices"]:
-    """Return for each slice the setting that is chosen without it and all others of its group.
+    """Return for each slice the setting that is chosen on the slices of the other groups.
 
-    Args:
-        scores: What each slice says of each setting.
-        steps: See `SettingsGrid`.
-        groups: Number of each slice's group; with a single group nothing is left to choose on, and each
-            slice gets setting 0, which is what was begun with.
+    With a single group nothing is left to choose on: each slice gets setting 0, the one begun with. See
+    `choose` for scores and steps; `groups` numbers each slice's group.
     """
     choices = np.zeros(len(groups), dtype=np.int64)
     for group in np.unique(groups):
@@ -97,9 +94,9 @@ def compare(
     """Return means and gains over "unchanged", with intervals over resampled groups.
 
     Args:
-        held_out: Metrics of each slice by name of the candidate, "unchanged" first; nothing of a candidate
-            was chosen or trained with the slice or its group.
-        groups: int64 (slices,): number of each slice's group, below the number of groups.
+        held_out: `SLICE_METRICS` of each slice by name of the candidate, "unchanged" first; nothing of a
+            candidate was chosen or trained with the slice or its group.
+        groups: Number of each slice's group.
         truth: Kind of truth.
         seed: Of the resampling.
     """
@@ -119,11 +116,7 @@ def compare(
 def winner(candidates: Sequence[Candidate], n_groups: int) -> Candidate:
     """Return the candidate with the best score among those whose gain is proven, else the first.
 
-    Proven is a gain whose whole interval lies above 0, over `FEWEST` groups at least.
-
-    Args:
-        candidates: What `compare` returned.
-        n_groups: Patients, or slices of a single patient.
+    A gain is proven if its whole interval lies above 0, with `FEWEST` groups at least.
     """
     proven = [one for one in candidates[1:] if n_groups >= FEWEST and one.gain_low > 0]
     return max(proven, key=lambda one: one.score, default=candidates[0])

@@ -1,4 +1,4 @@
-"""The few labelled slices of a user: read, checked, and put into groups that stay together."""
+"""The few labelled slices of a user: read, checked, and grouped by patient."""
 
 import hashlib
 import warnings
@@ -19,7 +19,7 @@ GroupedBy = Literal["patient", "similarity", "slice"]
 
 @dataclass(frozen=True, eq=False)
 class FewSlices:
-    """Labelled slices, and which of them may not stand on two sides.
+    """Labelled slices, and the groups in which cross-validation leaves them out.
 
     Args:
         cases: Slices with truth.
@@ -51,16 +51,11 @@ class FewSlices:
 
 
 def read_few(descriptions: Sequence[str], truth: TruthKind = "complete", step: int = 1) -> FewSlices:
-    """Read 1 to 50 labelled slices; those without any label are left out, with a warning.
-
-    Args:
-        descriptions: What `fewct benchmark --data` takes.
-        truth: Kind of truth; a JSON file tells its own.
-        step: Takes every n-th slice; a JSON file tells its own.
+    """Read 1 to 50 labelled slices, as `fewct.data.cases.parse_data` does; unlabelled ones are left out.
 
     Raises:
         InputError: If the data cannot be read, or nothing in it is labelled.
-        UsageError: If there are more slices, or both kinds of truth.
+        UsageError: If there are more slices, none are named, or both kinds of truth.
     """
     data = [parse_data(text, truth, step) for text in descriptions]
     kinds = {one.truth for one in data}
@@ -75,11 +70,7 @@ def read_few(descriptions: Sequence[str], truth: TruthKind = "complete", step: i
 
 
 def few_of(cases: Sequence[LabelledCase], truth: TruthKind) -> FewSlices:
-    """Check some slices and put them into groups: by patient, or where that is unknown by likeness.
-
-    Args:
-        cases: Slices with truth.
-        truth: Kind of truth.
+    """Check labelled slices and group them: by patient, or by similarity where one is unknown.
 
     Raises:
         InputError: If nothing is labelled.

@@ -24,8 +24,7 @@ from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import export_into, start_from
 from fewct.types import Image
 
-NEAR_PX = 4.0  # a border is known this far from a labelled structure, at the network's working size
-
+NEAR_PX = 4.0  # borders have weight up to this far from a labelled structure, at the network's working size
 DOUBT = 0.1
 
 
@@ -99,38 +98,38 @@ def _between(before: Tensor, after: Tensor, share: float) -> Tensor:
     return torch.lerp(before, after, share) if after.is_floating_point() else after
 
 
-def few_slices(cases: Sequence[LabelledCase], base: Mosaic, *, complete: bool) -> ExampleMix:
-    """Return a source of a few labelled slices, each as likely as the others.
+def example_mix(cases: Sequence[LabelledCase], base: Mosaic, *, complete: bool) -> ExampleMix:
+    """Return the source of training examples, which draws each slice equally often.
 
     Args:
-        cases: The slices.
-        base: What training starts from.
-        complete: Whether what has no label is background; if not, it is whatever `base` is sure it is.
+        cases: Labelled slices.
+        base: The network whose predictions stand in for missing labels.
+        complete: Whether unlabelled pixels are background; if not, see `few_slice_example`.
     """
 
     @cache
     def example(number: int) -> TrainingExample:
         case = cases[number]
-        return known_example(case, None if complete else base.maps_of(case.image).structure)
+        return few_slice_example(case, None if complete else base.maps_of(case.image).structure)
 
     return ExampleMix(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
 
 
-def known_example(case: LabelledCase, likely: Image | None) -> TrainingExample:
-    """Return what is known of a slice; borders are known in and near labelled structures.
+def few_slice_example(case: LabelledCase, probability: Image | None) -> TrainingExample:
+    """Return a slice as a training example; borders have weight in and near labelled structures.
 
     Args:
         case: Slice and truth.
-        likely: float32 (rows, columns): for partial truth, how likely each pixel belongs to a structure.
-            Where that is all but sure, it stands for the missing labels, so that a network does not forget
-            what nobody labelled here. None for complete truth.
+        probability: float32 (rows, columns), for partial truth: that a pixel belongs to a structure. Below
+            `DOUBT` and above 1 - `DOUBT` it stands in for missing labels, so that the network does not forget
+            structures that nobody labelled here. None for complete truth.
     """
-    example = labelled_example(case.image, case.truth, complete=likely is None)
+    example = labelled_example(case.image, case.truth, complete=probability is None)
     structure = example.structure
-    if likely is not None:
+    if probability is not None:
         unknown = structure == UNKNOWN
-        structure = np.where(unknown & (likely >= 1 - DOUBT), np.uint8(STRUCTURE), structure)
-        structure = np.where(unknown & (likely <= DOUBT), np.uint8(BACKGROUND), structure)
+        structure = np.where(unknown & (probability >= 1 - DOUBT), np.uint8(STRUCTURE), structure)
+        structure = np.where(unknown & (probability <= DOUBT), np.uint8(BACKGROUND), structure)
     zoom = working_factor(case.image.shape)
     near = ndimage.distance_transform_edt(case.truth == 0) <= max(1.0, NEAR_PX / zoom)
     return replace(example, structure=structure, border_weight=near.astype(np.float32), zoom=zoom)

@@ -24,13 +24,7 @@ MODEL, CURVES = "model.onnx", "curves.csv"
 
 
 def origin(few: FewSlices, base: Mosaic, budget_minutes: float, seed: int) -> dict[str, Any]:
-    """Return what an adaptation is made from; the same makes the same.
-
-    Args:
-        few: The slices.
-        base: What it begins with.
-        budget_minutes: Time for fine-tuning.
-        seed: Of resampling and training.
+    """Return what an adaptation is made from: the same makes the same.
 
     Raises:
         InputError: If the weights are absent or damaged.
@@ -92,30 +86,30 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 
 def write_adaptation(
-    found: Adaptation, made_from: dict[str, Any], scratch: Path, folder: Path
+    adaptation: Adaptation, made_from: dict[str, Any], scratch: Path, folder: Path
 ) -> dict[str, Any]:
     """Write the folder: adapted.json, the network with its hash, and the curves if it was trained.
 
     Args:
-        found: The adaptation.
+        adaptation: What to write.
         made_from: What `origin` returned.
         scratch: Where the folder is put together, beside it.
         folder: The folder; an adaptation made from the same is replaced.
 
     Returns:
-        What adapted.json holds.
+        The content of adapted.json.
 
     Raises:
         OutputError: If a file cannot be written; what was there stays.
     """
     fresh, old = scratch / "fresh", scratch / "old"
-    content = _record(found) | {"made_from": made_from}
+    content = _record(adaptation) | {"made_from": made_from}
     try:
         fresh.mkdir()
-        if found.method.maps == "network":
-            network = found.method.weights_file()
+        if adaptation.method.maps == "network":
+            network = adaptation.method.weights_file()
             shutil.copyfile(network, fresh / MODEL)
-            write_text(f"{found.method.weights_sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
+            write_text(f"{adaptation.method.weights_sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
             if (curves := network.with_name(CURVES)).exists() and network.is_relative_to(scratch):
                 shutil.copyfile(curves, fresh / CURVES)
         write_text(json_text(content) + "\n", fresh / ADAPTED)
@@ -129,21 +123,21 @@ def write_adaptation(
     return content
 
 
-def _record(found: Adaptation) -> dict[str, Any]:
-    """Return what adapted.json tells of an adaptation."""
-    few = found.few
+def _record(adaptation: Adaptation) -> dict[str, Any]:
+    """Return the content of adapted.json."""
+    few = adaptation.few
     return {
         "version": __version__,
-        "settings": settings_of(found.method),
-        "weights_sha256": found.method.weights_sha256,
-        "kept": found.winner.name,
-        "verdict": found.verdict,
-        "candidates": [asdict(one) for one in found.candidates],
-        "tuned_settings": settings_of(found.tuned),
+        "settings": settings_of(adaptation.method),
+        "weights_sha256": adaptation.method.weights_sha256,
+        "kept": adaptation.winner.name,
+        "verdict": adaptation.verdict,
+        "candidates": [asdict(one) for one in adaptation.candidates],
+        "tuned_settings": settings_of(adaptation.tuned),
         "slices": [{"name": case.name, "patient": case.patient} for case in few.cases],
         "groups": few.n_groups,
         "grouped_by": few.grouped_by,
-        "seconds": {name: round(value, 2) for name, value in found.seconds.items()},
+        "seconds": {name: round(value, 2) for name, value in adaptation.seconds.items()},
     }
 
 

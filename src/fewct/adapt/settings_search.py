@@ -1,8 +1,8 @@
-"""Which settings of `mosaic` are tried, and how a labelled slice judges all of them at once.
+"""Grid search over the settings of `mosaic`: the grid, and the metrics of a slice for all of it at once.
 
-The network runs once a slice and a merge tree is built once for each `structure` threshold. From then on a
-setting costs no pixels: a cut joins rows of one table, how many pixels each leaf shares with each true
-structure, and that table is what all metrics are made from.
+The network runs once a slice, and a merge tree is built once for each `structure` threshold. A setting then
+needs no pixels: a cut adds up rows of one table, the pixels that each leaf shares with each true structure,
+and all metrics follow from that table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from fewct.metrics.overlap import foreground_overlap
 from fewct.types import CTSlice, Image, Labels, Mask, MergeTree
 
 SLICE_METRICS = ("ari_foreground", "mean_best_iou", "foreground_iou")
-"""What a slice says of a setting."""
-JUDGED_BY: Mapping[TruthKind, tuple[str, ...]] = MappingProxyType(
+"""The metrics of each setting on each slice."""
+OBJECTIVE_METRICS: Mapping[TruthKind, tuple[str, ...]] = MappingProxyType(
     {"complete": SLICE_METRICS, "partial": ("ari_foreground", "mean_best_iou")}
 )
-"""The metrics whose mean settings are chosen by. Where truth is partial, nobody knows whether what is found
-beside it is wrong; where it is complete, the IoU of all structures together counts that."""
+"""The metrics whose mean is the objective. The IoU of all structures together counts what is predicted where
+truth is 0, which is wrong only if truth is complete."""
 
 LEVELS = tuple(np.round(np.arange(0.1, 0.85, 0.05), 2).tolist())
 STRUCTURES = (0.3, 0.45, 0.62, 0.8)
@@ -42,11 +42,11 @@ Values: TypeAlias = Annotated[NDArray[np.float64], "settings metrics"]
 
 
 class SettingsGrid(NamedTuple):
-    """Settings that are tried, those that change least first.
+    """Settings to try, those that change least first.
 
     Args:
-        settings: The first is what was begun with.
-        steps: int64 (settings,): by how many places of their lists the values of each are off from that.
+        settings: The first is the one begun with.
+        steps: int64 (settings,): by how many places in the lists of values each differs from the first.
     """
 
     settings: tuple[Mosaic, ...]
@@ -54,10 +54,7 @@ class SettingsGrid(NamedTuple):
 
 
 def settings_grid(base: Mosaic) -> SettingsGrid:
-    """Return all combinations of the values that are tried.
-
-    Args:
-        base: The settings to begin with; its own values are among those that are tried.
+    """Return all combinations of the values to try, to which those of `base` are added.
 
     Example:
         >>> grid = settings_grid(Mosaic())
@@ -85,12 +82,12 @@ def _changed(
 
 
 def slice_metrics(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> Values:
-    """Return what one labelled slice says of each of some settings, as if it were segmented with each.
+    """Return the metrics of one labelled slice for each setting, as if it were segmented with each.
 
     Args:
         image: The slice.
         truth: int32 (rows, columns): its structures, at least one; 0 for the rest.
-        settings: They may differ in `level`, `structure`, `certainty` and `cleanup`'s areas alone.
+        settings: They may differ only in `level`, `structure`, `certainty` and the areas of `cleanup`.
 
     Returns:
         float64 (settings, metrics): `SLICE_METRICS` of each.
@@ -105,10 +102,10 @@ def slice_metrics(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> 
     limits = {one: one.limits_px(image, body) for one in {method.cleanup for method in settings}}
     counted = body if cleanup.body_only else np.ones_like(body)
     metrics = np.full((len(settings), len(SLICE_METRICS)), np.nan)
-    for numbers in _alike(settings, range(len(settings)), "structure"):
+    for numbers in _equal_in(settings, range(len(settings)), "structure"):
         tree = settings[numbers[0]].tree_of(image, maps)
         leaves = _Regions.of_leaves(tree, maps.structure, truth, counted)
-        for same_level in _alike(settings, numbers, "level"):
+        for same_level in _equal_in(settings, numbers, "level"):
             cut = leaves.merged(nodes_at_level(tree, settings[same_level[0]].level))
             known: dict[bytes, tuple[float, ...]] = {}
             for number in same_level:
@@ -122,21 +119,18 @@ def slice_metrics(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> 
 
 
 def objective(metrics: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
-    """Return the one number that settings are chosen by: the mean of the metrics that truth can tell.
+    """Return what settings are chosen by, float64 (...): the mean of the `OBJECTIVE_METRICS`.
 
     Args:
         metrics: float64 (..., metrics): `SLICE_METRICS`.
         truth: Kind of truth.
-
-    Returns:
-        float64 (...): mean of those in `JUDGED_BY`.
     """
-    told = [SLICE_METRICS.index(name) for name in JUDGED_BY[truth]]
-    means: NDArray[np.float64] = metrics[..., told].mean(axis=-1)
+    columns = [SLICE_METRICS.index(name) for name in OBJECTIVE_METRICS[truth]]
+    means: NDArray[np.float64] = metrics[..., columns].mean(axis=-1)
     return means
 
 
-def _alike(settings: Sequence[Mosaic], numbers: Sequence[int], field: str) -> list[list[int]]:
+def _equal_in(settings: Sequence[Mosaic], numbers: Sequence[int], field: str) -> list[list[int]]:
     """Return the numbers of settings in groups that share the value of a field."""
     groups: dict[float, list[int]] = {}
     for number in numbers:
@@ -164,7 +158,7 @@ class _Regions:
 
     @staticmethod
     def of_leaves(tree: MergeTree, structure: Image, truth: Labels, counted: Mask) -> "_Regions":
-        """Count the leaves of a tree; of their pixels only the `counted` ones can end up in a structure."""
+        """Count the leaves of a tree; only `counted` pixels can end up in a structure."""
         true_ids, column, true_sizes = np.unique(truth, return_inverse=True, return_counts=True)
         width, rows = len(true_ids), tree.n_leaves + 1
         leaf = tree.leaves.ravel()
@@ -194,9 +188,13 @@ class _Regions:
     ) -> Annotated[NDArray[np.bool_], "regions"]:
         """Tell which regions `Mosaic.segment` would keep."""
         inside = self.shared.sum(axis=1)
-        stays = (self.structure / self.areas >= certainty) & (inside >= MOSTLY * self.areas)
-        found: Annotated[NDArray[np.bool_], "regions"] = stays & (inside >= smallest) & (inside <= largest)
-        return found
+        kept: Annotated[NDArray[np.bool_], "regions"] = (
+            (self.structure / self.areas >= certainty)
+            & (inside >= MOSTLY * self.areas)
+            & (inside >= smallest)
+            & (inside <= largest)
+        )
+        return kept
 
     def table(self, kept: Annotated[NDArray[np.bool_], "regions"]) -> Contingency:
         """Return how truth meets the kept regions; all other pixels are background."""

@@ -111,13 +111,13 @@ class Adapt:
 
 def _print(found: "Adaptation", folder: Path) -> None:
     """Print what was tried, what it scored, what is kept and how to use it."""
-    from fewct.adapt.settings_search import JUDGED_BY
+    from fewct.adapt.settings_search import OBJECTIVE_METRICS
 
     few = found.few
     console = Console()
     slices = f"{len(few.cases)} slice{'s' * (len(few.cases) > 1)}"
     title = f"{slices}, cross-validated by {few.grouped_by} ({few.n_groups})"
-    shown = {name: TITLES[name] for name in JUDGED_BY[few.truth]}
+    shown = {name: TITLES[name] for name in OBJECTIVE_METRICS[few.truth]}
     table = Table("", "score", "gain", *shown.values(), title=title)
     for one in found.candidates:
         table.add_row(
