@@ -1,5 +1,6 @@
 """Errors name the input, what was expected, what was found and the way out."""
 
+import errno
 import importlib
 import math
 import re
@@ -10,6 +11,7 @@ import pytest
 from fewct.errors import (
     InputError,
     MissingExtraError,
+    OutputError,
     UsageError,
     as_labels,
     as_slice_labels,
@@ -18,6 +20,7 @@ from fewct.errors import (
     check_range,
     check_same_shape,
     needs_extra,
+    output_errors,
 )
 
 
@@ -101,3 +104,9 @@ def test_what_is_not_installed_names_its_extra() -> None:
     message = "in.nrrd: expected the package absent, found No module named 'absent'. Install it: pip install"
     with pytest.raises(MissingExtraError, match=message), needs_extra("in.nrrd", "itk"):
         importlib.import_module("absent.part")
+
+
+def test_what_the_system_refuses_is_an_output_error() -> None:
+    message = "out: expected a folder that can be written, found no space left on device. Choose another one"
+    with pytest.raises(OutputError, match=message), output_errors("out"):
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -61,6 +61,25 @@ class FewctWarning(UserWarning):
 
 
 @contextmanager
+def output_errors(
+    subject: object,
+    *,
+    expected: str = "a folder that can be written",
+    fix: str = "Choose another one with --out.",
+) -> Iterator[None]:
+    """Turn errors of the system inside the block, such as a full disk, into `OutputError`.
+
+    Raises:
+        OutputError: If the block raises OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        raise OutputError(subject, expected=expected, found=found, fix=fix) from error
+
+
+@contextmanager
 def needs_extra(subject: object, extra: str) -> Iterator[None]:
     """Say how to install what an import inside the block lacks.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fewct.errors import OutputError
+from fewct.errors import output_errors
 from fewct.io import default_format, label_suffix, write
 from fewct.io.images import write_picture
 from fewct.io.tables import write_manifest, write_structures_csv
@@ -57,15 +57,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         OutputError: If that is not possible.
     """
-    try:
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            folder,
-            expected="a folder that can be made and written to",
-            found=error.strerror or str(error),
-            fix="Choose another one with --out.",
-        ) from error
 
 
 def numbered(name: str, taken: set[str]) -> str:

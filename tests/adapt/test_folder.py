@@ -90,7 +90,7 @@ class TestWriting:
 
     def test_a_file_in_the_way(self, found: Adaptation, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(OutputError, match="a folder that can be made"):
+        with pytest.raises(OutputError, match="a folder that can be written"):
             write(found, tmp_path / "file" / "site")
 
 

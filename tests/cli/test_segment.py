@@ -138,7 +138,7 @@ def test_unknown_option_or_choice_is_code_2(slices: Path, words: tuple[str, ...]
 
 def test_output_folder_that_is_a_file(slices: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("segment", slices / "1.png", "-o", slices / "2.png") == 1
-    assert "2.png: expected a folder that can be made and written to, found" in capsys.readouterr().err
+    assert "2.png: expected a folder that can be written, found" in capsys.readouterr().err
 
 
 def test_help_tells_defaults_and_units(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from fewct._version import __version__
 from fewct.adapt.adaptation import Adaptation
 from fewct.adapt.few_slices import FewSlices
-from fewct.errors import InputError, OutputError, UsageError
+from fewct.errors import InputError, UsageError, output_errors
 from fewct.io.atomic import write_text
 from fewct.io.tables import json_text
 from fewct.methods import Mosaic
@@ -75,10 +75,8 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
         OutputError: If it cannot be made.
     """
     make_folder(folder.absolute().parent)
-    try:
+    with output_errors(folder):
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     try:
         yield scratch
     finally:
@@ -104,7 +102,7 @@ def write_adaptation(
     """
     fresh, old = scratch / "fresh", scratch / "old"
     content = _record(adaptation) | {"made_from": made_from}
-    try:
+    with output_errors(folder):
         fresh.mkdir()
         if adaptation.method.maps == "network":
             network = adaptation.method.weights_file()
@@ -115,11 +113,12 @@ def write_adaptation(
         write_text(json_text(content) + "\n", fresh / ADAPTED)
         if folder.exists():
             folder.rename(old)
-        fresh.rename(folder)
-    except OSError as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise _unwritable(folder, error) from error
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     return content
 
 
@@ -147,13 +146,4 @@ def _taken(folder: Path, found: str) -> UsageError:
         expected="no such folder, an empty one, or an adaptation to the same slices in the same way",
         found=found,
         fix="Choose another folder with --out.",
-    )
-
-
-def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(
-        folder,
-        expected="a folder that can be made and written to",
-        found=(error.strerror or str(error)).lower(),
-        fix="Choose another one with --out.",
     )

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from fewct.benchmark.work import Measured, StructureRow
-from fewct.errors import FewctError, OutputError
+from fewct.errors import FewctError, output_errors
 from fewct.io.tables import write_csv
 from fewct.metrics.catalog import METRICS, TruthKind
 
@@ -91,16 +91,10 @@ class RowLog:
         """
         structures = [astuple(row) for row in measured.structures]
         entry = {"key": key, "metrics": measured.metrics, "structures": structures}
-        try:
+        fix = "Free some space; the rows so far are kept."
+        with output_errors(self.path, expected="room for one more row", fix=fix):
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise OutputError(
-                self.path,
-                expected="room for one more row",
-                found=error.strerror or str(error),
-                fix="Free some space; the rows so far are kept.",
-            ) from error
         self.known[key] = measured
         self.added.append(measured)
 

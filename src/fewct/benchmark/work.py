@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewct.errors import FewctError, OutputError
+from fewct.errors import FewctError, output_errors
 from fewct.evaluation import evaluate
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import narrow
@@ -63,17 +63,10 @@ def save_case(image: CTSlice, truth: Labels, path: Path) -> None:
         OutputError: If it cannot be written.
     """
     affine = np.empty(0) if image.geometry is None else image.geometry.affine
-    try:
-        with path.open("wb") as file:
-            for array in (image.pixels, narrow(truth), np.array(image.unit == "hu"), affine):
-                np.save(file, array)
-    except OSError as error:
-        raise OutputError(
-            path,
-            expected="room for one more slice",
-            found=error.strerror or str(error),
-            fix="Free some space or choose another folder.",
-        ) from error
+    fix = "Free some space or choose another folder."
+    with output_errors(path, expected="room for one more slice", fix=fix), path.open("wb") as file:
+        for array in (image.pixels, narrow(truth), np.array(image.unit == "hu"), affine):
+            np.save(file, array)
 
 
 def load_case(path: Path) -> tuple[CTSlice, Labels]:

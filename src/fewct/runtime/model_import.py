@@ -7,11 +7,11 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from fewct.errors import InputError, OutputError, UsageError
+from fewct.errors import InputError, UsageError, output_errors
 from fewct.runtime.cache import VARIABLE
 from fewct.runtime.model_kinds import detect_weights
 from fewct.runtime.model_store import (
@@ -196,15 +196,5 @@ def _hidden_name() -> str:
     return f".{secrets.token_hex(8)}"
 
 
-@contextmanager
-def _output_errors() -> Iterator[None]:
-    """Turn errors of the system into `OutputError`."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            store_folder(),
-            expected="a folder that can be written",
-            found=(error.strerror or str(error)).lower(),
-            fix=f"Free some space there, or set {VARIABLE} to another folder.",
-        ) from error
+def _output_errors() -> AbstractContextManager[None]:
+    return output_errors(store_folder(), fix=f"Free some space there, or set {VARIABLE} to another folder.")

@@ -6,11 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fewct.errors import InputError, OutputError, needs_extra
+from fewct.errors import InputError, needs_extra, output_errors
 from fewct.io.atomic import write_text
 
 CURVES = "curves.csv"
 EVENTS = "tensorboard"
+TENSORBOARD_FIX = "Free some space, or train with --no-tensorboard."
 """Folder of TensorBoard's files, in that of the training."""
 VALIDATION = "val_"
 """What the names of losses on validation data begin with."""
@@ -73,28 +74,15 @@ def _writer(folder: Path, step: int) -> Any:
     """Return what writes TensorBoard's files."""
     with needs_extra("--tensorboard", "tensorboard"):
         module = import_module("torch.utils.tensorboard")
-    try:
+    with output_errors(folder, fix=TENSORBOARD_FIX):
         return module.SummaryWriter(folder, purge_step=step + 1)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def _add_points(writer: Any, row: Row, folder: Path) -> None:
     """Add a point to each of TensorBoard's curves; training and validation of one loss stand together."""
-    try:
+    with output_errors(folder, fix=TENSORBOARD_FIX):
         for name, value in row.items():
             if name not in ("step", "minutes"):
                 side = "val" if name.startswith(VALIDATION) else "train"
                 writer.add_scalar(f"{name.removeprefix(VALIDATION)}/{side}", value, int(row["step"]))
         writer.flush()
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(
-        folder,
-        expected="a folder that can be written",
-        found=(error.strerror or str(error)).lower(),
-        fix="Free some space, or train with --no-tensorboard.",
-    )

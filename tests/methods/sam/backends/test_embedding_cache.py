@@ -158,7 +158,7 @@ def test_a_damaged_file_is_told(cached: CachedBackend, damage: Callable[[Path], 
 def test_a_folder_that_cannot_be_written(backend: Counting, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cached = CachedBackend(backend, tmp_path / "file" / "kept", MADE_BY)
-    with pytest.raises(OutputError, match=r"kept: expected a folder that can be made"):
+    with pytest.raises(OutputError, match=r"kept: expected a folder that can be written"):
         cached.embed(image())
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, OutputError
+from fewct.errors import InputError, output_errors
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import DAMAGED
 from fewct.methods.sam.backends.base import Backend, BackendWrapper
@@ -56,7 +56,8 @@ class CachedBackend(BackendWrapper):
             os.utime(path)  # what was used last goes last
             return embedding
         embedding = self.backend.embed(pixels)
-        _make_folder(self.folder)
+        with output_errors(self.folder, fix="Set FEWCT_CACHE_DIR to a folder that you may write to."):
+            self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             np.savez(temporary, embedding=embedding)
         _make_room(self.folder, self.limit_bytes)
@@ -100,18 +101,6 @@ def _damaged(path: Path, found: str) -> InputError:
         found=found,
         fix="Delete this file: it is made anew when it is needed.",
     )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            folder,
-            expected="a folder that can be made",
-            found=(error.strerror or str(error)).lower(),
-            fix="Set FEWCT_CACHE_DIR to a folder that you may write to.",
-        ) from error
 
 
 def _make_room(folder: Path, limit_bytes: int) -> None:

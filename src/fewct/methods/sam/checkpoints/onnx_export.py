@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
 
-from fewct.errors import OutputError
+from fewct.errors import output_errors
 from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
 from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
 from fewct.methods.sam.checkpoints.onnx_manifest import (
@@ -277,23 +277,18 @@ def _sha256(file: Path) -> str:
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and give it that name once the block has ended well."""
     temporary = folder.with_name(f".{token_hex(8)}")
+    fix = "Name another folder, whose parent exists."
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb+") as stream:
-                os.fsync(stream.fileno())
-        if folder.is_dir():
-            folder.rmdir()
-        temporary.rename(folder)
-    except OSError as error:
-        raise OutputError(
-            folder,
-            expected="a new or an empty folder that can be written",
-            found=(error.strerror or str(error)).lower(),
-            fix="Name another folder, whose parent exists.",
-        ) from error
+        with output_errors(folder, expected="a new or an empty folder that can be written", fix=fix):
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.iterdir():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            if folder.is_dir():
+                folder.rmdir()
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
