@@ -23,9 +23,9 @@ from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.recipe import export_network, losses
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import Crops, labelled_source, unlabelled_slices
+from fewct.training.crops import crop_dataset, labelled_source, unlabelled_slices
 from fewct.training.loop import LoopConfig, fit
-from fewct.training.mean_teacher import ViewPairs
+from fewct.training.mean_teacher import view_pairs
 from organs import DATA, OrganScore, mean_and_interval, organ_scores, val_cases
 from results_io import RESULTS, machine, save_results
 from unseen import HIDDEN, NEVER_SAW_FOUR
@@ -78,11 +78,11 @@ def train(arm: str, slices: Sequence[PackedSlice], seed: int, options: Options, 
         validate_every=options.steps,
         seed=seed,
     )
-    training = Crops(sources, network_input, SIZE_PX, loop.steps * loop.batch_size, seed)
+    training = crop_dataset(sources, network_input, SIZE_PX, loop.steps * loop.batch_size, seed)
     pairs = None
     if arm.endswith("self-training"):
         length = loop.steps * loop.unlabelled_batch_size
-        pairs = ViewPairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
+        pairs = view_pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
     torch.manual_seed(seed)
     return export_network(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder / "mosaic.onnx")
 

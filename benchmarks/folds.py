@@ -36,10 +36,17 @@ from torch.nn import functional
 from fewct.data.packed import ORGANS, as_hu
 from fewct.io.atomic import atomic_path
 from fewct.methods import Mosaic
-from fewct.methods.bam.episodes import Episodes, NamedSlice, draw_supports, hide, named_slice, places_of
+from fewct.methods.bam.episodes import (
+    Episodes,
+    EpisodeSlice,
+    draw_supports,
+    episode_slice,
+    slices_showing,
+    without_structures,
+)
 from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice, prototype
 from fewct.methods.bam.method import FITS
-from fewct.methods.bam.network import BAMNet, Encoded
+from fewct.methods.bam.network import BAMNet, EncodedSlices
 from fewct.methods.bam.preprocessing import frame_of, place_back, seen, seen_labels, seen_mask
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.methods.bam.region_matching import assign, candidates, fits, join, likely_in, nearest_region, shown
@@ -98,7 +105,7 @@ def recipe_of(steps: int, seed: int) -> BAMRecipe:
     return BAMRecipe(scanner=False, loop=loop)
 
 
-def load(side: str, step: int, with_regions: bool) -> list[NamedSlice]:
+def load(side: str, step: int, with_regions: bool) -> list[EpisodeSlice]:
     """Return the slices of one side; on demand with regions that gradients alone tell apart."""
     method = Mosaic(maps="gradients")
     slices = []
@@ -108,7 +115,7 @@ def load(side: str, step: int, with_regions: bool) -> list[NamedSlice]:
         for pixels, label in zip(images, labels, strict=True):
             image = CTSlice(as_hu(pixels), "hu")
             regions = method.segment(image).labels if with_regions else None
-            slices.append(named_slice(image, label.astype(np.int32), path.stem, regions))
+            slices.append(episode_slice(image, label.astype(np.int32), path.stem, regions))
     return slices
 
 
@@ -116,8 +123,8 @@ def load(side: str, step: int, with_regions: bool) -> list[NamedSlice]:
 class Seen:
     """A test slice with what the network keeps of it."""
 
-    one: NamedSlice
-    encoded: Encoded
+    one: EpisodeSlice
+    encoded: EncodedSlices
     size_px: int
 
     def mask(self, structure: int) -> torch.Tensor:
@@ -135,7 +142,7 @@ class Seen:
 class Encoder:
     """Encodes slices, each of them once."""
 
-    def __init__(self, network: BAMNet, slices: Sequence[NamedSlice], size_px: int) -> None:
+    def __init__(self, network: BAMNet, slices: Sequence[EpisodeSlice], size_px: int) -> None:
         self.network, self.slices, self.size_px = network, slices, size_px
         self.kept: dict[int, Seen] = {}
 
@@ -159,11 +166,11 @@ class TestEpisode:
 
 
 def test_episodes(
-    slices: Sequence[NamedSlice], structures: Sequence[int], seed: int
+    slices: Sequence[EpisodeSlice], structures: Sequence[int], seed: int
 ) -> Iterator[TestEpisode]:
     """Yield the test episodes: queries spread over each patient, supports drawn from the others."""
     rng = np.random.default_rng(seed)
-    for structure, places in places_of(slices, structures, MIN_TEST_PX).items():
+    for structure, places in slices_showing(slices, structures, MIN_TEST_PX).items():
         by_patient = {
             patient: places[[slices[k].patient == patient for k in places]]
             for patient in sorted({f"{slices[k].patient}" for k in places})
@@ -187,7 +194,7 @@ def answers(
     """Return what each method finds in an episode, with regions of mosaic and of gradients."""
     query, supports = encoder[episode.query], [encoder[k] for k in episode.supports]
     masks = torch.cat([one.mask(episode.structure) for one in supports])
-    theirs = Encoded(*map(torch.cat, zip(*(one.encoded for one in supports), strict=True)))
+    theirs = EncodedSlices(*map(torch.cat, zip(*(one.encoded for one in supports), strict=True)))
     with torch.no_grad():
         answer = network.decode(query.encoded, theirs, masks[None])
     mean, deep = prototype(theirs.deep, masks).mean(dim=0), query.encoded.deep[0]
@@ -237,7 +244,7 @@ def run(
     novel = [ORGANS[name] for name in FOLDS[fold]]
     base = [structure for structure in ANNOTATED if structure not in novel]
     recipe = recipe_of(options.steps, seed)
-    training = hide(data.training, novel)
+    training = without_structures(data.training, novel)
     folder = options.work_folder / f"training_{fold}_{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     network = train(recipe, training, base, folder).float().eval()
@@ -261,14 +268,14 @@ def run(
 class Data:
     """Slices to train on and to test on."""
 
-    training: list[NamedSlice]
-    test: list[NamedSlice]
+    training: list[EpisodeSlice]
+    test: list[EpisodeSlice]
 
 
 class Regions:
     """Mosaic's label maps of test slices, each kept in a folder once it is there."""
 
-    def __init__(self, method: Mosaic, slices: Sequence[NamedSlice], folder: Path) -> None:
+    def __init__(self, method: Mosaic, slices: Sequence[EpisodeSlice], folder: Path) -> None:
         self.method, self.slices, self.folder = method, slices, folder
         folder.mkdir(parents=True, exist_ok=True)
 

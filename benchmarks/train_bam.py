@@ -13,7 +13,7 @@ import tyro
 
 from fewct.data.packed import as_hu
 from fewct.methods import Mosaic
-from fewct.methods.bam.episodes import NamedSlice, hide, named_slice
+from fewct.methods.bam.episodes import EpisodeSlice, episode_slice, without_structures
 from fewct.methods.bam.onnx_export import export_network
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.runtime.threads import thread_count
@@ -42,7 +42,7 @@ def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(thread_count())
     options.out.mkdir(parents=True, exist_ok=True)
-    slices = hide(load(), sorted(set(range(1, 14)) - set(ANNOTATED)))
+    slices = without_structures(load(), sorted(set(range(1, 14)) - set(ANNOTATED)))
     loop = LoopConfig(
         steps=options.steps,
         budget_minutes=options.budget_minutes,
@@ -59,7 +59,7 @@ def main() -> None:
     print(export_network(train(recipe, slices, ANNOTATED, options.out), recipe.size_px, options.out))
 
 
-def load() -> list[NamedSlice]:
+def load() -> list[EpisodeSlice]:
     """Return the slices of the training patients with mosaic's regions."""
     method = Mosaic()
     slices = []
@@ -70,7 +70,7 @@ def load() -> list[NamedSlice]:
             labels = [*file["label"], *file.get("dense_label", ())]
         for image, label in zip(images, labels, strict=True):
             regions = method.segment(image).labels
-            slices.append(named_slice(image, label.astype(np.int32), path.stem, regions))
+            slices.append(episode_slice(image, label.astype(np.int32), path.stem, regions))
     return slices
 
 

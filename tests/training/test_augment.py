@@ -64,14 +64,14 @@ def test_grey_stays_grey() -> None:
     assert {simulate_scanner(grey, False, np.random.default_rng(seed)).unit for seed in range(5)} == {"grey"}
 
 
-def test_upright_slices_are_neither_flipped_nor_turned_by_quarters() -> None:
+def test_slices_without_flips_are_neither_flipped_nor_turned_by_quarters() -> None:
     example = disk_example()
     y, x = np.mgrid[:128, :160]
     corner = (np.hypot(y - 40, x - 50) < 12).astype(np.int32)  # up and left of the middle
     for seed in range(12):
         marked = replace(example, labels=corner)
-        labels = warp(marked, 200, np.random.default_rng(seed), upright=True).labels
-        disk = warp(example, 200, np.random.default_rng(seed), upright=True).labels
+        labels = warp(marked, 200, np.random.default_rng(seed), no_flips=True).labels
+        disk = warp(example, 200, np.random.default_rng(seed), no_flips=True).labels
         assert (np.argwhere(labels).mean(axis=0) < np.argwhere(disk).mean(axis=0)).all()
 
 

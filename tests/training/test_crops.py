@@ -12,8 +12,8 @@ from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices, packed_ex
 from fewct.errors import InputError
 from fewct.training.crops import (
     ANATOMY_NAMES,
-    Crops,
     anatomy_source,
+    crop_dataset,
     labelled_source,
     phantom_source,
     unlabelled_slices,
@@ -69,9 +69,9 @@ def test_weak_contrast_shows_the_same_slice_in_grey() -> None:
 
 def test_crop_i_is_a_function_of_i_and_the_seed(anatomy: Anatomy) -> None:
     sources = [labelled_source(0.5, [abdomen()], low_contrast=True), anatomy_source(0.5, [anatomy])]
-    crops = Crops(sources, two_channels, 96, 10, seed=3)
-    again = Crops(sources, two_channels, 96, 10, seed=3)
-    other = Crops(sources, two_channels, 96, 10, seed=4)
+    crops = crop_dataset(sources, two_channels, 96, 10, seed=3)
+    again = crop_dataset(sources, two_channels, 96, 10, seed=3)
+    other = crop_dataset(sources, two_channels, 96, 10, seed=4)
     assert len(crops) == 10
     for one, same in zip(crops[7], again[7], strict=True):
         assert torch.equal(one, same)
@@ -80,7 +80,7 @@ def test_crop_i_is_a_function_of_i_and_the_seed(anatomy: Anatomy) -> None:
 
 
 def test_a_crop_is_within_its_ranges(anatomy: Anatomy) -> None:
-    crops = Crops([anatomy_source(1.0, [anatomy])], two_channels, 96, 10, seed=0)
+    crops = crop_dataset([anatomy_source(1.0, [anatomy])], two_channels, 96, 10, seed=0)
     for index in range(10):
         crop = crops[index]
         assert crop.channels.shape == (2, 96, 96)

@@ -1,7 +1,6 @@
 """Self-training: the network learns to agree with its average, and nothing else changes."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,8 @@ from fewct.training import loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.curves import CURVES
 from fewct.training.loop import LoopConfig, fit
-from fewct.training.mean_teacher import ViewPair, ViewPairs, binary_kl, consistency_loss
+from fewct.training.mean_teacher import ViewPair, binary_kl, consistency_loss, view_pairs
+from fewct.training.sampling import RandomDataset
 from fewct.types import CTSlice, Mask
 
 
@@ -245,17 +245,17 @@ def channel(image: CTSlice, body: Mask) -> NDArray[np.float32]:
 
 class TestPairs:
     @pytest.fixture
-    def pairs(self) -> Iterator[ViewPairs]:
+    def pairs(self) -> RandomDataset[ViewPair]:
         ct, _ = phantom_slice(0, size=64)
         nothing = np.zeros((64, 64), dtype=np.float32)
         unknown = np.full((64, 64), UNKNOWN, dtype=np.uint8)
         example = TrainingExample(
             ct.pixels, "hu", nothing.astype(np.int32), unknown, nothing, np.ones((64, 64), dtype=bool), 1.0
         )
-        return ViewPairs(lambda _: example, channel, 48, 20, seed=3)
+        return view_pairs(lambda _: example, channel, 48, 20, seed=3)
 
-    def test_pair_i_is_a_function_of_i_and_the_seed(self, pairs: ViewPairs) -> None:
-        other = ViewPairs(pairs.example, channel, 48, 20, seed=4)
+    def test_pair_i_is_a_function_of_i_and_the_seed(self, pairs: RandomDataset[ViewPair]) -> None:
+        other = RandomDataset(pairs.draw, 20, 4, 1)
         first = pairs[7]
         assert len(pairs) == 20
         for one, same in zip(first, pairs[7], strict=True):
@@ -263,7 +263,7 @@ class TestPairs:
         assert not torch.equal(first.plain, pairs[8].plain)
         assert not torch.equal(first.plain, other[7].plain)
 
-    def test_both_show_the_same_place(self, pairs: ViewPairs) -> None:
+    def test_both_show_the_same_place(self, pairs: RandomDataset[ViewPair]) -> None:
         alike = []
         for index in range(20):
             pair = pairs[index]

@@ -19,7 +19,7 @@ from fewct.methods.mosaic.network_maps import working_factor
 from fewct.methods.mosaic.preprocessing import network_input
 from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import Crops, ExampleMix
+from fewct.training.crops import ExampleMix, crop_dataset
 from fewct.training.loop import LoopConfig, fit
 from fewct.training.warm_start import export_into, start_from
 from fewct.types import Image
@@ -81,7 +81,7 @@ def fine_tune(start: Path, sources: Sequence[ExampleMix], settings: FineTuning, 
         workers=settings.workers,
     )
     length = loop.steps * loop.batch_size
-    training = Crops(sources, network_input, settings.size_px, length, settings.seed)
+    training = crop_dataset(sources, network_input, settings.size_px, length, settings.seed)
     network = MosaicNet()
     start_from(network, start, torch.stack([training[i].channels for i in range(SAMPLE_CROPS)]))
     before = copy.deepcopy(network).state_dict()

@@ -1,4 +1,4 @@
-"""A narrow U-Net that works at half resolution: what the small networks of several methods are built on."""
+"""A narrow U-Net at half resolution, the base of the small networks of several methods."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.errors import UsageError
-
 WIDTHS = (24, 48, 96, 152, 160)
 STRIDE = 2 ** len(WIDTHS)  # rows and columns of the input must be multiples of this
 FOLD_PX = 2
 """Side of the square of pixels that is folded into channels at the input."""
 
 
-def check_side(side_px: int) -> None:
-    """Raise unless the network takes crops of a side.
-
-    Raises:
-        UsageError: If it does not; `size_px` is what recipes call it.
-    """
-    if side_px < STRIDE or side_px % STRIDE:
-        raise UsageError(
-            "size_px",
-            expected=f"a multiple of {STRIDE}",
-            found=f"{side_px}",
-            fix="Leave it out for the default.",
-        )
-
-
 class FoldedUNet(nn.Module):
-    """Features of several resolutions, from half that of the input downwards.
+    """A U-Net without a head, whose features have half the input's resolution or less.
 
-    The input is folded 2 x 2 pixels into channels, so that all convolutions run at half resolution or below.
+    Squares of 2 x 2 pixels are folded into channels, so that convolutions run at half resolution or below.
 
     Args:
         channels: Of the input.
@@ -53,7 +36,7 @@ class FoldedUNet(nn.Module):
         self.up = nn.ModuleList(two_convolutions(2 * width, width) for width in widths[:-1])
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return the maps of each level, the finest first.
+        """Return the features of each level, the finest first.
 
         Args:
             x: float (batch, channels, rows, columns); sides are multiples of 2 to the number of levels.

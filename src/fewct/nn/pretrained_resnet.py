@@ -1,4 +1,4 @@
-"""Pretrained ResNets, made to take grey slices. Needs the extra `transformers`."""
+"""Pretrained ResNets with one input channel. Needs the extra `transformers`."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +11,11 @@ from fewct.errors import InputError, needs_extra
 from fewct.io.atomic import write_text
 
 ENCODER = "encoder.json"
-"""In a training folder: the configuration of the pretrained encoder."""
+"""Name of the file with the encoder's configuration in the folder of a training."""
 
 
 def load_backbone(name: str, *, download: bool) -> nn.Module:
-    """Return a pretrained ResNet that takes grey slices.
+    """Return a pretrained ResNet with one input channel.
 
     Args:
         name: A local folder, or a name on the Hugging Face hub, such as "microsoft/resnet-34".
@@ -34,11 +34,11 @@ def load_backbone(name: str, *, download: bool) -> nn.Module:
         backbone: nn.Module = transformers.ResNetModel.from_pretrained(name, local_files_only=not download)
     except (OSError, ValueError) as error:
         raise _no_resnet(name, str(error).splitlines()[0]) from error
-    return summed_over_colours(backbone)
+    return sum_channels(backbone)
 
 
 def empty_backbone(path: Path) -> nn.Module:
-    """Return a ResNet of the configuration that `save_configuration` wrote, with random weights.
+    """Return a ResNet with random weights, of the configuration that `save_configuration` wrote.
 
     Raises:
         InputError: If there is no such file.
@@ -63,14 +63,10 @@ def save_configuration(backbone: Any, path: Path) -> None:
     write_text(backbone.config.to_json_string(), path)
 
 
-def summed_over_colours(backbone: Any) -> nn.Module:
-    """Make a ResNet for colour images take grey ones: the same answer as for three equal channels.
+def sum_channels(backbone: Any) -> nn.Module:
+    """Change a `transformers.ResNetModel` of three channels in place to one, and return it.
 
-    Args:
-        backbone: A `transformers.ResNetModel`; changed in place.
-
-    Returns:
-        The same; its first convolution's kernel is summed over the channels.
+    Its first kernel is summed over the channels: the output is that for three equal channels.
     """
     old = backbone.embedder.embedder.convolution
     new = nn.Conv2d(1, old.out_channels, old.kernel_size, stride=old.stride, padding=old.padding, bias=False)

@@ -9,7 +9,7 @@ import numpy as np
 from fewct.data.cases import parse_data, read_cases
 from fewct.errors import UsageError
 from fewct.methods import Mosaic
-from fewct.methods.bam.episodes import NamedSlice, hide, named_slice
+from fewct.methods.bam.episodes import EpisodeSlice, episode_slice, without_structures
 from fewct.methods.bam.method import lay_over
 from fewct.methods.bam.onnx_export import export_folder
 from fewct.methods.bam.recipe import BAMRecipe, train
@@ -63,7 +63,7 @@ class TrainBAM:
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
         with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
-            slices = hide(self._slices(), self.hidden)
+            slices = without_structures(self._slices(), self.hidden)
             base = sorted({int(i) for one in slices for i in np.unique(one.example.labels) if i > 0})
             if is_main:
                 make_folder(folder)
@@ -71,7 +71,7 @@ class TrainBAM:
             train(self.recipe, slices, base, folder, progress)
             return self.export(folder) if is_main else None
 
-    def _slices(self) -> list[NamedSlice]:
+    def _slices(self) -> list[EpisodeSlice]:
         """Return the slices, on demand with regions."""
         method = (
             None
@@ -84,11 +84,11 @@ class TrainBAM:
                 found = None if method is None else method.segment(case.image)
                 if self.named:
                     regions = None if found is None else found.labels
-                    slices.append(named_slice(case.image, case.truth, case.patient, regions))
+                    slices.append(episode_slice(case.image, case.truth, case.patient, regions))
                 else:
                     nothing = np.zeros_like(case.truth)
                     regions = case.truth if found is None else labelled_first(case.truth, found)
-                    slices.append(named_slice(case.image, nothing, case.patient, regions))
+                    slices.append(episode_slice(case.image, nothing, case.patient, regions))
         return slices
 
 

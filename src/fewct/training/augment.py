@@ -1,4 +1,4 @@
-"""What may differ between two CT slices of the same anatomy: place, size, noise, sharpness, window."""
+"""Augmentation: random crops, flips, rotation, deformation; blur, noise, streaks and windows of scanners."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -26,49 +26,47 @@ class WarpedExample:
 
 
 def warp(
-    example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool = False
+    example: TrainingExample, size_px: int, rng: np.random.Generator, no_flips: bool = False
 ) -> WarpedExample:
-    """Cut a square out of an example: any of eight orientations, turned, scaled, bent a little, anywhere.
+    """Cut a random square of side `size_px` out of an example: flipped, rotated, scaled and deformed.
 
-    Args:
-        example: What to cut from.
-        size_px: Side of the crop.
-        rng: Source of randomness.
-        upright: Whether to keep the orientation: no flips and no quarter turns.
+    With `no_flips` there are neither flips nor quarter turns.
     """
-    grid = _sampling_grid(example, size_px, rng, upright)
+    grid = _sampling_grid(example, size_px, rng, no_flips)
     pixels = _sample(example.pixels, grid, "bilinear", "border")
     rows, columns = example.pixels.shape
-    known = grid - torch.tensor([2 * example.label_offset_px / side for side in (columns, rows)])
-    labels = _sample(example.labels.astype(np.float32), known, "nearest", "zeros")
-    structure = _sample(example.structure.astype(np.float32), known, "nearest", "zeros")
-    weight = _sample(example.border_weight, known, "nearest", "zeros")
+    label_grid = grid - torch.tensor([2 * example.label_offset_px / side for side in (columns, rows)])
+    labels = _sample(example.labels.astype(np.float32), label_grid, "nearest", "zeros")
+    structure = _sample(example.structure.astype(np.float32), label_grid, "nearest", "zeros")
+    weight = _sample(example.border_weight, label_grid, "nearest", "zeros")
     body = _sample(example.body.astype(np.float32), grid, "nearest", "zeros") > 0
     image = CTSlice(pixels, example.unit)
     return WarpedExample(image, labels.astype(np.int32), structure.astype(np.uint8), weight, body)
 
 
-def _sampling_grid(example: TrainingExample, size_px: int, rng: np.random.Generator, upright: bool) -> Tensor:
-    """Return where each pixel of the crop comes from, (1, size, size, 2): x and y in [-1, 1]."""
+def _sampling_grid(
+    example: TrainingExample, size_px: int, rng: np.random.Generator, no_flips: bool
+) -> Tensor:
+    """Return the place of each pixel of the crop in the example, (1, size, size, 2): x and y in [-1, 1]."""
     rows, columns = example.pixels.shape
     zoom = example.zoom * np.exp(rng.uniform(-0.25, 0.22))
     quarters, angle, flip = rng.integers(4), rng.normal(0, 0.12), rng.choice([-1.0, 1.0])
-    if not upright:
+    if not no_flips:
         angle += quarters * np.pi / 2
-    flip = 1.0 if upright else flip
+    flip = 1.0 if no_flips else flip
     stretch = np.exp(rng.normal(0, 0.06))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([flip * stretch, 1 / stretch]) / zoom
     steps = np.linspace(-(size_px - 1) / 2, (size_px - 1) / 2, size_px)
-    offsets = np.stack(np.meshgrid(steps, steps, indexing="xy"), axis=-1) + _bend(size_px, rng)
+    offsets = np.stack(np.meshgrid(steps, steps, indexing="xy"), axis=-1) + _displacement(size_px, rng)
     centre = _centre(example, size_px / zoom, rng)
     places = offsets @ matrix.T + centre
     normalised = (2 * places + 1) / np.array([columns, rows]) - 1
     return torch.from_numpy(normalised[None].astype(np.float32))
 
 
-def _bend(size_px: int, rng: np.random.Generator) -> Annotated[NDArray[np.float32], "size size 2"]:
-    """Return a smooth displacement in pixels."""
+def _displacement(size_px: int, rng: np.random.Generator) -> Annotated[NDArray[np.float32], "size size 2"]:
+    """Return a smooth random displacement in pixels."""
     knots = torch.from_numpy(rng.standard_normal((1, 2, 7, 7), dtype=np.float32))
     field = functional.interpolate(knots, size=(size_px, size_px), mode="bicubic", align_corners=True)
     return np.float32(rng.uniform(0, 6)) * field[0].permute(1, 2, 0).numpy()
@@ -92,11 +90,11 @@ def _sample(values: NDArray[np.float32], grid: Tensor, mode: str, padding: str) 
 
 
 def simulate_scanner(image: CTSlice, synthetic: bool, rng: np.random.Generator) -> CTSlice:
-    """Add what a scanner and an export add: blur, noise, streaks, low resolution, a window.
+    """Add the effects of a scanner and an export: blur, noise, streaks, low resolution, a window.
 
     Args:
-        image: Slice; in Hounsfield units it may come back as grey values of some window.
-        synthetic: Whether it was drawn and so has no blur and noise of its own.
+        image: In Hounsfield units it may become grey values of some window.
+        synthetic: Whether it was rendered without blur and noise.
         rng: Source of randomness.
     """
     unit_hu = image.unit == "hu"
@@ -110,7 +108,7 @@ def simulate_scanner(image: CTSlice, synthetic: bool, rng: np.random.Generator) 
     scale = 1.0 if unit_hu else 0.06
     if synthetic or rng.random() < 0.5:
         strength = np.exp(rng.uniform(np.log(3), np.log(45 if synthetic else 25)))
-        pixels = pixels + np.float32(scale * strength) * _grain(pixels.shape, rng)
+        pixels = pixels + np.float32(scale * strength) * _noise(pixels.shape, rng)
     if rng.random() < 0.15:
         pixels = pixels + np.float32(scale * rng.uniform(5, 25)) * _streaks(pixels.shape, rng)
     if unit_hu and rng.random() < 0.6:
@@ -128,7 +126,7 @@ def _low_resolution(pixels: Image, factor: float) -> Image:
     return restored
 
 
-def _grain(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+def _noise(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     """Return correlated noise of standard deviation 1."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), rng.uniform(0.4, 1.3))
     return np.asarray(noise / noise.std(), dtype=np.float32)

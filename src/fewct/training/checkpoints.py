@@ -1,4 +1,4 @@
-"""What a training leaves on disk: weights and its state, written whole, read without running anything."""
+"""Checkpoints: weights and the state of a training, written whole, read without running code in them."""
 
 import io
 import math
@@ -17,14 +17,11 @@ from fewct.io.atomic import atomic_path
 
 @dataclass
 class State:
-    """Where a training stands; changed in place by the loop.
+    """The state of a training, changed in place by the loop.
 
     Args:
-        network: What is trained.
-        average: The moving average of its weights.
-        optimizer: Of the network's parameters.
-        step: Steps taken.
-        elapsed_s: Time that they took.
+        average: The network with the moving average of the weights.
+        step: Steps taken, in `elapsed_s`.
         best_loss: Lowest validation loss.
         stale: Validations since then.
     """
@@ -39,7 +36,7 @@ class State:
 
 
 def save_state(state: State, config: dict[str, Any], path: Path) -> None:
-    """Write where a training stands, with its settings.
+    """Write the state of a training with its settings.
 
     Raises:
         OutputError: If the system refuses.
@@ -58,7 +55,7 @@ def save_state(state: State, config: dict[str, Any], path: Path) -> None:
 
 
 def restore_state(state: State, path: Path, device: torch.device) -> None:
-    """Put what `save_state` wrote into a state.
+    """Restore in place what `save_state` wrote.
 
     Raises:
         InputError: If the file is damaged, or of another network.
@@ -92,11 +89,7 @@ def save_weights(content: dict[str, Any], path: Path) -> None:
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save_weights` wrote; nothing in the file is run.
-
-    Args:
-        path: File.
-        device: Where the tensors go.
+    """Read what `save_weights` wrote; no code in the file is run.
 
     Raises:
         InputError: If the file is cut short, changed, or holds something else.

@@ -1,4 +1,4 @@
-"""The endless stream of training crops: example `i` is the same in every run of one seed."""
+"""Training crops, and the sources of labelled, synthetic and unlabelled examples that they are cut from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.data.packed import (
@@ -24,7 +23,8 @@ from fewct.data.packed import (
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
 from fewct.phantom import phantom_slice
-from fewct.training.augment import WarpedExample, simulate_scanner, warp
+from fewct.training.augment import simulate_scanner, warp
+from fewct.training.sampling import RandomDataset
 from fewct.training.synthetic_ct import Anatomy, border_pixels, draw, load_anatomy, make_scene
 from fewct.types import CTSlice, Mask
 
@@ -44,22 +44,23 @@ ANATOMY_NAMES = {
     "right adrenal": "adrenal_gland_right",
     "left adrenal": "adrenal_gland_left",
 }
-"""What the label maps of anatomy call the organs of patients."""
+"""Names of `ORGANS` in the label maps of anatomy."""
 
 ExampleSampler: TypeAlias = Callable[[np.random.Generator], TrainingExample]
 Preprocess: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
+"""From a slice and its body mask to the input of a network, float32 (channels, rows, columns)."""
 
 
 class TrainingCrop(NamedTuple):
     """A training crop as tensors, or a batch of them.
 
     Args:
-        channels: float32 (channels, rows, columns): what the network sees.
+        channels: float32 (channels, rows, columns): input of the network.
         border: float32 (rows, columns): 1 on a border between labels.
-        border_weight: float32 (rows, columns): how sure that is.
+        border_weight: float32 (rows, columns) in [0, 1]; 0 where borders are not annotated.
         structure: float32 (rows, columns): 1 in a structure.
-        structure_weight: float32 (rows, columns): how sure that is.
-        labels: int32 (rows, columns): structures, 0 for the rest, known or not.
+        structure_weight: float32 (rows, columns): 0 where structures are not annotated, else 1.
+        labels: int32 (rows, columns): structures, 0 for the rest, annotated or not.
     """
 
     channels: Tensor
@@ -72,12 +73,12 @@ class TrainingCrop(NamedTuple):
 
 @dataclass(frozen=True)
 class ExampleMix:
-    """Where examples come from, and how often.
+    """A source of examples.
 
     Args:
-        share: How often, relative to the other sources.
-        example: Draws one.
-        synthetic: Whether it is drawn, and needs a scanner's blur and noise.
+        share: How often it is drawn from, relative to the other sources.
+        example: Draws an example.
+        synthetic: Whether its slices are rendered without a scanner's blur and noise.
     """
 
     share: float
@@ -85,70 +86,38 @@ class ExampleMix:
     synthetic: bool
 
 
-class Crops(Dataset[TrainingCrop]):
-    """Training crops by number.
+def crop_dataset(
+    sources: Sequence[ExampleMix], preprocess: Preprocess, size_px: int, length: int, seed: int
+) -> RandomDataset[TrainingCrop]:
+    """Return random crops of side `size_px`, as many as `length`."""
+    shares = np.array([source.share for source in sources], dtype=np.float64)
+    shares = shares / shares.sum()
 
-    Args:
-        sources: Where examples come from.
-        network_input: Turns a slice and its body into what the network sees, (channels, rows, columns).
-        size_px: Side of a crop.
-        length: How many there are.
-        seed: Crop `i` depends on it and on `i` alone.
-    """
+    def draw(rng: np.random.Generator, _: int) -> TrainingCrop:
+        source = sources[rng.choice(len(sources), p=shares)]
+        warped = warp(source.example(rng), size_px, rng)
+        channels = preprocess(simulate_scanner(warped.image, source.synthetic, rng), warped.body)
+        return TrainingCrop(
+            torch.from_numpy(channels),
+            torch.from_numpy(border_pixels(warped.labels).astype(np.float32)),
+            torch.from_numpy(warped.border_weight),
+            torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
+            torch.from_numpy((warped.structure != UNKNOWN).astype(np.float32)),
+            torch.from_numpy(warped.labels),
+        )
 
-    def __init__(
-        self, sources: Sequence[ExampleMix], network_input: Preprocess, size_px: int, length: int, seed: int
-    ) -> None:
-        self.sources = list(sources)
-        self.network_input = network_input
-        self.size_px = size_px
-        self.length = length
-        self.seed = seed
-        shares = np.array([source.share for source in sources], dtype=np.float64)
-        self.shares = shares / shares.sum()
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> TrainingCrop:
-        rng = np.random.default_rng((self.seed, index))
-        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
-        warped = warp(source.example(rng), self.size_px, rng)
-        return make_crop(warped, source.synthetic, self.network_input, rng)
-
-
-def make_crop(
-    warped: WarpedExample, synthetic: bool, network_input: Preprocess, rng: np.random.Generator
-) -> TrainingCrop:
-    """Turn a cut-out example into tensors, as a scanner might show it."""
-    image = simulate_scanner(warped.image, synthetic, rng)
-    channels = network_input(image, warped.body)
-    known = (warped.structure != UNKNOWN).astype(np.float32)
-    return TrainingCrop(
-        torch.from_numpy(channels),
-        torch.from_numpy(border_pixels(warped.labels).astype(np.float32)),
-        torch.from_numpy(warped.border_weight),
-        torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
-        torch.from_numpy(known),
-        torch.from_numpy(warped.labels),
-    )
+    return RandomDataset(draw, length, seed)
 
 
 def labelled_source(share: float, slices: Sequence[PackedSlice], low_contrast: bool) -> ExampleMix:
-    """Return a source of labelled slices, each as likely as the others.
-
-    Args:
-        share: See `ExampleMix`.
-        slices: What to choose from.
-        weak: Whether to show them with weak contrast.
-    """
+    """Return a source of packed slices, drawn uniformly; see `packed_example` for `low_contrast`."""
     example = lru_cache(maxsize=None)(lambda k: packed_example(slices[k], low_contrast))
     return ExampleMix(share, lambda rng: example(int(rng.integers(len(slices)))), synthetic=False)
 
 
 def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 800) -> ExampleMix:
-    """Return a source of synthetic slices drawn on label maps; slices with little in them are passed over."""
-    places = [
+    """Return a source of slices rendered from label maps, of those with more than 1 % labelled pixels."""
+    slices = [
         (volume, k)
         for volume, anatomy in enumerate(volumes)
         for k in np.flatnonzero((anatomy.labels > 0).mean(axis=(1, 2)) > 0.01)
@@ -158,7 +127,7 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
     )
 
     def example(rng: np.random.Generator) -> TrainingExample:
-        volume, k = places[rng.integers(len(places))]
+        volume, k = slices[rng.integers(len(slices))]
         anatomy = volumes[volume]
         return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
 
@@ -166,7 +135,7 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
 
 
 def phantom_source(share: float, patients: int = 300) -> ExampleMix:
-    """Return a source of slices of the phantom, each patient at one height of its own."""
+    """Return a source of slices of the phantom, one of each patient."""
 
     @cache
     def example(seed: int) -> TrainingExample:
@@ -181,15 +150,15 @@ def phantom_source(share: float, patients: int = 300) -> ExampleMix:
 
 
 class SourceShares(NamedTuple):
-    """How often examples come from where.
+    """How often examples come from each source.
 
     Args:
-        slices: Patients' slices, with whatever is labelled on them.
+        slices: All labelled slices.
         dense: Those with dense segments.
-        weak: The same with weak contrast.
-        trunks: Synthetic slices of trunks.
-        heads: Synthetic slices of heads and necks.
-        phantoms: The phantom.
+        low_contrast: The same, windowed to their own range.
+        trunks: Slices rendered from label maps of trunks.
+        heads: Slices rendered from label maps of heads and necks.
+        phantoms: Slices of the phantom.
     """
 
     slices: float = 0.25
@@ -210,8 +179,8 @@ def default_sources(
 
     Args:
         data: Where the folders lie.
-        shares: How often examples come from each.
-        without: Names of `ORGANS` that are hidden: left unlabelled on patients, left out of anatomies. The
+        shares: How often examples come from each source.
+        without: Names of `ORGANS` that are left unlabelled on patients and left out of anatomies. The
             phantom, which has them all, is left out then.
     """
     slices = load_packed_slices(data / "btcv" / "train", without)

@@ -26,10 +26,10 @@ def open_curves(folder: Path, step: int, *, tensorboard: bool) -> Iterator[Calla
     Args:
         folder: The training's folder.
         step: Steps taken so far. Points after it, of a run that was killed, are dropped.
-        tensorboard: Whether TensorBoard gets the curves, too.
+        tensorboard: Whether to write the curves for TensorBoard, too.
 
     Yields:
-        What adds a point to each curve: it takes "step", "minutes" and the losses by name.
+        A function that adds a point to each curve: it takes "step", "minutes" and the losses by name.
 
     Raises:
         InputError: If the table in the folder has other columns.

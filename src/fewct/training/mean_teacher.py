@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from fewct.training.augment import simulate_scanner, warp
 from fewct.training.crops import ExampleSampler, Preprocess
+from fewct.training.sampling import RandomDataset
 
 
 class ViewPair(NamedTuple):
@@ -29,43 +29,32 @@ class ViewPair(NamedTuple):
     altered: Tensor
 
 
-class ViewPairs(Dataset[ViewPair]):
-    """Pairs of views by number; see `fewct.training.crops.Crops`.
+def view_pairs(
+    example: ExampleSampler,
+    preprocess: Preprocess,
+    size_px: int,
+    length: int,
+    seed: int,
+    no_flips: bool = False,
+) -> RandomDataset[ViewPair]:
+    """Return random crops of unlabelled slices as pairs of views, as many as `length`.
 
     Args:
         example: Draws a slice, whose labels are ignored.
-        network_input: Preprocesses a slice and its body mask to (channels, rows, columns).
+        preprocess: Makes the network's input.
         size_px: Side of a crop.
         length: Number of pairs.
         seed: Pair `i` depends on it and on `i` alone.
-        upright: Whether slices are neither flipped nor turned by quarters.
+        no_flips: Whether slices are neither flipped nor turned by quarters.
     """
 
-    def __init__(
-        self,
-        example: ExampleSampler,
-        network_input: Preprocess,
-        size_px: int,
-        length: int,
-        seed: int,
-        upright: bool = False,
-    ) -> None:
-        self.example = example
-        self.network_input = network_input
-        self.size_px = size_px
-        self.length = length
-        self.seed = seed
-        self.upright = upright
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> ViewPair:
-        rng = np.random.default_rng((self.seed, 1, index))
-        warped = warp(self.example(rng), self.size_px, rng, self.upright)
+    def draw(rng: np.random.Generator, _: int) -> ViewPair:
+        warped = warp(example(rng), size_px, rng, no_flips)
         altered = simulate_scanner(warped.image, synthetic=False, rng=rng)
-        plain, other = (self.network_input(image, warped.body) for image in (warped.image, altered))
+        plain, other = (preprocess(image, warped.body) for image in (warped.image, altered))
         return ViewPair(torch.from_numpy(plain), torch.from_numpy(other))
+
+    return RandomDataset(draw, length, seed, 1)
 
 
 def consistency_loss(network: nn.Module, teacher: nn.Module, pair: ViewPair) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewct.methods.bam.episodes import NamedSlice, named_slice
+from fewct.methods.bam.episodes import EpisodeSlice, episode_slice
 from fewct.methods.bam.onnx_export import export_network
 from methods.bam.tiny import SIZE_PX, body_slice, tiny_network
 
@@ -19,12 +19,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def slices() -> list[NamedSlice]:
+def slices() -> list[EpisodeSlice]:
     """Six slices of three patients; every second one gives regions, too."""
     found = []
     for seed in range(6):
         image, labels = body_slice(seed)
-        found.append(named_slice(image, labels, "abc"[seed // 2], labels + 1 if seed % 2 else None))
+        found.append(episode_slice(image, labels, "abc"[seed // 2], labels + 1 if seed % 2 else None))
     return found
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from fewct.errors import InputError
 from fewct.methods.bam.episodes import (
     MIN_PX,
-    BaseSlices,
     Episodes,
-    NamedSlice,
+    EpisodeSlice,
+    base_dataset,
     draw_supports,
-    hide,
-    named_slice,
-    places_of,
+    episode_slice,
+    slices_showing,
+    without_structures,
 )
 from fewct.types import CTSlice
 from methods.bam.tiny import body_slice
@@ -26,8 +26,8 @@ from methods.bam.tiny import body_slice
 PATIENTS: list[str | None] = [*"aabbc"]
 
 
-def some_slices(patients: Sequence[str | None]) -> list[NamedSlice]:
-    return [named_slice(*body_slice(seed), patient) for seed, patient in enumerate(patients)]
+def some_slices(patients: Sequence[str | None]) -> list[EpisodeSlice]:
+    return [episode_slice(*body_slice(seed), patient) for seed, patient in enumerate(patients)]
 
 
 SLICES = some_slices(PATIENTS)
@@ -43,7 +43,7 @@ def test_an_episode_is_a_function_of_seed_and_number(seed: int, number: int) -> 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from("abc"), min_size=2, max_size=12), st.integers(1, 6), st.integers(0, 10**6))
 def test_supports_are_never_of_the_query_s_patient(patients: list[str], shots: int, seed: int) -> None:
-    slices = [NamedSlice(SLICES[0].example, patient) for patient in patients]
+    slices = [EpisodeSlice(SLICES[0].example, patient) for patient in patients]
     places = np.arange(len(slices))
     for query in range(len(slices)):
         supports = draw_supports(slices, places, query, shots, np.random.default_rng(seed))
@@ -64,19 +64,19 @@ def test_supports_come_once_where_there_are_enough() -> None:
 
 class TestHidden:
     def test_the_base_learner_never_sees_a_novel_structure(self) -> None:
-        data = BaseSlices(hide(SLICES, [2]), [1], 48, 20, seed=0)
+        data = base_dataset(without_structures(SLICES, [2]), [1], 48, 20, seed=0)
         assert set(torch.unique(torch.stack([data[i].classes for i in range(20)])).tolist()) <= {-1, 0, 1}
-        kept = BaseSlices(SLICES, [2, 1], 48, 20, seed=0)
+        kept = base_dataset(SLICES, [2, 1], 48, 20, seed=0)
         assert {1, 2} <= set(torch.unique(torch.stack([kept[i].classes for i in range(20)])).tolist())
 
     def test_hidden_structures_are_gone_and_the_slices_stay_as_they_were(self) -> None:
-        hidden = hide(SLICES, [2])
+        hidden = without_structures(SLICES, [2])
         assert all(2 not in one.example.labels for one in hidden)
         assert all(2 in one.example.labels for one in SLICES)
 
     def test_classes_count_from_one_in_the_order_of_the_structures(self) -> None:
-        first = BaseSlices(SLICES, [1, 2], 48, 1, seed=0)[0].classes
-        second = BaseSlices(SLICES, [2, 1], 48, 1, seed=0)[0].classes
+        first = base_dataset(SLICES, [1, 2], 48, 1, seed=0)[0].classes
+        second = base_dataset(SLICES, [2, 1], 48, 1, seed=0)[0].classes
         assert torch.equal(first == 1, second == 2)
 
 
@@ -93,13 +93,16 @@ class TestEpisode:
         image, labels = body_slice(0)
         pixels = image.pixels.copy()
         pixels[:, :30] = np.nan
-        padded = named_slice(CTSlice(pixels, "hu"), labels, "a")
-        data = Episodes([padded, named_slice(*body_slice(1), "b")], [2], 1, 48, 30, seed=0)
+        padded = episode_slice(CTSlice(pixels, "hu"), labels, "a")
+        data = Episodes([padded, episode_slice(*body_slice(1), "b")], [2], 1, 48, 30, seed=0)
         assert any((data[i].target == -1).any() for i in range(30))
 
-    def test_regions_give_episodes_of_the_same_slice(self, slices: list[NamedSlice]) -> None:
+    def test_regions_give_episodes_of_the_same_slice(self, slices: list[EpisodeSlice]) -> None:
         only = [one for one in slices if one.regions is not None]
-        unnamed = [NamedSlice(hide([one], [1, 2])[0].example, one.patient, one.regions) for one in only]
+        unnamed = [
+            EpisodeSlice(without_structures([one], [1, 2])[0].example, one.patient, one.regions)
+            for one in only
+        ]
         data = Episodes(unnamed, [], 1, 48, 10, seed=0, pseudo_share=1.0)
         for episode in (data[i] for i in range(10)):
             assert int(episode.excluded) == 0
@@ -108,7 +111,7 @@ class TestEpisode:
             assert not torch.equal(episode.query, episode.supports[0])
 
     def test_a_region_that_is_a_base_structure_is_not_held_against_itself(
-        self, slices: list[NamedSlice]
+        self, slices: list[EpisodeSlice]
     ) -> None:
         data = Episodes(slices, [1], 1, 48, 40, seed=0, pseudo_share=1.0)
         assert {int(data[i].excluded) for i in range(40)} == {0, 1}
@@ -123,4 +126,4 @@ def test_places_leave_out_specks() -> None:
     image, labels = body_slice(0)
     speck = np.zeros_like(labels)
     speck.ravel()[: MIN_PX - 1] = 5
-    assert places_of([named_slice(image, speck), named_slice(image, labels)], [5, 1])[5].size == 0
+    assert slices_showing([episode_slice(image, speck), episode_slice(image, labels)], [5, 1])[5].size == 0

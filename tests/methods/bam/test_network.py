@@ -18,7 +18,7 @@ from fewct.methods.bam.network import (
     SHARPNESS,
     TRUST,
     BAMNet,
-    Encoded,
+    EncodedSlices,
     Ensemble,
     base_foreground,
 )
@@ -162,7 +162,7 @@ def test_exported_file_gives_what_pytorch_gives(weights: Path, shots: int, rando
     assert networks.size_px == SIZE_PX
     slices, mask = random(1 + shots, 3, SIZE_PX, SIZE_PX), masks(shots, SIZE_PX, SIZE_PX)
     encoded = [
-        Encoded(*map(torch.from_numpy, networks.encoder.run(list(ENCODED), {"x": one[None].numpy()})))
+        EncodedSlices(*map(torch.from_numpy, networks.encoder.run(list(ENCODED), {"x": one[None].numpy()})))
         for one in slices
     ]
     feeds = {f"query_{name}": part.numpy() for name, part in encoded[0]._asdict().items()}

@@ -9,7 +9,7 @@ import torch
 
 from fewct.errors import InputError, UsageError
 from fewct.methods.bam import recipe as recipes
-from fewct.methods.bam.episodes import NamedSlice, hide
+from fewct.methods.bam.episodes import EpisodeSlice, without_structures
 from fewct.methods.bam.recipe import BAMRecipe, cross_entropy, dice, load_trained, train
 from fewct.training.loop import LoopConfig
 from methods.bam.tiny import tiny_network
@@ -32,7 +32,7 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTraining:
-    def test_both_stages(self, slices: list[NamedSlice], tmp_path: Path) -> None:
+    def test_both_stages(self, slices: list[EpisodeSlice], tmp_path: Path) -> None:
         network = train(TINY, slices, [1, 2], tmp_path)
         assert (tmp_path / "base" / "curves.csv").read_text().startswith("step,minutes,base")
         header = (tmp_path / "meta" / "curves.csv").read_text().splitlines()[0]
@@ -41,7 +41,7 @@ class TestTraining:
         assert not network.training
 
     def test_the_second_stage_keeps_backbone_and_base_learner(
-        self, slices: list[NamedSlice], tmp_path: Path
+        self, slices: list[EpisodeSlice], tmp_path: Path
     ) -> None:
         base = recipes.train_base(TINY, slices, [1, 2], tmp_path)
         network = recipes.train_meta(TINY, base, slices, [1, 2], tmp_path)
@@ -50,14 +50,14 @@ class TestTraining:
                 assert torch.equal(value, getattr(network, part).state_dict()[name])
 
     def test_without_the_base_learner_there_is_one_answer(
-        self, slices: list[NamedSlice], tmp_path: Path
+        self, slices: list[EpisodeSlice], tmp_path: Path
     ) -> None:
         train(replace(TINY, with_base=False), slices, [1, 2], tmp_path)
         header = (tmp_path / "meta" / "curves.csv").read_text().splitlines()[0]
         assert header == "step,minutes,meta,meta_dice"
 
     def test_a_stopped_training_goes_on_to_the_same_weights(
-        self, slices: list[NamedSlice], tmp_path: Path
+        self, slices: list[EpisodeSlice], tmp_path: Path
     ) -> None:
         whole, parts = tmp_path / "whole", tmp_path / "parts"
         network = train(TINY, slices, [1, 2], whole)
@@ -68,9 +68,9 @@ class TestTraining:
             assert torch.equal(value, again.state_dict()[name])
 
     def test_without_names_the_backbone_learns_from_regions(
-        self, slices: list[NamedSlice], tmp_path: Path
+        self, slices: list[EpisodeSlice], tmp_path: Path
     ) -> None:
-        nameless = hide(slices, [1, 2])
+        nameless = without_structures(slices, [1, 2])
         network = train(TINY, nameless, [], tmp_path)
         assert not (tmp_path / "base").exists()
         assert network.n_base == 0
@@ -89,12 +89,12 @@ class TestTraining:
             for name, value in getattr(again, part).named_parameters():
                 assert torch.equal(value, weights[name])
 
-    def test_neither_names_nor_regions(self, slices: list[NamedSlice], tmp_path: Path) -> None:
+    def test_neither_names_nor_regions(self, slices: list[EpisodeSlice], tmp_path: Path) -> None:
         nothing = [replace(one, regions=None) for one in slices]
         with pytest.raises(InputError, match="regions to draw episodes from"):
             train(TINY, nothing, [], tmp_path)
 
-    def test_structures_that_no_slice_shows(self, slices: list[NamedSlice], tmp_path: Path) -> None:
+    def test_structures_that_no_slice_shows(self, slices: list[EpisodeSlice], tmp_path: Path) -> None:
         with pytest.raises(InputError, match="slices that show one of the structures 8, 9"):
             train(TINY, slices, [8, 9], tmp_path)
 
@@ -120,8 +120,8 @@ class TestLosses:
     [
         ({"size_px": 100}, "size_px: expected a multiple of 48, found 100"),
         ({"shots": 0}, "shots: expected 1 or more, found 0"),
-        ({"base_share": 1.5}, r"base_share: expected a share in \[0, 1\], found 1.5"),
-        ({"pseudo_share": -0.5}, r"pseudo_share: expected a share in \[0, 1\], found -0.5"),
+        ({"base_share": 1.5}, r"base_share: expected a number in \[0, 1\], found 1.5"),
+        ({"pseudo_share": -0.5}, r"pseudo_share: expected a number in \[0, 1\], found -0.5"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, float], message: str) -> None:

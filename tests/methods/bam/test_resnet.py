@@ -9,7 +9,7 @@ import torch
 
 from fewct.errors import InputError
 from fewct.methods.bam import recipe as recipes
-from fewct.methods.bam.episodes import NamedSlice
+from fewct.methods.bam.episodes import EpisodeSlice
 from fewct.methods.bam.inference import decode, encode, load_networks, showing
 from fewct.methods.bam.onnx_export import export_network
 from fewct.methods.bam.recipe import load_trained, train
@@ -42,7 +42,7 @@ def test_features_are_the_pretrained_ones_and_others_between_them(tmp_path: Path
     torch.testing.assert_close(deep[..., ::4, ::4], expected[4], **float32_rounding(1000, 16))
 
 
-def test_from_a_pretrained_folder_to_masks(slices: list[NamedSlice], tmp_path: Path) -> None:
+def test_from_a_pretrained_folder_to_masks(slices: list[EpisodeSlice], tmp_path: Path) -> None:
     resnet, out = tmp_path / "resnet", tmp_path / "out"
     save_tiny_resnet(resnet)
     recipe = replace(TINY, encoder=f"{resnet}")
@@ -61,7 +61,7 @@ def test_from_a_pretrained_folder_to_masks(slices: list[NamedSlice], tmp_path: P
 
 
 def test_a_stopped_training_goes_on_without_the_pretrained_folder(
-    slices: list[NamedSlice], tmp_path: Path
+    slices: list[EpisodeSlice], tmp_path: Path
 ) -> None:
     save_tiny_resnet(tmp_path / "resnet")
     recipe = replace(TINY, encoder=f"{tmp_path / 'resnet'}")
@@ -72,7 +72,7 @@ def test_a_stopped_training_goes_on_without_the_pretrained_folder(
         assert torch.equal(value, again.state_dict()[name])
 
 
-def test_weights_of_another_backbone(slices: list[NamedSlice], tmp_path: Path) -> None:
+def test_weights_of_another_backbone(slices: list[EpisodeSlice], tmp_path: Path) -> None:
     train(TINY, slices, [1, 2], tmp_path)
     with pytest.raises(InputError, match=f"{ENCODER}: expected a ResNet of four stages"):
         load_trained(replace(TINY, encoder="microsoft/resnet-18"), tmp_path)

@@ -15,7 +15,7 @@ from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods.mosaic.network_maps import WEIGHTS as MOSAIC_WEIGHTS
 from fewct.methods.unet import UNet
-from fewct.methods.unet.examples import Patch, Patches, whole_patch
+from fewct.methods.unet.examples import Patch, random_patches, whole_patch
 from fewct.methods.unet.network import WIDTHS, StructureLogits, UNetNetwork
 from fewct.methods.unet.preprocessing import network_input, resize_nearest, working_shape
 from fewct.methods.unet.recipe import UNetRecipe, export_network, losses_of, train
@@ -256,7 +256,7 @@ class TestExamples:
     def test_patch_i_is_a_function_of_i_and_the_seed(self) -> None:
         ct, truth = phantom_slice(0, size=SIZE)
         examples = [labelled_example(ct, truth.labels, complete=True)]
-        patches, again, other = (Patches(examples, SIZE, 9, seed, augment=True) for seed in (1, 1, 2))
+        patches, again, other = (random_patches(examples, SIZE, 9, seed, augment=True) for seed in (1, 1, 2))
         for one, same in zip(patches[3], again[3], strict=True):
             assert torch.equal(one, same)
         assert not torch.equal(patches[3].image, patches[4].image)

@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         return found
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions with batch normalisation, added to what comes in.
 
     Args:
@@ -103,5 +103,5 @@ class Block(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
-    first = Block(inputs, outputs, stride, dilation)
-    return nn.Sequential(first, *(Block(outputs, outputs, 1, dilation) for _ in range(blocks - 1)))
+    first = ResidualBlock(inputs, outputs, stride, dilation)
+    return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1, dilation) for _ in range(blocks - 1)))

@@ -1,4 +1,4 @@
-"""Episodes: a few support slices with a structure's masks, and a query in which to find it."""
+"""Training data of BAM: episodes of support slices and a query slice, and slices for the base learner."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +16,11 @@ from fewct.errors import InputError
 from fewct.imaging.body import body_mask
 from fewct.methods.bam.preprocessing import longest_side, network_input
 from fewct.training.augment import simulate_scanner, warp
+from fewct.training.sampling import RandomDataset
 from fewct.types import CTSlice, Labels
 
-MIN_PX = 24  # a structure of fewer pixels on a slice is no support and no query
-ROOM = 1.06  # the patient's longest side fills so much less of a crop
+MIN_PX = 24  # a structure of fewer pixels on a slice is not used as support or query
+CROP_MARGIN = 1.06  # side of a crop relative to the longest side of the body
 DARKEST_HU = -1024.0
 
 
@@ -27,8 +28,8 @@ class Episode(NamedTuple):
     """An episode as tensors, or a batch of them.
 
     Args:
-        query: float32 (channels, rows, columns): what the network sees.
-        target: int64 (rows, columns): 1 in the structure, -1 where nothing is known.
+        query: float32 (channels, rows, columns): input of the network.
+        target: int64 (rows, columns): 1 in the structure, -1 for unknown.
         supports: float32 (shots, channels, rows, columns).
         masks: float32 (shots, rows, columns): 1 in the structure.
         excluded: int64 (): the base structure that the target belongs to, counted from 1; 0 for none.
@@ -45,7 +46,7 @@ class BaseSlice(NamedTuple):
     """A slice for the base learner as tensors, or a batch of them.
 
     Args:
-        image: float32 (channels, rows, columns): what the network sees.
+        image: float32 (channels, rows, columns): input of the network.
         classes: int64 (rows, columns): base structures counted from 1, 0 for the rest, -1 for unknown.
     """
 
@@ -54,14 +55,14 @@ class BaseSlice(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class NamedSlice:
-    """A slice whose ids mean the same as on other slices; a structure that is labelled is labelled whole.
+class EpisodeSlice:
+    """A slice that episodes are drawn from; its ids mean the same on all slices.
 
     Args:
-        example: The slice; its labels are structures, 0 for the rest, known or not.
-        patient: Who it is; None if unknown.
-        regions: int32 (rows, columns): regions whose numbers mean nothing elsewhere, 0 for the rest; None for
-            a slice that gives no pseudo-labels.
+        example: Its labels are whole structures, 0 for the rest, annotated or not.
+        patient: None if unknown.
+        regions: int32 (rows, columns): pseudo-labels, whose ids hold on this slice only, 0 for the rest; None
+            for a slice without.
     """
 
     example: TrainingExample
@@ -69,32 +70,25 @@ class NamedSlice:
     regions: Labels | None = None
 
 
-def named_slice(
+def episode_slice(
     image: CTSlice, labels: Labels, patient: str | None = None, regions: Labels | None = None
-) -> NamedSlice:
-    """Return a slice as episodes are drawn from it.
-
-    Args:
-        image: Slice; NaN marks padding, of which nothing is known.
-        labels: int32 (rows, columns): structures, 0 for the rest.
-        patient: Who it is; None if unknown.
-        regions: int32 (rows, columns), see `NamedSlice`.
-    """
+) -> EpisodeSlice:
+    """Return a slice for episodes; NaN in the image marks padding, which is unknown."""
     body = body_mask(image)
     finite = np.isfinite(image.pixels)
     darkest = DARKEST_HU if image.unit == "hu" else float(image.pixels[finite].min(initial=0.0))
     pixels = np.where(finite, image.pixels, np.float32(darkest)).astype(np.float32)
     known = np.where(finite, BACKGROUND, UNKNOWN).astype(np.uint8)
     no_borders = np.zeros(labels.shape, dtype=np.float32)
-    return NamedSlice(
+    return EpisodeSlice(
         TrainingExample(pixels, image.unit, labels, known, no_borders, body, zoom=1.0), patient, regions
     )
 
 
-def hide(slices: Iterable[NamedSlice], structures: Sequence[int]) -> list[NamedSlice]:
-    """Return slices without some structures: as in the paper, they count as background in training.
+def without_structures(slices: Iterable[EpisodeSlice], structures: Sequence[int]) -> list[EpisodeSlice]:
+    """Return slices without some structures, which count as background in training, as in the paper.
 
-    That is no lie: background means "none of the base structures", and in an episode "not this structure".
+    Background is "none of the base structures", and in an episode "not this structure".
     """
     return [
         replace(one, example=replace(one.example, labels=hide_structures(one.example.labels, structures)))
@@ -102,10 +96,10 @@ def hide(slices: Iterable[NamedSlice], structures: Sequence[int]) -> list[NamedS
     ]
 
 
-def places_of(
-    slices: Sequence[NamedSlice], structures: Iterable[int], min_px: int = MIN_PX
+def slices_showing(
+    slices: Sequence[EpisodeSlice], structures: Iterable[int], min_px: int = MIN_PX
 ) -> dict[int, NDArray[np.int64]]:
-    """Return for each structure the numbers of the slices that show at least so many pixels of it."""
+    """Return for each structure the indices of the slices with at least `min_px` pixels of it."""
     areas = [np.bincount(one.example.labels.ravel()) for one in slices]
     return {
         structure: np.array(
@@ -117,23 +111,23 @@ def places_of(
 
 
 def draw_supports(
-    slices: Sequence[NamedSlice],
+    slices: Sequence[EpisodeSlice],
     places: NDArray[np.int64],
     query: int,
     shots: int,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Return the numbers of support slices for a query: of other patients, or other slices where unknown.
+    """Return the indices of support slices of other patients, or other slices where patients are unknown.
 
     Args:
-        slices: What to choose from.
-        places: Numbers of the slices that show the structure.
-        query: Number of the query.
-        shots: How many; some come more than once where there are fewer.
+        slices: All slices.
+        places: Indices of the slices that show the structure.
+        query: Index of the query.
+        shots: Number of supports; some are repeated where there are fewer.
         rng: Source of randomness.
 
     Returns:
-        `shots` numbers; none where no other slice shows the structure.
+        `shots` indices; none where no other slice shows the structure.
     """
     patient = slices[query].patient
     others = [k for k in places.tolist() if k != query and (patient is None or slices[k].patient != patient)]
@@ -143,19 +137,19 @@ def draw_supports(
 
 
 class Episodes(Dataset[Episode]):
-    """Training episodes by number: of base structures, and of regions without meaning.
+    """Random training episodes by number, of base structures and of pseudo-labels.
 
-    In the latter, the support is the same slice turned, bent and scanned otherwise.
+    For a pseudo-label, the support is another augmentation of the query slice.
 
     Args:
         slices: What to draw from.
         structures: Ids of the base structures.
         shots: Supports an episode.
         size_px: Side of a crop.
-        length: How many episodes there are.
+        length: Number of episodes.
         seed: Episode `i` depends on it and on `i` alone.
-        pseudo_share: How often an episode is of a region; 0 where no slice has regions.
-        scanner: Whether slices are shown as another scanner or export might: blur, noise, windows.
+        pseudo_share: Share of episodes of pseudo-labels; 0 where no slice has any.
+        scanner: Whether augmentation includes blur, noise and windows.
 
     Raises:
         InputError: If there is nothing to draw an episode from.
@@ -163,7 +157,7 @@ class Episodes(Dataset[Episode]):
 
     def __init__(
         self,
-        slices: Sequence[NamedSlice],
+        slices: Sequence[EpisodeSlice],
         structures: Sequence[int],
         shots: int,
         size_px: int,
@@ -182,7 +176,7 @@ class Episodes(Dataset[Episode]):
         self.pseudo_share = pseudo_share
         self.places = {
             structure: places
-            for structure, places in places_of(slices, structures).items()
+            for structure, places in slices_showing(slices, structures).items()
             if _can_pair(slices, places)
         }
         self.with_regions = [k for k, one in enumerate(slices) if one.regions is not None]
@@ -203,7 +197,7 @@ class Episodes(Dataset[Episode]):
         return self._of_region(rng) if pseudo else self._of_structure(rng)
 
     def _of_structure(self, rng: np.random.Generator) -> Episode:
-        """Return an episode of a base structure, the support being of another patient."""
+        """Return an episode of a base structure, with supports of other patients."""
         structure = int(rng.choice(list(self.places)))
         query = int(rng.choice(self.places[structure]))
         supports: list[int] = []
@@ -214,16 +208,16 @@ class Episodes(Dataset[Episode]):
         return _episode(views, self.structures.index(structure) + 1)
 
     def _of_region(self, rng: np.random.Generator) -> Episode:
-        """Return an episode of a region, each support being the same slice seen otherwise."""
+        """Return an episode of a pseudo-label, with the same slice augmented otherwise as each support."""
         one = self.slices[int(rng.choice(self.with_regions))]
         regions = np.zeros(one.example.labels.shape, dtype=np.int32) if one.regions is None else one.regions
         areas = np.bincount(regions.ravel())
         areas[0] = 0
         large = np.flatnonzero(areas >= MIN_PX)
         region = int(rng.choice(large)) if large.size else 1
-        named = np.bincount(one.example.labels[regions == region], minlength=1)
-        named[0] = 0 if named[1:].sum() > named[0] else named[0]
-        mostly = int(named.argmax())
+        areas = np.bincount(one.example.labels[regions == region], minlength=1)
+        areas[0] = 0 if areas[1:].sum() > areas[0] else areas[0]
+        mostly = int(areas.argmax())
         example = replace(one.example, labels=regions)
         views = [self._view(example, region, rng) for _ in range(1 + self.shots)]
         return _episode(views, self.structures.index(mostly) + 1 if mostly in self.structures else 0)
@@ -231,56 +225,37 @@ class Episodes(Dataset[Episode]):
     def _view(
         self, example: TrainingExample, structure: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        image, labels = view(example, self.size_px, rng, self.scanner)
+        image, labels = augmented_view(example, self.size_px, rng, self.scanner)
         return image, torch.where(labels < 0, -1, (labels == structure).long())
 
 
-class BaseSlices(Dataset[BaseSlice]):
-    """Training slices of the base learner by number.
+def base_dataset(
+    slices: Sequence[EpisodeSlice],
+    structures: Sequence[int],
+    size_px: int,
+    length: int,
+    seed: int,
+    scanner: bool = True,
+) -> RandomDataset[BaseSlice]:
+    """Return random slices for the base learner; class `i + 1` is `structures[i]`. See `Episodes`."""
+    largest = max((int(one.example.labels.max()) for one in slices), default=0)
+    class_of = torch.zeros(max(largest, *structures) + 1, dtype=torch.long)
+    class_of[list(structures)] = torch.arange(1, len(structures) + 1)
 
-    Args:
-        slices: What to draw from.
-        structures: Ids of the base structures; class `i + 1` is `structures[i]`.
-        size_px: Side of a crop.
-        length: How many there are.
-        seed: Slice `i` depends on it and on `i` alone.
-        scanner: As for `Episodes`.
-    """
+    def draw(rng: np.random.Generator, _: int) -> BaseSlice:
+        example = slices[int(rng.integers(len(slices)))].example
+        image, labels = augmented_view(example, size_px, rng, scanner)
+        return BaseSlice(image, torch.where(labels < 0, -1, class_of[labels.clamp_min(0)]))
 
-    def __init__(
-        self,
-        slices: Sequence[NamedSlice],
-        structures: Sequence[int],
-        size_px: int,
-        length: int,
-        seed: int,
-        scanner: bool = True,
-    ) -> None:
-        self.slices = slices
-        self.size_px = size_px
-        self.length = length
-        self.seed = seed
-        self.scanner = scanner
-        largest = max((int(one.example.labels.max()) for one in slices), default=0)
-        self.class_of = torch.zeros(max(largest, *structures) + 1, dtype=torch.long)
-        self.class_of[list(structures)] = torch.arange(1, len(structures) + 1)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> BaseSlice:
-        rng = np.random.default_rng((self.seed, index))
-        example = self.slices[int(rng.integers(len(self.slices)))].example
-        image, labels = view(example, self.size_px, rng, self.scanner)
-        return BaseSlice(image, torch.where(labels < 0, -1, self.class_of[labels.clamp_min(0)]))
+    return RandomDataset(draw, length, seed)
 
 
-def view(
+def augmented_view(
     example: TrainingExample, size_px: int, rng: np.random.Generator, scanner: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return a slice turned, scaled and bent a little: what the network sees, and labels, -1 for unknown."""
-    zoom = size_px / (ROOM * longest_side(example.body))
-    warped = warp(replace(example, zoom=zoom), size_px, rng, upright=True)
+    """Return the network's input of an augmented slice, never flipped, and its labels, -1 for unknown."""
+    zoom = size_px / (CROP_MARGIN * longest_side(example.body))
+    warped = warp(replace(example, zoom=zoom), size_px, rng, no_flips=True)
     image = simulate_scanner(warped.image, False, rng) if scanner else warped.image
     labels = np.where(warped.structure == UNKNOWN, -1, warped.labels).astype(np.int64)
     return torch.from_numpy(network_input(image, warped.body)), torch.from_numpy(labels)
@@ -293,7 +268,7 @@ def _episode(views: Sequence[tuple[Tensor, Tensor]], excluded: int) -> Episode:
     return Episode(query, target, images, masks, torch.tensor(excluded))
 
 
-def _can_pair(slices: Sequence[NamedSlice], places: NDArray[np.int64]) -> bool:
-    """Tell whether some query among the slices has a support among them."""
+def _can_pair(slices: Sequence[EpisodeSlice], places: NDArray[np.int64]) -> bool:
+    """Tell whether there is a query with a support among the slices at `places`."""
     patients = [slices[k].patient for k in places.tolist()]
     return len(patients) > 1 and (None in patients or len(set(patients)) > 1)

@@ -26,7 +26,7 @@ BINS = (1, 2, 3, 6)  # cells a side that pyramid pooling averages over
 DILATIONS = (2, 4, 8)  # of the meta learner's pyramid
 
 
-class Answer(NamedTuple):
+class BAMLogits(NamedTuple):
     """What BAM says about a query.
 
     Args:
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     meta: Tensor
 
 
-class Encoded(NamedTuple):
+class EncodedSlices(NamedTuple):
     """What is kept of slices, as supports and as queries.
 
     Args:
@@ -137,7 +137,7 @@ class MetaLearner(nn.Module):
         """Return the logits (batch, 2, rows, columns) of background and structure.
 
         Args:
-            reduced: float (batch, REDUCED, rows, columns): of the query, see `Encoded`.
+            reduced: float (batch, REDUCED, rows, columns): of the query, see `EncodedSlices`.
             away: float (batch, 2, rows, columns): x and y from where the prototype is in the body.
             mean: float (batch, REDUCED): the prototype.
             prior: float (batch, rows / 2, columns / 2).
@@ -230,10 +230,10 @@ class BAMNet(nn.Module):
             found: Features = self.backbone(x)
         return found
 
-    def encode(self, x: Tensor) -> Encoded:
+    def encode(self, x: Tensor) -> EncodedSlices:
         """Return what is kept of slices (n, channels, rows, columns)."""
         found = self.features(x)
-        return Encoded(
+        return EncodedSlices(
             gram_matrix(found.low.float()),
             self.meta.reduce(found.middle),
             found.place,
@@ -243,7 +243,7 @@ class BAMNet(nn.Module):
 
     def forward(
         self, query: Tensor, supports: Tensor, masks: Tensor, excluded: Tensor | None = None
-    ) -> Answer:
+    ) -> BAMLogits:
         """Return what both learners, and the meta learner alone, say of queries.
 
         Args:
@@ -255,8 +255,8 @@ class BAMNet(nn.Module):
         return self.decode(self.encode(query), self.encode(supports.flatten(0, 1)), masks, excluded)
 
     def decode(
-        self, query: Encoded, supports: Encoded, masks: Tensor, excluded: Tensor | None = None
-    ) -> Answer:
+        self, query: EncodedSlices, supports: EncodedSlices, masks: Tensor, excluded: Tensor | None = None
+    ) -> BAMLogits:
         """Return what both learners, and the meta learner alone, say of encoded queries.
 
         Supports are weighted by how far their style is from the query's.
@@ -282,9 +282,9 @@ class BAMNet(nn.Module):
         away = query.place - mean[:, REDUCED:, None, None]
         meta = self.meta(query.reduced, away, mean[:, :REDUCED], prior)
         if not self.with_base:
-            return Answer(meta, meta)
+            return BAMLogits(meta, meta)
         base = _resized(base_foreground(query.base, excluded)[:, None], meta)[:, 0]
-        return Answer(self.ensemble(meta.float(), base, (weights * distances).sum(dim=1)), meta)
+        return BAMLogits(self.ensemble(meta.float(), base, (weights * distances).sum(dim=1)), meta)
 
 
 def base_foreground(logits: Tensor, excluded: Tensor | None = None) -> Tensor:

@@ -16,7 +16,7 @@ from fewct.methods.bam.inference import (
     ENCODER,
     SIZE_KEY,
 )
-from fewct.methods.bam.network import BAMNet, Encoded
+from fewct.methods.bam.network import BAMNet, EncodedSlices
 from fewct.methods.bam.preprocessing import N_CHANNELS
 from fewct.methods.bam.recipe import BAMRecipe, load_trained
 from fewct.training.onnx_export import write_graph, write_hash
@@ -66,19 +66,19 @@ class BAMDecoder(nn.Module):
         """Return how likely each pixel is in the structure, (size, size).
 
         Args:
-            query_gram: See `Encoded`, of one slice, and so on.
+            query_gram: See `EncodedSlices`, of one slice, and so on.
             query_reduced: The same.
             query_place: The same.
             query_deep: The same.
             query_base: The same.
-            support_gram: See `Encoded`, of (shots) slices, and so on.
+            support_gram: See `EncodedSlices`, of (shots) slices, and so on.
             support_reduced: The same.
             support_place: The same.
             support_deep: The same.
             masks: float (shots, size, size).
         """
-        query = Encoded(query_gram, query_reduced, query_place, query_deep, query_base)
-        supports = Encoded(support_gram, support_reduced, support_place, support_deep, query_base)
+        query = EncodedSlices(query_gram, query_reduced, query_place, query_deep, query_base)
+        supports = EncodedSlices(support_gram, support_reduced, support_place, support_deep, query_base)
         final = self.network.decode(query, supports, masks[None]).final
         full = functional.interpolate(final, size=masks.shape[-2:], mode="bilinear")
         return full.softmax(dim=1)[0, 1]

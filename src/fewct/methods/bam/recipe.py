@@ -1,4 +1,4 @@
-"""How BAM is trained: the base learner first, then the meta learner behind what is frozen."""
+"""Training of BAM: the base learner first, then the meta learner behind the frozen backbone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,22 +8,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.errors import InputError, UsageError
-from fewct.methods.bam.episodes import BaseSlice, BaseSlices, Episode, Episodes, NamedSlice, places_of
+from fewct.errors import InputError, check_range
+from fewct.methods.bam.episodes import (
+    BaseSlice,
+    Episode,
+    Episodes,
+    EpisodeSlice,
+    base_dataset,
+    slices_showing,
+)
 from fewct.methods.bam.network import BAMNet, BaseStage
 from fewct.methods.bam.preprocessing import STRIDE
 from fewct.methods.bam.resnet import ResNetBackbone
 from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
+from fewct.outputs import make_folder
 from fewct.runtime.threads import thread_count
 from fewct.training.checkpoints import load_weights
 from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_dice
+from fewct.training.sampling import check_size
 
 UNKNOWN = -1
-BACKGROUND_WEIGHT = 0.1  # what a pixel of background counts against one of a structure
+BACKGROUND_WEIGHT = 0.1  # of a pixel of background, relative to one of a structure
 BASE, META = "base", "meta"
 """Folders of the two stages within that of a training."""
-CLASSES = "base.classify.4.bias"  # one number a base structure, and one of the background
+CLASSES = "base.classify.4.bias"  # of shape (1 + number of base structures,)
 
 
 def _default_loop() -> LoopConfig:
@@ -32,7 +41,7 @@ def _default_loop() -> LoopConfig:
 
 @dataclass(frozen=True)
 class BAMRecipe:
-    """Trains BAM on slices whose ids mean the same, and on regions without meaning.
+    """Settings of BAM's training, on slices with consistent ids and on pseudo-labels.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -43,32 +52,29 @@ class BAMRecipe:
     shots: int = 1
     """Supports an episode in training; in use there may be any number."""
     base_share: float = 0.4
-    """Share of the time, and of the steps, that the base learner gets."""
+    """Share of time and steps for the base learner."""
     pseudo_share: float = 0.5
-    """Share of the episodes whose target is a region without meaning, where slices have regions."""
+    """Share of the episodes whose target is a pseudo-label, where slices have any."""
     encoder: str = ""
     """A pretrained ResNet as backbone: a folder of transformers, or a name on the Hugging Face hub."""
     download: bool = False
     """Whether to fetch the encoder if it is not on this machine."""
     with_base: bool = True
-    """Whether the base learner has a say in the end; off for the ablation without it."""
+    """Whether the ensemble includes the base learner; off for the ablation without it."""
     scanner: bool = True
-    """Whether slices are shown as other scanners and exports might: blur, noise, windows."""
+    """Whether augmentation includes blur, noise and windows of other scanners and exports."""
     loop: LoopConfig = field(default_factory=_default_loop)
 
     def __post_init__(self) -> None:
-        if self.size_px < STRIDE or self.size_px % STRIDE:
-            raise _out_of_range("size_px", f"a multiple of {STRIDE}", f"{self.size_px}")
-        if self.shots < 1:
-            raise _out_of_range("shots", "1 or more", f"{self.shots}")
-        for setting in ("base_share", "pseudo_share"):
-            if not 0 <= getattr(self, setting) <= 1:
-                raise _out_of_range(setting, "a share in [0, 1]", f"{getattr(self, setting)}")
+        check_size(self.size_px, STRIDE)
+        check_range("shots", self.shots, 1)
+        check_range("base_share", self.base_share, 0, 1)
+        check_range("pseudo_share", self.pseudo_share, 0, 1)
 
 
 def train(
     recipe: BAMRecipe,
-    slices: Sequence[NamedSlice],
+    slices: Sequence[EpisodeSlice],
     structures: Sequence[int],
     folder: Path,
     progress: Progress | None = None,
@@ -89,13 +95,13 @@ def train(
 
 def train_base(
     recipe: BAMRecipe,
-    slices: Sequence[NamedSlice],
+    slices: Sequence[EpisodeSlice],
     structures: Sequence[int],
     folder: Path,
     progress: Progress | None = None,
 ) -> BAMNet:
     """Train backbone and base learner: cross-entropy of base structures and background. See `train`."""
-    if not any(len(places) for places in places_of(slices, structures).values()):
+    if not any(len(places) for places in slices_showing(slices, structures).values()):
         raise InputError(
             "data",
             expected=f"slices that show one of the structures {', '.join(map(str, structures))}",
@@ -106,11 +112,12 @@ def train_base(
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
     network = BAMNet(len(structures), _initial_backbone(recipe, folder), recipe.with_base)
-    data = BaseSlices(
+    data = base_dataset(
         slices, structures, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.scanner
     )
     stage = BaseStage(network.backbone, network.base)
-    trained = fit(stage, base_losses, data, [], loop, _made(folder / BASE), progress=progress)
+    make_folder(folder / BASE)
+    trained = fit(stage, base_losses, data, [], loop, folder / BASE, progress=progress)
     stage.load_state_dict(trained.state_dict())
     return network
 
@@ -118,14 +125,14 @@ def train_base(
 def train_meta(
     recipe: BAMRecipe,
     base: BAMNet | None,
-    slices: Sequence[NamedSlice],
+    slices: Sequence[EpisodeSlice],
     structures: Sequence[int],
     folder: Path,
     progress: Progress | None = None,
 ) -> BAMNet:
-    """Train meta learner and ensemble behind a frozen backbone and base learner. See `train`.
+    """Train meta learner and ensemble behind the frozen backbone and base learner of `base`. See `train`.
 
-    Without a trained `base`, the backbone learns, too.
+    Without `base`, the backbone is trained, too.
     """
     loop = recipe.loop if base is None else _part_of(recipe.loop, 1 - recipe.base_share)
     torch.manual_seed(loop.seed)
@@ -147,17 +154,14 @@ def train_meta(
         recipe.pseudo_share,
         recipe.scanner,
     )
-    trained = fit(network, episode_losses, data, [], loop, _made(folder / META), progress=progress)
+    make_folder(folder / META)
+    trained = fit(network, episode_losses, data, [], loop, folder / META, progress=progress)
     network.load_state_dict(trained.state_dict())
     return network.eval()
 
 
 def load_trained(recipe: BAMRecipe, folder: Path) -> BAMNet:
-    """Return the network that `train` left in a folder, finished or not, with what its second stage reached.
-
-    Args:
-        recipe: How it was trained.
-        folder: The training's.
+    """Return the network of a training's folder, finished or not, as its second stage left it.
 
     Raises:
         InputError: If the second stage has not begun, or its checkpoint is damaged or of another network.
@@ -180,7 +184,7 @@ def load_trained(recipe: BAMRecipe, folder: Path) -> BAMNet:
 
 
 def base_losses(network: nn.Module, batch: BaseSlice) -> dict[str, Tensor]:
-    """Return the cross-entropy of the base learner, where something is known; background counts less."""
+    """Return the cross-entropy of the base learner on annotated pixels; background has less weight."""
     logits = network(batch.image).float()
     return {"base": cross_entropy(logits, batch.classes, BACKGROUND_WEIGHT)}
 
@@ -188,21 +192,21 @@ def base_losses(network: nn.Module, batch: BaseSlice) -> dict[str, Tensor]:
 def episode_losses(network: nn.Module, batch: Episode) -> dict[str, Tensor]:
     """Return the cross-entropies of ensemble and meta learner, and the latter's Dice loss.
 
-    Background counts less: most structures are small, and "nothing anywhere" is too good an answer else.
+    Background has less weight, since most structures are small.
     """
-    answer = network(batch.query, batch.supports, batch.masks, batch.excluded)
-    meta = answer.meta.float()
+    logits = network(batch.query, batch.supports, batch.masks, batch.excluded)
+    meta = logits.meta.float()
     losses = {
         "meta": cross_entropy(meta, batch.target, BACKGROUND_WEIGHT),
         "meta_dice": dice(meta, batch.target),
     }
-    if answer.final is not answer.meta:
-        losses["final"] = cross_entropy(answer.final.float(), batch.target, BACKGROUND_WEIGHT)
+    if logits.final is not logits.meta:
+        losses["final"] = cross_entropy(logits.final.float(), batch.target, BACKGROUND_WEIGHT)
     return losses
 
 
 def cross_entropy(logits: Tensor, classes: Tensor, background_weight: float = 1.0) -> Tensor:
-    """Return the weighted mean cross-entropy on the classes' grid, where they are known (0 or more)."""
+    """Return the weighted mean cross-entropy on the classes' grid, where they are annotated (0 or more)."""
     full = functional.interpolate(logits, size=classes.shape[-2:], mode="bilinear")
     losses = functional.cross_entropy(full, classes, ignore_index=UNKNOWN, reduction="none")
     weights = (classes > 0).float() + background_weight * (classes == 0).float()
@@ -210,13 +214,13 @@ def cross_entropy(logits: Tensor, classes: Tensor, background_weight: float = 1.
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the Dice loss of structure against background, where that is known."""
+    """Return the Dice loss of structure against background on annotated pixels."""
     full = functional.interpolate(logits, size=target.shape[-2:], mode="bilinear")
     return weighted_dice(full[:, 1] - full[:, 0], (target == 1).float(), (target != UNKNOWN).float())
 
 
 def _initial_backbone(recipe: BAMRecipe, folder: Path) -> ResNetBackbone | None:
-    """Return the pretrained backbone that a training begins with, if any; keep its shape."""
+    """Return the pretrained backbone of a recipe, if any, and keep its configuration in the folder."""
     begun = any((folder / stage / CHECKPOINT).exists() for stage in (BASE, META))
     if recipe.encoder and not begun:
         network = load_backbone(recipe.encoder, download=recipe.download)
@@ -226,19 +230,10 @@ def _initial_backbone(recipe: BAMRecipe, folder: Path) -> ResNetBackbone | None:
 
 
 def _backbone(recipe: BAMRecipe, folder: Path) -> ResNetBackbone | None:
-    """Return a backbone of the shape that a training's folder keeps, for weights that are there already."""
+    """Return an untrained backbone of the configuration in a training's folder, if there is any."""
     return ResNetBackbone(empty_backbone(folder / ENCODER)) if recipe.encoder else None
 
 
 def _part_of(loop: LoopConfig, share: float) -> LoopConfig:
-    """Return the settings of one stage, which gets a share of steps and time."""
+    """Return the settings of one stage with its share of steps and time."""
     return replace(loop, steps=max(1, round(share * loop.steps)), budget_minutes=share * loop.budget_minutes)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _out_of_range(setting: str, expected: str, found: str) -> UsageError:
-    return UsageError(setting, expected=expected, found=found, fix="Leave it out for the default.")

@@ -1,4 +1,4 @@
-"""The network of `mosaic`: a narrow U-Net that works at half resolution and answers at full resolution."""
+"""The network of `mosaic`: a narrow U-Net at half resolution with output at full resolution."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from fewct.nn.folded_unet import FOLD_PX, WIDTHS, FoldedUNet
 
 
 class MapLogits(NamedTuple):
-    """The network's answer.
+    """Output of the network.
 
     Args:
-        boundary: float (batch, rows, columns): logit of lying on a border between two structures.
-        structure: float (batch, rows, columns): logit of lying in a structure.
+        boundary: float (batch, rows, columns): logit of a border between two structures.
+        structure: float (batch, rows, columns): logit of a structure.
         affinity: float (batch, steps, rows / 2, columns / 2): logit that a pixel and the one `STEPS` further
-            lie in the same structure.
+            are in the same structure.
     """
 
     boundary: Tensor
@@ -29,8 +29,8 @@ class MapLogits(NamedTuple):
 class MosaicNet(FoldedUNet):
     """Boundary, structure and affinity logits from the two channels of `network_input`.
 
-    All convolutions run at half resolution or below, and the answer is unfolded again: thin ribs and fissures
-    stay exact to a pixel at a quarter of the cost.
+    The output is unfolded from half to full resolution: thin ribs and fissures stay exact to a pixel at a
+    quarter of the cost.
 
     Args:
         widths: Channels of each level, from half resolution downwards.
@@ -45,8 +45,8 @@ class MosaicNet(FoldedUNet):
         """Return the logits.
 
         Args:
-            x: float (batch, 2, rows, columns), as `network_input` gives; sides are multiples of the trunk's
-                `STRIDE`.
+            x: float (batch, 2, rows, columns), as `network_input` gives; sides are multiples of
+                `folded_unet.STRIDE`.
         """
         finest = self.features(x)[0]
         logits = functional.pixel_shuffle(self.head(finest), FOLD_PX)

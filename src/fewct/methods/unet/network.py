@@ -1,4 +1,4 @@
-"""The founding paper's U-Net, and the same decoder behind a pretrained ResNet."""
+"""The founding paper's U-Net, and its decoder, which a pretrained ResNet may go before."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,10 +14,10 @@ DROPOUT_LEVELS = 2  # the deepest ones
 
 
 class StructureLogits(NamedTuple):
-    """The network's answer.
+    """Output of the network.
 
     Args:
-        foreground: float (batch, rows, columns): logit of lying in a structure.
+        foreground: float (batch, rows, columns): logit of a structure.
     """
 
     foreground: Tensor
@@ -26,8 +26,8 @@ class StructureLogits(NamedTuple):
 class UNetNetwork(nn.Module):
     """Two 3 x 3 convolutions with ReLU a level, max pooling down, transposed convolutions up.
 
-    After Ronneberger et al. (https://doi.org/10.1007/978-3-319-24574-4_28), with padding, so that the answer
-    lies on the input's grid, and dropout at the two deepest levels.
+    After Ronneberger et al. (https://doi.org/10.1007/978-3-319-24574-4_28), with padding, so that the output
+    is on the input's grid, and dropout at the two deepest levels.
 
     Args:
         widths: Channels of each level, from full resolution downwards.
@@ -60,11 +60,11 @@ class UNetNetwork(nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """From the deepest features up, at each level joined with what the way down saw there.
+    """Transposed convolutions up from the deepest features, with skip connections at each level.
 
     Args:
-        features: Channels of the features, finest first.
-        widths: Channels of the answer of each level but the deepest, finest first.
+        features: Channels of the encoder's features, finest first.
+        widths: Channels of the output of each level but the deepest, finest first.
         batch_norm: Whether each convolution is followed by batch normalisation.
     """
 
@@ -81,7 +81,7 @@ class UNetDecoder(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the finest level's answer.
+        """Return the output of the finest level.
 
         Args:
             features: float (batch, channels, rows, columns) each, finest first, each half the size of the one

@@ -1,4 +1,4 @@
-"""How the U-Net is trained and exported."""
+"""Training and export of the U-Net."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,17 @@ from pathlib import Path
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from fewct.data.examples import TrainingExample, check_labelled
 from fewct.errors import UsageError
 from fewct.io.atomic import atomic_path
-from fewct.methods.unet.examples import Patch, Patches, channels, unlabelled_source
+from fewct.methods.unet.examples import (
+    Patch,
+    preprocess_channels,
+    random_patches,
+    unlabelled_source,
+    whole_patch,
+)
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
 from fewct.methods.unet.preprocessing import STRIDE
@@ -21,9 +26,10 @@ from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, s
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.mean_teacher import ViewPairs
+from fewct.training.mean_teacher import view_pairs
 from fewct.training.onnx_export import export_onnx, write_hash
 from fewct.training.runs import MODEL, load_trained, read_recipe
+from fewct.training.sampling import check_size, collate_batches
 from fewct.types import CTSlice
 
 
@@ -34,7 +40,7 @@ def _paper_loop() -> LoopConfig:
 
 @dataclass(frozen=True)
 class UNetRecipe:
-    """Trains the founding paper's U-Net: binary cross-entropy of structure against the rest.
+    """Settings of the U-Net's training by binary cross-entropy of structure against the rest.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -47,22 +53,26 @@ class UNetRecipe:
     dice: bool = False
     """Whether a Dice loss is added."""
     encoder: str = ""
-    """A pretrained ResNet for the way down: a folder of transformers, or a name on the Hugging Face hub."""
+    """A pretrained ResNet as encoder: a folder of transformers, or a name on the Hugging Face hub."""
     download: bool = False
     """Whether to fetch the encoder if it is not on this machine."""
     size_px: int = 512
     """The longest side of a slice is brought to this; a multiple of 32."""
     augment: bool = True
-    """Whether slices are turned, scaled, bent, blurred, made noisy and windowed at random."""
-    upright: bool = False
+    """Whether slices are rotated, scaled, deformed, blurred, made noisy and windowed at random."""
+    no_flips: bool = False
     """Whether slices are never flipped or turned by quarters: for data that always comes the same way up."""
     loop: LoopConfig = field(default_factory=_paper_loop)
 
     def __post_init__(self) -> None:
-        if self.size_px < STRIDE or self.size_px % STRIDE:
-            raise _out_of_range("size_px", f"a multiple of {STRIDE}", f"{self.size_px}")
+        check_size(self.size_px, STRIDE)
         if not 3 <= len(self.widths) <= 6 or min(self.widths) < 1:
-            raise _out_of_range("widths", "3 to 6 widths of 1 or more", f"{self.widths}")
+            raise UsageError(
+                "widths",
+                expected="3 to 6 widths of 1 or more",
+                found=f"{self.widths}",
+                fix="Leave it out for the default.",
+            )
 
 
 def train(
@@ -91,36 +101,23 @@ def train(
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
     network = initial_network(recipe, folder)
-    drawn = Patches(
-        training, recipe.size_px, loop.steps * loop.batch_size, loop.seed, recipe.augment, recipe.upright
-    )
-    whole = Patches(validation, recipe.size_px, len(validation), None, augment=False)
-    batches = [
-        default_collate([whole[i] for i in range(start, min(start + loop.batch_size, len(whole)))])
-        for start in range(0, len(whole), loop.batch_size)
-    ]
-    pairs = _pairs(recipe, unlabelled)
-    return fit(network, losses_of(recipe), drawn, batches, loop, folder, pairs, progress)
-
-
-def _pairs(recipe: UNetRecipe, unlabelled: Sequence[CTSlice]) -> ViewPairs | None:
-    """Return what self-training learns from, if there is anything."""
-    if not unlabelled:
-        return None
-    loop, source = recipe.loop, unlabelled_source(unlabelled, recipe.size_px)
-    length = loop.steps * loop.unlabelled_batch_size
-    return ViewPairs(source, channels, recipe.size_px, length, loop.seed, recipe.upright)
+    size_px, seed, no_flips = recipe.size_px, loop.seed, recipe.no_flips
+    length = loop.steps * loop.batch_size
+    patches = random_patches(training, size_px, length, seed, recipe.augment, no_flips)
+    whole = [whole_patch(example, size_px, number) for number, example in enumerate(validation)]
+    pairs = None
+    if unlabelled:
+        length, source = loop.steps * loop.unlabelled_batch_size, unlabelled_source(unlabelled, size_px)
+        pairs = view_pairs(source, preprocess_channels, size_px, length, seed, no_flips)
+    batches = collate_batches(whole, loop.batch_size)
+    return fit(network, losses_of(recipe), patches, batches, loop, folder, pairs, progress)
 
 
 def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
-    """Return the network of a recipe with random weights, for those of a checkpoint.
-
-    Args:
-        recipe: Tells its shape.
-        folder: The training's folder, which keeps the shape of a pretrained encoder.
+    """Return the network of a recipe with random weights, for those of a checkpoint in the folder.
 
     Raises:
-        InputError: If the encoder's shape is not there.
+        InputError: If the folder lacks the configuration of the encoder.
         MissingExtraError: If there is an encoder and transformers is not installed.
     """
     if not recipe.encoder:
@@ -131,15 +128,12 @@ def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
 def initial_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
     """Return the network that a training begins with: random weights, or a pretrained encoder.
 
-    Args:
-        recipe: Tells its shape.
-        folder: The training's folder, which keeps the shape of the encoder. If it holds a checkpoint, the
-            encoder is not loaded again.
+    The encoder's configuration is kept in the folder. If that holds a checkpoint, the encoder is not loaded.
 
     Raises:
         InputError: If the encoder cannot be loaded.
         MissingExtraError: If there is an encoder and transformers is not installed.
-        OutputError: If the encoder's shape cannot be written.
+        OutputError: If the encoder's configuration cannot be written.
     """
     if not recipe.encoder or (folder / CHECKPOINT).exists():
         return build_network(recipe, folder)
@@ -149,7 +143,7 @@ def initial_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
 
 
 def losses_of(recipe: UNetRecipe) -> Callable[[nn.Module, Patch], dict[str, Tensor]]:
-    """Return the function from network and batch to named losses, where truth is known."""
+    """Return the function from network and batch to named losses on annotated pixels."""
 
     def losses(network: nn.Module, batch: Patch) -> dict[str, Tensor]:
         torch.manual_seed(int(batch.number[0]))  # dropout as in an unbroken training
@@ -181,7 +175,3 @@ def export_folder(folder: Path) -> Path:
     recipe, path = read_recipe(UNetRecipe, folder), folder / MODEL
     export_network(load_trained(build_network(recipe, folder), folder), recipe, path)
     return path
-
-
-def _out_of_range(setting: str, expected: str, found: str) -> UsageError:
-    return UsageError(setting, expected=expected, found=found, fix="Leave it out for the default.")

@@ -1,4 +1,4 @@
-"""A U-Net whose way down is a pretrained ResNet."""
+"""A U-Net whose encoder is a pretrained ResNet."""
 
 from typing import Any
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from fewct.methods.sam.finetuning.dataset import PromptBatch, PromptSampling, sample_prompts
 from fewct.methods.sam.finetuning.embedding_loss import FEATURES, PixelSimilarityHead
-from fewct.methods.sam.finetuning.recipe import batches, make_losses, trained_network
+from fewct.methods.sam.finetuning.recipe import make_losses, trained_network
 from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
+from fewct.training.sampling import collate_batches
 
 PX, WIDTH = 32, 16
 SHAPE = SamShape(SmallShape((4, 8, 8), WIDTH), DecoderShape(width=WIDTH, heads=2, hidden=16, score_hidden=16))
@@ -24,7 +25,7 @@ def lesson() -> PromptBatch:
     labels = np.kron(np.array([[1, 2], [3, 0]], dtype=np.int32), np.ones((PX // 2, PX // 2), dtype=np.int32))
     seen = torch.from_numpy(rng.normal(size=(2, 2, PX, PX)).astype(np.float32))
     items = [sample_prompts(x, labels, PromptSampling(3, 0.5, 1.0), rng, i) for i, x in enumerate(seen)]
-    return batches(items, 2)[0]
+    return collate_batches(items, 2)[0]
 
 
 @torch.no_grad()

@@ -18,7 +18,6 @@ from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
 from fewct.methods.sam.finetuning.recipe import (
     CROSS_ENTROPY,
     FOCAL,
-    batches,
     make_losses,
     mask_losses,
     round_losses,
@@ -35,6 +34,7 @@ from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import SmallShape
 from fewct.training.losses import weighted_bce, weighted_dice
+from fewct.training.sampling import collate_batches
 from methods.sam.reference import CLOSE, IOU_CLOSE, SHAPE, official, ours
 from precision import EXACT
 
@@ -59,7 +59,7 @@ def batch(channels: int = 3, box_share: float = 0.5, seed: int = 0) -> PromptBat
     labels = np.kron(rng.integers(0, 4, (4, 4), dtype=np.int32), np.ones((PX // 4, PX // 4), dtype=np.int32))
     asking = PromptSampling(4, box_share, 3.0)
     seen = torch.from_numpy(rng.normal(size=(2, channels, PX, PX)).astype(np.float32))
-    return batches([sample_prompts(x, labels, asking, rng, i) for i, x in enumerate(seen)], 2)[0]
+    return collate_batches([sample_prompts(x, labels, asking, rng, i) for i, x in enumerate(seen)], 2)[0]
 
 
 @torch.no_grad()

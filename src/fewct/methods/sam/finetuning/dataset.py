@@ -208,7 +208,7 @@ def sample_prompts(
         seen: What the network gets of the picture.
         labels: int32 (side, side): its structures, at the size of the image encoder's input.
         asking: How prompts are drawn.
-        rng: ExampleMix of randomness.
+        rng: Source of randomness.
         number: Of the item.
     """
     areas = np.bincount(labels.ravel())

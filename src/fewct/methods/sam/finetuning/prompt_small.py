@@ -11,16 +11,17 @@ from fewct.data.packed import load_packed_slices
 from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.finetuning.dataset import PromptDataset, PromptSampling, source_views
 from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
-from fewct.methods.sam.finetuning.recipe import batches, make_losses, write_trained
+from fewct.methods.sam.finetuning.recipe import make_losses, write_trained
 from fewct.methods.sam.finetuning.trainable import TrainableSam
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape, MaskDecoder
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
 from fewct.methods.sam.modeling.transformer import TwoWayAttention
-from fewct.nn.folded_unet import check_side
+from fewct.nn.folded_unet import STRIDE
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import SourceShares, default_sources, labelled_source
 from fewct.training.loop import LoopConfig, Progress, fit
+from fewct.training.sampling import check_size, collate_batches
 from fewct.training.warm_start import start_from
 
 SHAPE = SamShape(SmallShape(), DecoderShape(width=128, heads=DECODER_HEADS, hidden=512, score_hidden=128))
@@ -64,7 +65,7 @@ class PromptSmallRecipe:
     )
 
     def __post_init__(self) -> None:
-        check_side(self.size_px)
+        check_size(self.size_px, STRIDE)
 
 
 def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = None) -> nn.Module:
@@ -96,7 +97,7 @@ def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = N
     sam = starting_network(recipe, training)
     lessons = [validation[i] for i in range(len(validation))]
     practice = trainable_network(sam, recipe.correction_prompts)
-    held = batches(lessons, loop.batch_size)
+    held = collate_batches(lessons, loop.batch_size)
     return fit(practice, make_losses("cross-entropy"), training, held, loop, folder, progress=progress)
 
 

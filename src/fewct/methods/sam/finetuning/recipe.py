@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from fewct.data.examples import TrainingExample, check_labelled
 from fewct.errors import UsageError
@@ -40,6 +40,7 @@ from fewct.runtime.threads import thread_count
 from fewct.training.checkpoints import save_weights
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.runs import load_trained, read_recipe
+from fewct.training.sampling import collate_batches
 from fewct.types import Labels
 
 SAM_WEIGHTS = "sam.pth"
@@ -147,7 +148,7 @@ def train(
         for number, (x, view) in enumerate(zip(seen, held_out, strict=True))
     ]
     practice = TrainableSam(sam, recipe.trainable, recipe.correction_prompts)
-    held = batches(lessons, loop.batch_size)
+    held = collate_batches(lessons, loop.batch_size)
     return fit(practice, make_losses(recipe.loss), data, held, loop, folder, progress=progress)
 
 
@@ -220,11 +221,6 @@ def fixed_views(
     rng = np.random.default_rng((seed, 0))
     plain = [plain_view(example) for example in examples]
     return plain + [augmented(rng) for _ in range((views - 1) * len(plain))]
-
-
-def batches(lessons: Sequence[PromptBatch], size: int) -> list[PromptBatch]:
-    """Return items as batches."""
-    return [default_collate(list(lessons[i : i + size])) for i in range(0, len(lessons), size)]
 
 
 def _seen(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
