@@ -19,13 +19,7 @@ from fewct.runtime.model_import import (
     store_file,
 )
 from fewct.runtime.model_kinds import HUB_CONFIGURATION, HUB_WEIGHTS, detect_weights
-from fewct.runtime.model_store import (
-    FILES,
-    Model,
-    check_unaltered,
-    get_model,
-    model_names,
-)
+from fewct.runtime.model_store import FILES, Model, check_unaltered, get_model, model_names
 from fewct.runtime.official_weights import DOWNLOADS, OfficialFile
 
 TIMEOUT_S = 30.0
