@@ -114,7 +114,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_scan import Steps, two_columns
+from test_segmentation import Steps, two_columns
 from fewct import segmentation
 from fewct.imaging.slice_linking import Linking
 

@@ -6,11 +6,12 @@ import json
 import math
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Felzenszwalb, UNet, Watershed
 from fewct.types import CTSlice
 
+DEADLINE_S = 600  # what has not happened by then never will
 VARYING = ("seconds", "peak_memory_mb")
 METHODS = {"watershed": Watershed(), "felzenszwalb": Felzenszwalb()}
 
@@ -79,7 +81,7 @@ def test_rows_are_what_direct_scoring_gives(done: Path, patients: Path) -> None:
 
 def test_every_row_tells_time_and_memory(done: Path) -> None:
     rows = table(done / "rows.csv")
-    assert all(0 < float(row["seconds"]) < 60 for row in rows)
+    assert all(float(row["seconds"]) > 0 for row in rows)
     assert all(20 < float(row["peak_memory_mb"]) < 4000 for row in rows)
 
 
@@ -148,19 +150,30 @@ def test_an_example_without_its_label_map_is_measured_again(
     assert without_times(folder / "rows.csv") == without_times(done / "rows.csv")
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fewct.benchmark.run import run_benchmark
+from fewct.data.cases import parse_data
+from fewct.methods import Felzenszwalb, Watershed
+
+def die(method, done, total):
+    if done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    methods = {"watershed": Watershed(), "felzenszwalb": Felzenszwalb()}
+    run_benchmark([parse_data(sys.argv[1])], methods, Path(sys.argv[2]), progress=die)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_run_goes_on_to_the_same_result(done: Path, patients: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     words = ["benchmark", "--data", str(patients), "--methods", *METHODS, "--out", str(folder)]
-    process = subprocess.Popen([sys.executable, "-m", "fewct", *words], stdout=subprocess.DEVNULL)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(patients), str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
     log = folder / KEPT_FOLDER / "rows.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if log.exists() and log.read_bytes().count(b"\n") >= 3:
-            break
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     assert not (folder / "rows.csv").exists()
     kept = log.read_bytes().count(b"\n")
     assert 3 <= kept < 18
@@ -174,35 +187,40 @@ def test_a_killed_run_goes_on_to_the_same_result(done: Path, patients: Path, tmp
     assert not (folder / KEPT_FOLDER / "cases").exists()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+ORPHANED = """
+import multiprocessing, os, signal
+from fewct.benchmark.work import start_worker
+from fewct.methods import Watershed
+
+def work(pipe):
+    start_worker(Watershed())
+    pipe.send(os.getpid())
+    signal.pause()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    context.Process(target=work, args=(there,)).start()
+    print(here.recv(), flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs a Linux that tells when a process ends")
 def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
-    script = (
-        "import multiprocessing, os, time\n"
-        "from fewct.benchmark.work import start_worker\n"
-        "from fewct.methods import Watershed\n"
-        "def work(pipe):\n"
-        "    start_worker(Watershed())\n"
-        "    pipe.send(os.getpid())\n"
-        "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        "    context = multiprocessing.get_context('forkserver')\n"
-        "    here, there = context.Pipe()\n"
-        "    context.Process(target=work, args=(there,)).start()\n"
-        "    print(here.recv(), flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    (tmp_path / "parent.py").write_text(script)
-    with subprocess.Popen(
-        [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    (tmp_path / "parent.py").write_text(ORPHANED)
+    command = [sys.executable, tmp_path / "parent.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        worker = int(process.stdout.readline())
-        assert Path(f"/proc/{worker}").exists()
+        worker = os.pidfd_open(int(process.stdout.readline()))
         process.kill()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{worker}").exists()
+    try:
+        ended, _, _ = select.select([worker], [], [], DEADLINE_S)
+        assert ended
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(worker, signal.SIGKILL)
+        os.close(worker)
 
 
 def test_a_method_that_fails_is_named_and_the_others_are_compared(patients: Path, tmp_path: Path) -> None:
