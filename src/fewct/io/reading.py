@@ -258,7 +258,7 @@ def natural_key(path: str) -> list[tuple[int, str]]:
     """Return a key that sorts names as people do, numbers by their value.
 
     Example:
-        >>> sorted(["10.png", "b.png", "2.png"], key=natural)
+        >>> sorted(["10.png", "b.png", "2.png"], key=natural_key)
         ['2.png', '10.png', 'b.png']
     """
     return [
