@@ -66,7 +66,7 @@ def write_weights(folder: Path, image: CTSlice) -> None:
     settings = MaskGeneratorSettings(pred_iou_thresh=0)
     crop = EmbeddedCrop(TorchBackend(network), picture, whole, image, settings)
     decoded = crop.ask(point_grid(8) * picture.shape[::-1])
-    iou = decoded.predicted_iou[tuple(decoded.chosen.T)]
+    iou = decoded.predicted_iou[tuple(decoded.indices.T)]
     good = np.quantile(decoded.predicted_iou, 1 - GOOD_SHARE)
     stability = [
         stability_score(logits, settings.stability_score_offset) for logits in decoded.logits[iou > good]
@@ -89,10 +89,11 @@ def ours(mode: Any) -> Callable[[Path, CTSlice, dict[str, Any]], Callable[[], Ma
 
     def made_ready(checkpoint: Path, image: CTSlice, settings: dict[str, Any]) -> Callable[[], Masks]:
         from fewct.methods.sam.backends.torch import TorchBackend
+        from fewct.methods.sam.checkpoints.build import load_sam
         from fewct.methods.sam.mask_generator.generator import generate_masks
         from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 
-        backend, chosen = TorchBackend.load(checkpoint), MaskGeneratorSettings(mode=mode, **settings)
+        backend, chosen = TorchBackend(load_sam(checkpoint)), MaskGeneratorSettings(mode=mode, **settings)
 
         def masks() -> Masks:
             found = generate_masks(backend, image, chosen).proposals

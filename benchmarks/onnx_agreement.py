@@ -25,6 +25,7 @@ from fewct.methods.sam.backends.base import Backend, DecodedMasks
 from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
 from fewct.methods.sam.backends.onnx import OnnxBackend
 from fewct.methods.sam.backends.torch import TorchBackend
+from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.checkpoints.onnx_export import export_network
 from fewct.methods.sam.conventions import INSIDE, NO_POINT
 from fewct.methods.sam.predictor import embed
@@ -56,7 +57,7 @@ def backends(weights: Path | None, image: CTSlice, half: bool) -> tuple[Backend,
         seen = preprocess(picture, InputFrame(picture.shape, 1024, 256), "sam")
         in_torch = TorchBackend(random_vit_b(seen))
     else:
-        in_torch = TorchBackend.load(weights)
+        in_torch = TorchBackend(load_sam(weights))
     with TemporaryDirectory() as folder:
         made = export_network(in_torch.network, in_torch.normalization, Path(folder) / "sam", half)
         in_onnx = OnnxBackend.load(made)

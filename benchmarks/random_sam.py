@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fewct.methods.sam.conventions import INSIDE, NO_POINT
-from fewct.methods.sam.modeling.image_encoder import VIT_B
+from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 
+VIT_B = ViTShape(width=768, heads=12, windows=(14, 14, 0) * 4, hidden=3072)
 LOGITS_STD, LOGITS_MEAN = 6.0, -14.0  # as wide as those of trained networks, and mostly outside the structure
 IOU_STD, IOU_MEAN = 0.06, 0.85
 DIRECTIONS = 10
@@ -68,15 +69,15 @@ def _scale_last_layers(network: Sam, embedding: Tensor) -> None:
     places = torch.linspace(0.1, 0.9, 5) * network.image_size
     xy = torch.stack([torch.cartesian_prod(places, places), torch.zeros(25, 2)], dim=1)
     labels = torch.tensor([INSIDE, NO_POINT]).expand(25, 2)
-    side = decoder.image_tokens(embedding, prompts.mask(None), prompts.positions())
-    answers = decoder.answers(side, prompts.points(xy, labels)[None])
+    tokens = decoder.image_tokens(embedding, prompts.mask(None), prompts.positions())
+    decoded = decoder.decode(tokens, prompts.points(xy, labels)[None])
 
     score = decoder.iou_prediction_head.layers[-1]
-    scale = IOU_STD / answers.predicted_iou.std(dim=0)
+    scale = IOU_STD / decoded.predicted_iou.std(dim=0)
     score.weight *= scale[:, None]
-    score.bias.copy_((score.bias - answers.predicted_iou.mean(dim=0)) * scale + IOU_MEAN)
+    score.bias.copy_((score.bias - decoded.predicted_iou.mean(dim=0)) * scale + IOU_MEAN)
 
-    features = _drawn_with(decoder, answers.pixels)
+    features = _kernel_channels(decoder, decoded.pixels)
     means = features.mean(dim=1)
     shared = torch.linalg.svd(means).Vh[
         :DIRECTIONS
@@ -85,14 +86,14 @@ def _scale_last_layers(network: Sam, embedding: Tensor) -> None:
     level = shared.T @ torch.linalg.lstsq(means @ shared.T, torch.ones(len(means), 1)).solution[:, 0]
     for i, kernel in enumerate(decoder.output_hypernetworks_mlps):
         last = kernel.layers[-1]
-        logits = features @ (across @ answers.kernels[:, i].T).T[..., None]
+        logits = features @ (across @ decoded.kernels[:, i].T).T[..., None]
         scale = LOGITS_STD / logits.std(dim=1).mean()
         last.weight.copy_(scale * across @ last.weight)
         last.bias.copy_(scale * across @ last.bias + LOGITS_MEAN * level)
 
 
-def _drawn_with(decoder: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the channels that masks are drawn with, (prompts, pixels, channels)."""
+def _kernel_channels(decoder: nn.Module, pixels: Tensor) -> Tensor:
+    """Return the channels that kernels are multiplied with, (prompts, pixels, channels)."""
     channels = pixels.shape[-1] // 8
     units = torch.eye(channels).expand(len(pixels), -1, -1)
-    return decoder.draw(pixels, units).flatten(2).mT
+    return decoder.mask_logits(pixels, units).flatten(2).mT

@@ -24,6 +24,7 @@ from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
+from fewct.methods.sam.modeling.tiny_vit import TinyViTShape
 from precision import float32_rounding
 
 SHAPE = SamShape(
@@ -35,6 +36,16 @@ SHAPE = SamShape(
 
 CLOSE, IOU_CLOSE = float32_rounding(5000, 10), float32_rounding(5000, 1)
 """Of its embeddings, its logits and its predicted IoU in float32; a path through it sums up 5,000 terms."""
+
+
+def _official_vit(width: int, heads: int, depth: int) -> ViTShape:
+    every = depth // 4  # the last block of each quarter sees the whole image
+    windows = tuple(0 if (i + 1) % every == 0 else 14 for i in range(depth))
+    return ViTShape(width, heads, windows, hidden=4 * width)
+
+
+VIT_B, VIT_L, VIT_H = (_official_vit(*sizes) for sizes in ((768, 12, 12), (1024, 16, 24), (1280, 16, 32)))
+MOBILE_SAM, LITE_MEDSAM = TinyViTShape(classes=1000), TinyViTShape(stem_stride=1)
 
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:

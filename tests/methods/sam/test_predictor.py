@@ -16,12 +16,11 @@ from fewct.imaging.intensity import to_display
 from fewct.methods.sam.backends.load import load_backend
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.modeling.sam import Sam, SamShape
-from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM
 from fewct.methods.sam.predictor import Predictor
 from fewct.methods.sam.preprocessing import InputFrame, linear_resampling, preprocess
 from fewct.methods.sam.prompts import SURE, mask_input_logits
 from fewct.types import CTSlice, Unit, UnitChoice
-from methods.sam.reference import CLOSE, IOU_CLOSE, SHAPE, SamPredictor, blobs, official, ours
+from methods.sam.reference import CLOSE, IOU_CLOSE, LITE_MEDSAM, SHAPE, SamPredictor, blobs, official, ours
 from precision import float32_rounding
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
@@ -276,11 +275,11 @@ class TestOnlyGoodMasksAreDrawn:
         above = np.median(all_.predicted_iou)
         half, none = (backend.decode_masks(image_tokens, xy, labels, True, a) for a in (above, np.inf))
         np.testing.assert_array_equal(half.predicted_iou, all_.predicted_iou)
-        np.testing.assert_array_equal(half.chosen, np.argwhere(all_.predicted_iou > above))
+        np.testing.assert_array_equal(half.indices, np.argwhere(all_.predicted_iou > above))
         kept = (all_.predicted_iou > above).ravel()
         np.testing.assert_allclose(half.logits, all_.logits[kept], **CLOSE)
         assert none.logits.shape == (0, 32, 32)
-        assert none.chosen.shape == (0, 2)
+        assert none.indices.shape == (0, 2)
 
 
 Refusal = tuple[dict[str, Any], type[Exception], str]

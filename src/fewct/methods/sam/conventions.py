@@ -1,6 +1,16 @@
-"""What all parts of SAM agree on: how grey is normalised, precisions, and the labels of points."""
+"""What all parts of SAM agree on: shapes of arrays, normalisation of grey, precisions, labels of points."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture: TypeAlias = Annotated[NDArray[np.uint8], "rows columns"]
+Pixels: TypeAlias = Annotated[NDArray[np.float32], "channels side side"]
+Embedding: TypeAlias = Annotated[NDArray[np.float32], "channels rows columns"]
+PointCoords: TypeAlias = Annotated[NDArray[np.float32], "prompts points 2"]
+PointLabels: TypeAlias = Annotated[NDArray[np.int64], "prompts points"]
+Logits: TypeAlias = Annotated[NDArray[np.float32], "side side"]
 
 Normalization: TypeAlias = Literal["sam", "medsam", "ranks"]
 """How 8-bit grey becomes the network's input: by the means of photographs, from 0 to 1 of the slice, or as

@@ -23,7 +23,6 @@ class InputFrame:
 
     Args:
         shape: (rows, columns) of the picture.
-        image_size: Side of the input.
         mask_px: Side of the network's masks, which lie over the whole input.
     """
 
@@ -81,8 +80,6 @@ def preprocess(
     """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
 
     Args:
-        picture: uint8 (rows, columns).
-        frame: How it lies in the input.
         normalization: "sam": linear resampling, the means and deviations of photographs, zeros after that as
             padding. "medsam": the mean of the pixels where they become fewer, from 0 (darkest) to 1
             (brightest), zeros as padding. "ranks": two channels from -1 to 1, grey and the rank of a pixel's

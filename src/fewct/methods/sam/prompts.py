@@ -76,7 +76,6 @@ def mask_input_logits(mask_input: NDArray[Any], frame: InputFrame) -> NDArray[np
 
     Args:
         mask_input: bool (rows, columns) of the slice, or logits (mask_px, mask_px) of an earlier prediction.
-        frame: How the slice lies in the network's input.
 
     Returns:
         float32 (mask_px, mask_px).

@@ -62,7 +62,7 @@ def test_each_prompt_is_asked_with_its_own_guess_and_a_given_guess_wins() -> Non
     xy[:, 1] = np.minimum(xy[:, 0] + 30, PX)
     labels = np.array([[TOP_LEFT, BOTTOM_RIGHT], [INSIDE, NO_POINT], [INSIDE, OUTSIDE]])
     drawn = spots.decode_masks(spots.encode_prompts(embedding, None), xy, labels, True)
-    assert drawn.chosen.tolist() == [[i, j] for i in range(3) for j in range(3)]
+    assert drawn.indices.tolist() == [[i, j] for i in range(3) for j in range(3)]
     for i, guess in enumerate(mask_prompts(xy, labels, PX, SIDE)):
         alone = backend.decode_masks(
             backend.encode_prompts(embedding, guess), xy[i : i + 1], labels[i : i + 1], True
@@ -75,7 +75,7 @@ def test_each_prompt_is_asked_with_its_own_guess_and_a_given_guess_wins() -> Non
     assert np.array_equal(given_guess.logits, plain.logits)
     threshold = float(np.median(drawn.predicted_iou))
     some = spots.decode_masks(spots.encode_prompts(embedding, None), xy, labels, True, threshold)
-    assert some.chosen.tolist() == np.argwhere(drawn.predicted_iou > threshold).tolist()
+    assert some.indices.tolist() == np.argwhere(drawn.predicted_iou > threshold).tolist()
     assert (
         len(spots.decode_masks(spots.encode_prompts(embedding, None), xy[:0], labels[:0], True).logits) == 0
     )
@@ -84,14 +84,14 @@ def test_each_prompt_is_asked_with_its_own_guess_and_a_given_guess_wins() -> Non
 @torch.no_grad()
 def test_a_network_learns_as_it_will_be_asked() -> None:
     sam = ours(official(SHAPE, PX), SHAPE, PX)
-    practice = TrainableSam(sam, "all", correction_prompts=0)
-    practice.draws = True
-    lesson: PromptBatch = batch()
-    (first,) = practice(lesson)
+    network = TrainableSam(sam, "all", correction_prompts=0)
+    network.uses_mask_prompts = True
+    prompts: PromptBatch = batch()
+    (first,) = network(prompts)
     backend = MaskPromptBackend(TorchBackend(sam))
     for picture in range(2):
-        image_tokens = backend.encode_prompts(backend.embed(lesson.seen[picture].numpy()), None)
-        xy, labels = lesson.points_xy[picture].numpy(), lesson.labels[picture].numpy()
+        image_tokens = backend.encode_prompts(backend.embed(prompts.inputs[picture].numpy()), None)
+        xy, labels = prompts.point_coords[picture].numpy(), prompts.point_labels[picture].numpy()
         drawn = backend.decode_masks(image_tokens, xy, labels, True)
         expected = first.logits[4 * picture : 4 * picture + 4, 1:].flatten(0, 1).numpy()
         assert np.abs(drawn.logits - expected).max() < 1e-4

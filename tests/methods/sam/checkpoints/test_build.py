@@ -16,10 +16,11 @@ from torch import Tensor
 from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.methods.sam.checkpoints.build import load_sam, shape_of
 from fewct.methods.sam.checkpoints.huggingface import SHARED, official_names
-from fewct.methods.sam.modeling.image_encoder import VIT_B, VIT_H, VIT_L, ViTShape
+from fewct.methods.sam.modeling.image_encoder import ViTShape
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.sam import Sam, SamShape
-from fewct.methods.sam.modeling.tiny_vit import LITE_MEDSAM, MOBILE_SAM, TinyViTShape
+from fewct.methods.sam.modeling.tiny_vit import TinyViTShape
+from methods.sam.reference import LITE_MEDSAM, MOBILE_SAM, VIT_B, VIT_H, VIT_L
 
 SMALL = SamShape(
     ViTShape(width=8, heads=2, windows=(3, 0), hidden=16, outputs=16, patch_px=16, grid=4),

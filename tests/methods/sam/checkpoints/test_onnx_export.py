@@ -81,7 +81,7 @@ def prompts(n: int, points: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
 
 def assert_same(found: DecodedMasks, expected: DecodedMasks) -> None:
     np.testing.assert_allclose(found.predicted_iou, expected.predicted_iou, **IOU_CLOSE)
-    np.testing.assert_array_equal(found.chosen, expected.chosen)
+    np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_allclose(found.logits, expected.logits, **CLOSE)
 
 
@@ -133,7 +133,7 @@ class TestAgreement:
             backend.encode_prompts(drawn(2, 32, 8, 8), None), *prompts(5, 2), True, np.inf
         )
         assert found.predicted_iou.shape == (5, 3)
-        assert found.chosen.shape == (0, 2)
+        assert found.indices.shape == (0, 2)
         assert found.logits.shape == (0, 32, 32)
 
     @pytest.mark.parametrize(("multimask", "masks"), [(True, 3), (False, 1)])
@@ -142,7 +142,7 @@ class TestAgreement:
             backend.encode_prompts(drawn(2, 32, 8, 8), None), *prompts(0, 2), multimask
         )
         assert found.predicted_iou.shape == (0, masks)
-        assert found.chosen.shape == (0, 2)
+        assert found.indices.shape == (0, 2)
         assert found.logits.shape == (0, 32, 32)
 
     def test_everything(self, expected: TorchBackend, backend: OnnxBackend) -> None:

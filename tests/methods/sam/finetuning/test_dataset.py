@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 from fewct.data.examples import TrainingExample, labelled_example
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT
 from fewct.methods.sam.finetuning.dataset import (
-    EmbeddedPromptDataset,
     PromptBatch,
-    PromptDataset,
     PromptSampling,
     example_views,
     in_frame,
+    network_inputs,
+    one_of,
     plain_view,
+    prompt_dataset,
     sample_prompts,
     source_views,
 )
@@ -40,9 +41,9 @@ def squares() -> NDArray[np.int32]:
     return labels
 
 
-def lesson(asking: PromptSampling, seed: int = 0, labels: NDArray[np.int32] | None = None) -> PromptBatch:
+def prompts(sampling: PromptSampling, seed: int = 0, labels: NDArray[np.int32] | None = None) -> PromptBatch:
     drawn = squares() if labels is None else labels
-    return sample_prompts(torch.zeros(1), drawn, asking, np.random.default_rng(seed), 0)
+    return sample_prompts(torch.zeros(1), drawn, sampling, np.random.default_rng(seed), 0)
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +62,23 @@ def same(first: PromptBatch, second: PromptBatch) -> bool:
 
 
 def test_boxes_without_jitter_are_those_of_structures() -> None:
-    found = lesson(BOXES)
+    found = prompts(BOXES)
     corners = {7: [[10, 5], [30, 20]], 3: [[33, 40], [60, 50]]}
     seen = set()
-    for mask, points, labels in zip(found.masks, found.points_xy, found.labels, strict=True):
+    for mask, points, labels in zip(found.masks, found.point_coords, found.point_labels, strict=True):
         structure = int(squares()[mask.numpy() > 0][0])
         assert torch.equal(mask > 0, torch.from_numpy(squares() == structure))
         assert points.tolist() == corners[structure]
         assert labels.tolist() == [TOP_LEFT, BOTTOM_RIGHT]
         seen.add(structure)
     assert seen == {3, 7}  # each of them, however few, and no structure of one pixel
-    assert found.asked.all()
+    assert found.valid.all()
 
 
 @given(seed=st.integers(0, 10_000))
 def test_jitter_moves_no_side_of_a_box_further_than_asked(seed: int) -> None:
-    found = lesson(replace(BOXES, jitter_px=4.0), seed)
-    for mask, points in zip(found.masks, found.points_xy, strict=True):
+    found = prompts(replace(BOXES, jitter_px=4.0), seed)
+    for mask, points in zip(found.masks, found.point_coords, strict=True):
         rows, columns = np.nonzero(mask.numpy())
         box = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]])
         assert np.abs(points.numpy() - box).max() <= 4.001
@@ -86,18 +87,18 @@ def test_jitter_moves_no_side_of_a_box_further_than_asked(seed: int) -> None:
 
 @given(seed=st.integers(0, 10_000))
 def test_points_lie_on_their_structure(seed: int) -> None:
-    found = lesson(POINTS, seed)
-    for mask, points, labels in zip(found.masks, found.points_xy, found.labels, strict=True):
+    found = prompts(POINTS, seed)
+    for mask, points, labels in zip(found.masks, found.point_coords, found.point_labels, strict=True):
         x, y = points[0].int().tolist()
         assert mask[y, x] == 1
         assert labels.tolist() == [INSIDE, NO_POINT]
 
 
 def test_nothing_is_asked_where_nothing_is_labelled() -> None:
-    found = lesson(BOXES, labels=np.zeros((SIDE, SIDE), dtype=np.int32))
-    assert not found.asked.any()
+    found = prompts(BOXES, labels=np.zeros((SIDE, SIDE), dtype=np.int32))
+    assert not found.valid.any()
     assert not found.masks.any()
-    assert (found.labels == NO_POINT).all()
+    assert (found.point_labels == NO_POINT).all()
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -117,20 +118,19 @@ def test_labels_in_the_frame_are_taken_from_the_middle_where_the_picture_shrinks
 def test_an_item_depends_on_its_number_alone(kind: str, examples: list[TrainingExample]) -> None:
     def data() -> Dataset[PromptBatch]:
         if kind == "embeddings":
-            return EmbeddedPromptDataset(
-                torch.rand(2, 3, 4, 4), [e.labels for e in examples], POINTS, 9, seed=4
-            )
+            encoded = [(torch.rand(3, 4, 4), example.labels) for example in examples]
+            return prompt_dataset(one_of(encoded), POINTS, 9, seed=4)
         source = ExampleMix(1.0, lambda rng: whole(examples[int(rng.integers(2))]), synthetic=False)
         draw = source_views([source], SIDE) if kind == "sources" else example_views(examples, SIDE, False)
-        return PromptDataset(draw, SIDE, "ranks", BOXES, 9, seed=4)
+        return prompt_dataset(network_inputs(draw, SIDE, "ranks"), BOXES, 9, seed=4)
 
     torch.manual_seed(0)
     forwards = [data()[i] for i in (0, 1, 2)]
     torch.manual_seed(0)
     backwards = [data()[i] for i in (2, 1, 0)][::-1]
     assert same(forwards[2], backwards[2]) if kind != "embeddings" else True
-    assert torch.equal(forwards[0].points_xy, backwards[0].points_xy)
-    assert not torch.equal(forwards[0].points_xy, forwards[1].points_xy)
+    assert torch.equal(forwards[0].point_coords, backwards[0].point_coords)
+    assert not torch.equal(forwards[0].point_coords, forwards[1].point_coords)
 
 
 def test_pictures_and_labels_are_moved_together(examples: list[TrainingExample]) -> None:

@@ -20,7 +20,7 @@ PX, WIDTH = 32, 16
 SHAPE = SamShape(SmallShape((4, 8, 8), WIDTH), DecoderShape(width=WIDTH, heads=2, hidden=16, score_hidden=16))
 
 
-def lesson() -> PromptBatch:
+def prompts() -> PromptBatch:
     rng = np.random.default_rng(0)
     labels = np.kron(np.array([[1, 2], [3, 0]], dtype=np.int32), np.ones((PX // 2, PX // 2), dtype=np.int32))
     seen = torch.from_numpy(rng.normal(size=(2, 2, PX, PX)).astype(np.float32))
@@ -31,11 +31,11 @@ def lesson() -> PromptBatch:
 @torch.no_grad()
 def test_logits_are_cosines_with_the_mean_of_the_structure() -> None:
     torch.manual_seed(0)
-    likeness = PixelSimilarityHead(WIDTH)
+    head = PixelSimilarityHead(WIDTH)
     embedding = torch.randn(2, WIDTH, 3, 3)
     targets = (torch.rand(2, 4, 12, 12) > 0.7).float()
-    found = likeness(embedding, targets).numpy()
-    weight, bias = likeness.features.weight[:, :, 0, 0].numpy(), likeness.features.bias
+    found = head(embedding, targets).numpy()
+    weight, bias = head.features.weight[:, :, 0, 0].numpy(), head.features.bias
     assert bias is not None
     for image in range(2):
         finer = np.zeros((12, 12, FEATURES))
@@ -53,12 +53,14 @@ def test_logits_are_cosines_with_the_mean_of_the_structure() -> None:
 
 def test_the_embedding_learns_to_tell_structures_apart() -> None:
     torch.manual_seed(0)
-    batch = lesson()
-    practice = TrainableSam(Sam(SHAPE, PX), "all", correction_prompts=0, likeness=PixelSimilarityHead(WIDTH))
-    optimizer = torch.optim.Adam(practice.parameters(), lr=3e-3)
+    batch = prompts()
+    network = TrainableSam(
+        Sam(SHAPE, PX), "all", correction_prompts=0, similarity_head=PixelSimilarityHead(WIDTH)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     values = []
     for _ in range(40):
-        loss: Tensor = make_losses("cross-entropy")(practice, batch)["alike"]
+        loss: Tensor = make_losses("cross-entropy")(network, batch)["similarity"]
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -67,18 +69,20 @@ def test_the_embedding_learns_to_tell_structures_apart() -> None:
 
 
 def test_a_batch_without_structures_teaches_nothing() -> None:
-    batch = lesson()
-    practice = TrainableSam(Sam(SHAPE, PX), "all", correction_prompts=2, likeness=PixelSimilarityHead(WIDTH))
-    values = make_losses("cross-entropy")(practice, batch._replace(asked=torch.zeros_like(batch.asked)))
-    assert set(values) == {"masks", "scores", "alike"}
+    batch = prompts()
+    network = TrainableSam(
+        Sam(SHAPE, PX), "all", correction_prompts=2, similarity_head=PixelSimilarityHead(WIDTH)
+    )
+    values = make_losses("cross-entropy")(network, batch._replace(valid=torch.zeros_like(batch.valid)))
+    assert set(values) == {"masks", "scores", "similarity"}
     assert float(torch.stack(list(values.values())).sum().detach()) == 0.0
 
 
 def test_what_is_kept_is_a_network_as_before() -> None:
     sam = Sam(SHAPE, PX)
     names = set(sam.state_dict())
-    practice = TrainableSam(
-        copy.deepcopy(sam), "all", correction_prompts=0, likeness=PixelSimilarityHead(WIDTH)
+    network = TrainableSam(
+        copy.deepcopy(sam), "all", correction_prompts=0, similarity_head=PixelSimilarityHead(WIDTH)
     )
-    assert any("likeness" in name for name in practice.state_dict())
-    assert set(trained_network(practice, sam).state_dict()) == names
+    assert any("similarity_head" in name for name in network.state_dict())
+    assert set(trained_network(network, sam).state_dict()) == names

@@ -15,7 +15,7 @@ from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints.build import load_sam, shape_of
 from fewct.methods.sam.checkpoints.layout import TRAINED
 from fewct.methods.sam.finetuning.prompt_small import SHAPE as PROMPT_SMALL
-from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe, look_near
+from fewct.methods.sam.finetuning.prompt_small import PromptSmallRecipe, favour_near
 from fewct.methods.sam.finetuning.recipe import (
     SAM_WEIGHTS,
     SamRecipe,
@@ -252,7 +252,7 @@ class TestSmallEncoder:
             y, x = divmod(int(scores.argmax()), 16)
             return float(np.hypot((x + 0.5) / 16 - 0.3, (y + 0.5) / 16 - 0.7))
 
-        look_near(network.mask_decoder)
+        favour_near(network.mask_decoder)
         assert peak() < 0.1
 
 

@@ -57,39 +57,41 @@ def batch(channels: int = 3, box_share: float = 0.5, seed: int = 0) -> PromptBat
     """Return two pictures with four prompts each."""
     rng = np.random.default_rng(seed)
     labels = np.kron(rng.integers(0, 4, (4, 4), dtype=np.int32), np.ones((PX // 4, PX // 4), dtype=np.int32))
-    asking = PromptSampling(4, box_share, 3.0)
+    sampling = PromptSampling(4, box_share, 3.0)
     seen = torch.from_numpy(rng.normal(size=(2, channels, PX, PX)).astype(np.float32))
-    return collate_batches([sample_prompts(x, labels, asking, rng, i) for i, x in enumerate(seen)], 2)[0]
+    return collate_batches([sample_prompts(x, labels, sampling, rng, i) for i, x in enumerate(seen)], 2)[0]
 
 
 @torch.no_grad()
 def test_the_first_round_is_what_the_network_answers(sam: Sam) -> None:
-    lesson = batch()
-    (first,) = TrainableSam(sam, "all", correction_prompts=0)(lesson)
-    logits, iou = sam(lesson.seen, lesson.points_xy, lesson.labels)
+    prompts = batch()
+    (first,) = TrainableSam(sam, "all", correction_prompts=0)(prompts)
+    logits, iou = sam(prompts.inputs, prompts.point_coords, prompts.point_labels)
     assert torch.allclose(first.logits, logits.flatten(0, 1), **CLOSE)
     assert torch.allclose(first.predicted_iou, iou.flatten(0, 1), **IOU_CLOSE)
-    assert first.sure.tolist() == (lesson.labels[..., 0] == TOP_LEFT).flatten().tolist()
-    assert 0 < first.sure.sum() < 8
+    assert first.unambiguous.tolist() == (prompts.point_labels[..., 0] == TOP_LEFT).flatten().tolist()
+    assert 0 < first.unambiguous.sum() < 8
 
 
 @torch.no_grad()
 def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) -> None:
-    lesson = batch(box_share=0.0)
-    first, second = TrainableSam(sam, "all", correction_prompts=3)(lesson)
+    prompts = batch(box_share=0.0)
+    first, second = TrainableSam(sam, "all", correction_prompts=3)(prompts)
     assert len(second.logits) == 3
     again = torch.randperm(8, generator=torch.Generator().manual_seed(0))[:3]
     for i, prompt in enumerate(again.tolist()):
         guess = first.logits[prompt, overlaps(first.logits, first.target)[prompt].argmax()]
         wrong = torch.nonzero((guess > 0) != (first.target[prompt] > 0.5))
-        image, place = prompt // 4, lesson.points_xy.flatten(0, 1)[prompt, 0]
+        image, place = prompt // 4, prompts.point_coords.flatten(0, 1)[prompt, 0]
         answers = []  # to every point that could have been drawn
         for y, x in wrong[:: max(1, len(wrong) // 500)].tolist():
             kind = INSIDE if first.target[prompt, y, x] > 0.5 else OUTSIDE
             point = torch.tensor([4.0 * x + 1.5, 4.0 * y + 1.5])
             xy = torch.stack([place, point, torch.zeros(2)])[None, None]
             labels = torch.tensor([[[INSIDE, kind, NO_POINT]]])
-            answers.append(sam(lesson.seen[image : image + 1], xy, labels, guess[None, None].clamp(-20, 20)))
+            answers.append(
+                sam(prompts.inputs[image : image + 1], xy, labels, guess[None, None].clamp(-20, 20))
+            )
             if torch.allclose(answers[-1][0][0, 0], second.logits[i], **CLOSE):
                 break
         assert torch.allclose(answers[-1][0][0, 0], second.logits[i], **CLOSE)
@@ -105,18 +107,18 @@ def test_a_correction_adds_a_point_on_a_mistake_and_the_better_mask(sam: Sam) ->
     ],
 )
 def test_only_the_parts_that_shall_learn_do(sam: Sam, trainable: Trainable, learning: set[str]) -> None:
-    lesson = batch()
+    prompts = batch()
     if trainable in ("decoder", "prompts"):
         with torch.no_grad():
-            lesson = lesson._replace(seen=sam.image_encoder(lesson.seen))
+            prompts = prompts._replace(inputs=sam.image_encoder(prompts.inputs))
     if trainable == "adapters":
         add_lora(sam, rank=2)
-    practice = TrainableSam(sam, trainable, correction_prompts=2)
-    before = {name: value.clone() for name, value in practice.state_dict().items()}
-    optimizer = torch.optim.AdamW(practice.parameters(), lr=1e-2, weight_decay=0.1)
-    torch.stack(list(make_losses("cross-entropy")(practice, lesson).values())).sum().backward()  # type: ignore[no-untyped-call]
+    network = TrainableSam(sam, trainable, correction_prompts=2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.1)
+    torch.stack(list(make_losses("cross-entropy")(network, prompts).values())).sum().backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    changed = {name for name, value in practice.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[1] for name in changed} == learning
     if trainable == "adapters":
         assert all("parametrizations.weight.0" in name for name in changed if "image_encoder" in name)
@@ -126,16 +128,16 @@ def test_frozen_statistics_stay_while_the_rest_learns() -> None:
     sam = Sam(SMALL, PX)
     for name, part in sam.image_encoder.named_children():
         part.requires_grad_(name == "neck")
-    practice = TrainableSam(sam, "all", correction_prompts=0).train()
-    modes = {type(m): m.training for m in practice.modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)}
+    network = TrainableSam(sam, "all", correction_prompts=0).train()
+    modes = {type(m): m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)}
     assert modes == {nn.BatchNorm2d: False, nn.LayerNorm: True}
-    assert not any(module.training for module in practice.eval().modules())
-    frozen = practice.requires_grad_(False)
+    assert not any(module.training for module in network.eval().modules())
+    frozen = network.requires_grad_(False)
     assert frozen.train().training  # also where all of it is frozen, as a moving average is
 
 
 def test_adapters_change_nothing_at_first_and_merge_into_the_weights(sam: Sam) -> None:
-    sam, pixels = sam.double(), batch().seen.double()
+    sam, pixels = sam.double(), batch().inputs.double()
     before = sam.image_encoder(pixels)
     add_lora(sam, rank=2)
     assert torch.allclose(sam.image_encoder(pixels), before, **EXACT)
@@ -224,8 +226,8 @@ def test_only_the_best_mask_learns_and_the_single_one_from_sure_prompts() -> Non
 
 def test_a_batch_without_structures_has_no_loss() -> None:
     sam = Sam(SMALL, PX)
-    lesson = batch(channels=2)
-    empty = lesson._replace(asked=torch.zeros_like(lesson.asked))
+    prompts = batch(channels=2)
+    empty = prompts._replace(valid=torch.zeros_like(prompts.valid))
     values = make_losses("focal")(TrainableSam(sam, "all", correction_prompts=2), empty)
     total: Tensor = torch.stack(list(values.values())).sum()
     total.backward()  # type: ignore[no-untyped-call]

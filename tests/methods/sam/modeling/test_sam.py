@@ -14,19 +14,28 @@ from transformers import SamConfig, SamModel
 from transformers.models.sam import modeling_sam
 
 from fewct.errors import UsageError
-from fewct.methods.sam.modeling.image_encoder import VIT_B, VIT_H, VIT_L, ViTShape, fit_positions, relative
+from fewct.methods.sam.modeling.image_encoder import ViTShape, fit_positions, relative
 from fewct.methods.sam.modeling.layers import from_windows, to_windows
 from fewct.methods.sam.modeling.mask_decoder import DecoderShape
 from fewct.methods.sam.modeling.prompt_encoder import NO_POINT
 from fewct.methods.sam.modeling.sam import Sam, SamShape
 from fewct.methods.sam.modeling.tiny_vit import (
-    LITE_MEDSAM,
-    MOBILE_SAM,
     TinyViT,
     TinyViTShape,
     WindowAttention,
 )
-from methods.sam.reference import SHAPE, official, official_prompt_encoder, ours, randomise
+from methods.sam.reference import (
+    LITE_MEDSAM,
+    MOBILE_SAM,
+    SHAPE,
+    VIT_B,
+    VIT_H,
+    VIT_L,
+    official,
+    official_prompt_encoder,
+    ours,
+    randomise,
+)
 from precision import EXACT, in_double
 
 PX = 128

@@ -1,18 +1,17 @@
-"""Embeddings of images kept on disk: an image that is seen again needs no second run of the image encoder."""
+"""A cache of image embeddings on disk: an image that comes again needs no second run of the image encoder."""
 
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fewct.errors import InputError, output_errors
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import DAMAGED
 from fewct.methods.sam.backends.base import Backend, BackendWrapper
+from fewct.methods.sam.conventions import Embedding, Pixels
 
 FORMAT_VERSION = 1
 LIMIT_BYTES = 4 * 2**30  # about 1000 slices at the official sizes, 4 MiB each
@@ -21,13 +20,12 @@ LIMIT_BYTES = 4 * 2**30  # about 1000 slices at the official sizes, 4 MiB each
 class CachedBackend(BackendWrapper):
     """A backend that keeps embeddings in a folder and takes them from there.
 
-    An embedding is found by a hash of what the image encoder sees, which holds the pixels, the window and the
+    An embedding is found by a hash of the network's input, which holds the pixels, the window and the
     normalization, and of what the embedding depends on besides. It is the same to the bit as the one that was
     kept. Once the folder holds more than `limit_bytes`, those that were not used for longest go.
 
     Args:
-        backend: The networks.
-        folder: Where embeddings are kept; it is made when the first one is.
+        folder: Made with the first embedding.
         made_by: What embeddings depend on besides the image: the hash of the weights, the precision, the
             versions of the programs, the number of threads.
         limit_bytes: The most that the folder may hold.
@@ -41,9 +39,7 @@ class CachedBackend(BackendWrapper):
         self.made_by = dict(made_by)
         self.limit_bytes = limit_bytes
 
-    def embed(
-        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
-    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
+    def embed(self, pixels: Pixels) -> Embedding:
         """Return the embedding of an image; see `Backend`.
 
         Raises:
@@ -64,18 +60,12 @@ class CachedBackend(BackendWrapper):
         return embedding
 
 
-def embedding_key(
-    pixels: Annotated[NDArray[np.float32], "seen side side"], made_by: Mapping[str, str]
-) -> str:
-    """Return the hash by which an embedding is found.
-
-    Args:
-        pixels: What the image encoder sees.
-        made_by: What the embedding depends on besides.
+def embedding_key(pixels: Pixels, made_by: Mapping[str, str]) -> str:
+    """Return the hash of the network's input and of what else an embedding depends on.
 
     Example:
-        >>> seen = np.zeros((3, 2, 2), dtype=np.float32)
-        >>> embedding_key(seen, {"weights": "a"}) == embedding_key(seen, {"weights": "b"})
+        >>> pixels = np.zeros((3, 2, 2), dtype=np.float32)
+        >>> embedding_key(pixels, {"weights": "a"}) == embedding_key(pixels, {"weights": "b"})
         False
     """
     digest = hashlib.sha256(repr((FORMAT_VERSION, sorted(made_by.items()), pixels.shape)).encode())
@@ -83,10 +73,10 @@ def embedding_key(
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Annotated[NDArray[np.float32], "channels rows columns"]:
+def _read(path: Path) -> Embedding:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            embedding: NDArray[np.float32] = content["embedding"]
+            embedding: Embedding = content["embedding"]
     except DAMAGED as error:
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if embedding.dtype != np.float32 or embedding.ndim != 3:

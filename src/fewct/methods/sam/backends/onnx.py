@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -10,39 +10,17 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError
 from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, DecodedMasks
-from fewct.methods.sam.checkpoints.onnx_manifest import (
-    DECODER,
-    EMBEDDING,
-    GRAPHS,
-    HAS_MASK_INPUT,
-    IMAGE_ENCODER,
-    IMAGE_TOKENS,
-    KERNELS,
-    LOGITS,
-    MASK_INPUT,
-    MASK_LOGITS,
-    PIXEL_TOKENS,
-    PIXELS,
-    POINT_COORDS,
-    POINT_LABELS,
-    PREDICTED_IOU,
-    ExportRecord,
-    read_record,
-)
-from fewct.methods.sam.conventions import Normalization
+from fewct.methods.sam.checkpoints import onnx_manifest as names
+from fewct.methods.sam.checkpoints.onnx_manifest import ExportRecord, read_record
+from fewct.methods.sam.conventions import Embedding, Logits, Normalization, Pixels, PointCoords, PointLabels
 from fewct.runtime.onnx_session import open_session
 
-Shared: TypeAlias = dict[str, NDArray[np.float32]]
+SharedTensors: TypeAlias = dict[str, NDArray[np.float32]]
 """What all prompts on an image share, by the names that the graphs give it."""
 
 
 class OnnxBackend:
-    """Exported networks and how they see grey.
-
-    Args:
-        record: What they take and give.
-        sessions: The graphs by the names of their files.
-    """
+    """Exported networks: the record of what they take and give, and their graphs by name of file."""
 
     def __init__(self, record: ExportRecord, sessions: Mapping[str, onnxruntime.InferenceSession]) -> None:
         self.image_size = record.image_size
@@ -51,7 +29,7 @@ class OnnxBackend:
         self._masks = record.masks
         self._step = max(1, PIXELS_AT_ONCE // record.grid**2)
         self._sessions = sessions
-        self._shared = [output.name for output in sessions[IMAGE_TOKENS].get_outputs()]
+        self._shared = [output.name for output in sessions[names.IMAGE_TOKENS].get_outputs()]
 
     @classmethod
     def load(cls, folder: Path) -> "OnnxBackend":
@@ -63,61 +41,47 @@ class OnnxBackend:
             UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
         """
         record = read_record(folder)
-        decoding = (
-            1 if record.normalization == "ranks" else None
-        )  # `MaskPromptBackend` runs prompts side by side
-        sessions = {
-            name: open_session(folder / name, record.sha256, None if name == IMAGE_ENCODER else decoding)
-            for name in GRAPHS
-        }
+        threads: dict[str, int | None] = dict.fromkeys(
+            names.GRAPHS, 1 if record.normalization == "ranks" else None
+        )
+        threads[names.IMAGE_ENCODER] = None  # `MaskPromptBackend` runs the others side by side
+        sessions = {name: open_session(folder / name, record.sha256, n) for name, n in threads.items()}
         _check_graphs(folder, record, sessions)
         return cls(record, sessions)
 
-    def embed(
-        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
-    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
+    def embed(self, pixels: Pixels) -> Embedding:
         """Return the embedding of an image; see `Backend`."""
-        embedding: NDArray[np.float32] = self._sessions[IMAGE_ENCODER].run(None, {PIXELS: pixels})[0]
+        embedding: Embedding = self._sessions[names.IMAGE_ENCODER].run(None, {names.PIXELS: pixels})[0]
         return embedding
 
-    def encode_prompts(
-        self,
-        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
-        mask_input: Annotated[NDArray[np.float32], "side side"] | None,
-    ) -> Shared:
+    def encode_prompts(self, embedding: Embedding, mask_input: Logits | None) -> SharedTensors:
         """Return what all prompts on an image share; see `Backend`."""
-        guess = np.zeros((self.mask_px, self.mask_px), np.float32) if mask_input is None else mask_input
-        asked = {EMBEDDING: embedding, MASK_INPUT: guess, HAS_MASK_INPUT: np.array(mask_input is not None)}
-        return dict(zip(self._shared, self._sessions[IMAGE_TOKENS].run(None, asked), strict=True))
+        has_mask_input = np.array(mask_input is not None)
+        logits = np.zeros((self.mask_px, self.mask_px), np.float32) if mask_input is None else mask_input
+        inputs = {names.EMBEDDING: embedding, names.MASK_INPUT: logits, names.HAS_MASK_INPUT: has_mask_input}
+        return dict(zip(self._shared, self._sessions[names.IMAGE_TOKENS].run(None, inputs), strict=True))
 
     def decode_masks(
-        self,
-        image_tokens: Shared,
-        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
-        labels: Annotated[NDArray[np.int64], "prompts points"],
-        multimask: bool,
-        above: float = -np.inf,
+        self, tokens: Any, points: PointCoords, labels: PointLabels, multimask: bool, above: float = -np.inf
     ) -> DecodedMasks:
         """Return the masks of prompts, a few prompts at a time; see `Backend`."""
         wanted = slice(1, None) if multimask else slice(0, 1)
-        ious = [np.zeros((0, self._masks), np.float32)[:, wanted]]
-        chosen = [np.zeros((0, 2), np.int64)]
-        logits = [np.zeros((0, self.mask_px, self.mask_px), np.float32)]
-        for start in range(0, len(points_xy), self._step):
+        parts = [DecodedMasks.none(self._masks - 1 if multimask else 1, self.mask_px)]
+        for start in range(0, len(points), self._step):
             now = slice(start, start + self._step)
-            asked = {POINT_COORDS: points_xy[now], POINT_LABELS: labels[now], **image_tokens}
-            all_ious, kernels, seen = self._sessions[DECODER].run(
-                (PREDICTED_IOU, KERNELS, PIXEL_TOKENS), asked
+            inputs = {names.POINT_COORDS: points[now], names.POINT_LABELS: labels[now], **tokens}
+            outputs = self._sessions[names.DECODER].run(
+                (names.PREDICTED_IOU, names.KERNELS, names.PIXEL_TOKENS), inputs
             )
-            iou = all_ious[:, wanted]
+            iou, kernels, pixels = outputs[0][:, wanted], outputs[1], outputs[2]
             kept = iou > above
             some = kept.any(axis=1)
-            ious.append(iou)
-            chosen.append(np.argwhere(kept) + np.array([start, 0]))
+            logits = parts[0].logits
             if some.any():
-                asked = {PIXEL_TOKENS: seen[some], KERNELS: kernels[some, wanted]}
-                logits.append(self._sessions[MASK_LOGITS].run(None, asked)[0][kept[some]])
-        return DecodedMasks(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+                inputs = {names.PIXEL_TOKENS: pixels[some], names.KERNELS: kernels[some, wanted]}
+                logits = self._sessions[names.MASK_LOGITS].run(None, inputs)[0][kept[some]]
+            parts.append(DecodedMasks(iou, np.argwhere(kept), logits))
+        return DecodedMasks.concatenate(parts)
 
 
 def _check_graphs(
@@ -128,19 +92,26 @@ def _check_graphs(
     Raises:
         InputError: If a file holds a network of another kind or size.
     """
-    shared = [output.name for output in sessions[IMAGE_TOKENS].get_outputs()]
+    shared = [output.name for output in sessions[names.IMAGE_TOKENS].get_outputs()]
     side, grid = [record.image_size] * 2, [record.grid] * 2
     expected: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        IMAGE_ENCODER: ({PIXELS: [record.channels, *side]}, {EMBEDDING: [record.width, *grid]}),
-        IMAGE_TOKENS: (
-            {EMBEDDING: [record.width, *grid], MASK_INPUT: [record.mask_px] * 2, HAS_MASK_INPUT: []},
+        names.IMAGE_ENCODER: (
+            {names.PIXELS: [record.channels, *side]},
+            {names.EMBEDDING: [record.width, *grid]},
+        ),
+        names.IMAGE_TOKENS: (
+            {
+                names.EMBEDDING: [record.width, *grid],
+                names.MASK_INPUT: [record.mask_px] * 2,
+                names.HAS_MASK_INPUT: [],
+            },
             dict.fromkeys(shared),
         ),
-        DECODER: (
-            dict.fromkeys([POINT_COORDS, POINT_LABELS, *shared]),
-            dict.fromkeys([PREDICTED_IOU, KERNELS, PIXEL_TOKENS]),
+        names.DECODER: (
+            dict.fromkeys([names.POINT_COORDS, names.POINT_LABELS, *shared]),
+            dict.fromkeys([names.PREDICTED_IOU, names.KERNELS, names.PIXEL_TOKENS]),
         ),
-        MASK_LOGITS: (dict.fromkeys([PIXEL_TOKENS, KERNELS]), {LOGITS: None}),
+        names.MASK_LOGITS: (dict.fromkeys([names.PIXEL_TOKENS, names.KERNELS]), {names.LOGITS: None}),
     }
     for name, (inputs, outputs) in expected.items():
         session = sessions[name]

@@ -1,18 +1,24 @@
 """The networks of SAM run by torch."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fewct.errors import UsageError
 from fewct.methods.sam.backends.base import PIXELS_AT_ONCE, DecodedMasks
-from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
-from fewct.methods.sam.conventions import Normalization, Precision
+from fewct.methods.sam.checkpoints.build import checked_normalization
+from fewct.methods.sam.conventions import (
+    Embedding,
+    Logits,
+    Normalization,
+    Pixels,
+    PointCoords,
+    PointLabels,
+    Precision,
+)
 from fewct.methods.sam.modeling.mask_decoder import UPSCALING
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.modeling.transformer import ImageTokens
@@ -20,19 +26,17 @@ from fewct.runtime.threads import thread_count
 
 
 class TorchBackend:
-    """A network and how it sees grey.
+    """A network and how grey values are normalised for it.
 
     Args:
-        network: The network.
         normalization: None: "medsam" for the image encoder of LiteMedSAM, "ranks" for that of prompt-small,
             else "sam". The shapes of MedSAM's weights are those of SAM, so it must be told.
         precision: What the image encoder computes in. With "bfloat16" its products of matrices have 8 bits
             of precision; sums, normalisations and softmax stay in float32.
 
     Raises:
-        UsageError: If bfloat16 is asked for, and the processor does not compute in it.
-        UsageError: If the image encoder takes another number of channels than the normalization have.
-        UsageError: If FEWCT_NUM_THREADS is not a whole number of 1 or more.
+        UsageError: If the processor does not compute in bfloat16, the image encoder takes another number of
+            channels than the normalization gives, or FEWCT_NUM_THREADS is not a whole number of 1 or more.
     """
 
     def __init__(
@@ -53,66 +57,43 @@ class TorchBackend:
         self.mask_px = UPSCALING * network.prompt_encoder.grid
         self.normalization: Normalization = checked_normalization(network, normalization)
 
-    @classmethod
-    def load(
-        cls,
-        path: Path,
-        image_size: int | None = None,
-        normalization: Normalization | None = None,
-        precision: Precision = "float32",
-    ) -> "TorchBackend":
-        """Return the network of a checkpoint; see `load_sam` for what it raises."""
-        return cls(load_sam(path, image_size), normalization, precision)
-
     @torch.inference_mode()
-    def embed(
-        self, pixels: Annotated[NDArray[np.float32], "seen side side"]
-    ) -> Annotated[NDArray[np.float32], "channels rows columns"]:
+    def embed(self, pixels: Pixels) -> Embedding:
         """Return the embedding of an image; see `Backend`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
             embedding: Tensor = self.network.image_encoder(torch.from_numpy(pixels)[None])[0]
         return embedding.float().numpy()
 
     @torch.inference_mode()
-    def encode_prompts(
-        self,
-        embedding: Annotated[NDArray[np.float32], "channels rows columns"],
-        mask_input: Annotated[NDArray[np.float32], "side side"] | None,
-    ) -> ImageTokens:
+    def encode_prompts(self, embedding: Embedding, mask_input: Logits | None) -> ImageTokens:
         """Return what all prompts on an image share; see `Backend`."""
-        guess = None if mask_input is None else torch.from_numpy(mask_input)[None, None]
+        logits = None if mask_input is None else torch.from_numpy(mask_input)[None, None]
         prompts = self.network.prompt_encoder
         return self.network.mask_decoder.image_tokens(
-            torch.from_numpy(embedding)[None], prompts.mask(guess), prompts.positions()
+            torch.from_numpy(embedding)[None], prompts.mask(logits), prompts.positions()
         )
 
     @torch.inference_mode()
     def decode_masks(
-        self,
-        image_tokens: ImageTokens,
-        points_xy: Annotated[NDArray[np.float32], "prompts points 2"],
-        labels: Annotated[NDArray[np.int64], "prompts points"],
-        multimask: bool,
-        above: float = -np.inf,
+        self, tokens: Any, points: PointCoords, labels: PointLabels, multimask: bool, above: float = -np.inf
     ) -> DecodedMasks:
         """Return the masks of prompts, a few prompts at a time; see `Backend`."""
-        points = self.network.prompt_encoder.points(torch.from_numpy(points_xy), torch.from_numpy(labels))
+        prompts = self.network.prompt_encoder.points(torch.from_numpy(points), torch.from_numpy(labels))
         decoder, wanted = self.network.mask_decoder, slice(1, None) if multimask else slice(0, 1)
-        step = max(1, PIXELS_AT_ONCE // image_tokens.pixels.shape[1])
-        ious = [np.zeros((0, self.network.shape.decoder.masks), dtype=np.float32)[:, wanted]]
-        chosen = [np.zeros((0, 2), dtype=np.int64)]
-        logits = [np.zeros((0, self.mask_px, self.mask_px), dtype=np.float32)]
-        for start in range(0, len(points), step):
-            answers = decoder.answers(image_tokens, points[None, start : start + step])
-            iou = answers.predicted_iou[:, wanted]
+        step = max(1, PIXELS_AT_ONCE // tokens.pixels.shape[1])
+        masks = self.network.shape.decoder.masks - 1 if multimask else 1
+        parts = [DecodedMasks.none(masks, self.mask_px)]
+        for start in range(0, len(prompts), step):
+            decoded = decoder.decode(tokens, prompts[None, start : start + step])
+            iou = decoded.predicted_iou[:, wanted]
             kept = iou > above
             some = torch.nonzero(kept.any(dim=1))[:, 0]
-            ious.append(iou.numpy())
-            chosen.append(torch.nonzero(kept).numpy() + np.array([start, 0]))
+            logits = parts[0].logits
             if len(some):
-                drawn = decoder.draw(answers.pixels[some], answers.kernels[some, wanted])
-                logits.append(drawn[kept[some]].numpy())
-        return DecodedMasks(np.concatenate(ious), np.concatenate(chosen), np.concatenate(logits))
+                upscaled = decoder.mask_logits(decoded.pixels[some], decoded.kernels[some, wanted])
+                logits = upscaled[kept[some]].numpy()
+            parts.append(DecodedMasks(iou.numpy(), torch.nonzero(kept).numpy(), logits))
+        return DecodedMasks.concatenate(parts)
 
 
 def computes_in_bfloat16() -> bool:

@@ -68,7 +68,6 @@ def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShap
 
     Args:
         weights: Tensors by official name.
-        path: How an error calls them.
         heads: Attention heads of the mask decoder, which no shape tells.
 
     Raises:

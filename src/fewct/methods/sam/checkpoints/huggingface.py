@@ -53,7 +53,6 @@ def official_names(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
 
     Args:
         weights: Tensors by name.
-        path: How an error calls them.
 
     Raises:
         InputError: If the positions of image and prompts, one and the same in SAM, differ.

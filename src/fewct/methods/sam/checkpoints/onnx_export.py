@@ -1,4 +1,4 @@
-"""SAM's networks written as ONNX, so that they run without torch: a graph for each step of a backend."""
+"""Export of SAM's networks to ONNX, to run without torch: a graph for each step of a backend."""
 
 import errno
 import hashlib
@@ -20,25 +20,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from fewct.errors import output_errors
+from fewct.methods.sam.checkpoints import onnx_manifest as names
 from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
 from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
-from fewct.methods.sam.checkpoints.onnx_manifest import (
-    DECODER,
-    EMBEDDING,
-    HAS_MASK_INPUT,
-    IMAGE_ENCODER,
-    IMAGE_TOKENS,
-    KERNELS,
-    LOGITS,
-    MASK_INPUT,
-    MASK_LOGITS,
-    PIXEL_TOKENS,
-    PIXELS,
-    POINT_COORDS,
-    POINT_LABELS,
-    PREDICTED_IOU,
-    ExportRecord,
-)
+from fewct.methods.sam.checkpoints.onnx_manifest import ExportRecord
 from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.mask_decoder import UPSCALING
 from fewct.methods.sam.modeling.sam import Sam
@@ -66,8 +51,8 @@ def export_sam(
     Args:
         checkpoint: An official file, or a folder of transformers; see `load_sam` for what it raises.
         folder: Where to write; must be new or empty.
-        image_size: Side of the images that they are to take; None for what the network was made for.
-        normalization: How the network was trained to see grey; None for what its kind tells.
+        image_size: Side of the image encoder's input; None for what the network was made for.
+        normalization: How grey values are normalised; None for what the kind of network tells.
         half: Whether to keep weights in 16 bits.
 
     Returns:
@@ -83,12 +68,11 @@ def export_sam(
 def export_network(network: Sam, normalization: Normalization, folder: Path, half: bool = False) -> Path:
     """Write a network as ONNX: four graphs and the record of them, or nothing at all.
 
-    Each weight is in one graph alone, except for the small projections of positions, which both `prepare` and
-    `answers` need.
+    Each weight is in one graph alone, except for the small projections of positions, which both the graph of
+    the image's tokens and the decoder need.
 
     Args:
-        network: The network.
-        normalization: How it was trained to see grey.
+        normalization: How grey values are normalised for it.
         folder: Where to write; must be new or empty.
         half: Whether to keep weights in 16 bits; they are computed with in 32.
 
@@ -140,21 +124,21 @@ class ImageTokensGraph(nn.Module):
         self.prompt_encoder = network.prompt_encoder
         self.mask_decoder = network.mask_decoder
 
-    def forward(self, embedding: Tensor, mask_input: Tensor, guessed: Tensor) -> list[Tensor]:
+    def forward(self, embedding: Tensor, mask_input: Tensor, has_mask_input: Tensor) -> list[Tensor]:
         """Return the tensors of an `ImageTokens`.
 
         Args:
             embedding: (width, grid, grid).
-            mask_input: (mask_px, mask_px): logits; of no meaning where there is no guess.
-            guessed: bool (): whether there is a guess.
+            mask_input: (mask_px, mask_px): logits, which count where `has_mask_input`, bool (), is True.
+            has_mask_input: bool ().
         """
         prompts = self.prompt_encoder
-        maps = torch.where(guessed, prompts.mask(mask_input[None, None]), prompts.mask(None))
+        maps = torch.where(has_mask_input, prompts.mask(mask_input[None, None]), prompts.mask(None))
         return _flat(self.mask_decoder.image_tokens(embedding[None], maps, prompts.positions()))
 
 
 class DecoderGraph(nn.Module):
-    """How good the masks of prompts are, and what draws them."""
+    """Predicted IoU of the masks of prompts, and their kernels."""
 
     def __init__(self, network: Sam) -> None:
         super().__init__()
@@ -165,8 +149,8 @@ class DecoderGraph(nn.Module):
     def forward(self, points_xy: Tensor, labels: Tensor, shared: list[Tensor]) -> tuple[Tensor, ...]:
         """Return `DecoderOutput` for points (prompts, points, 2), labels (prompts, points) and tokens."""
         pixels, keys, values, queries, *rest = shared
-        side = ImageTokens(pixels, keys, values, queries, rest[: self.depth], rest[self.depth :])
-        return tuple(self.mask_decoder.answers(side, self.prompt_encoder.points(points_xy, labels)[None]))
+        tokens = ImageTokens(pixels, keys, values, queries, rest[: self.depth], rest[self.depth :])
+        return tuple(self.mask_decoder.decode(tokens, self.prompt_encoder.points(points_xy, labels)[None]))
 
 
 class MaskLogitsGraph(nn.Module):
@@ -176,19 +160,18 @@ class MaskLogitsGraph(nn.Module):
         super().__init__()
         self.mask_decoder = network.mask_decoder
 
-    def forward(self, seen: Tensor, kernels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, kernels: Tensor) -> Tensor:
         """Return (prompts, masks, mask_px, mask_px)."""
-        return self.mask_decoder.draw(seen, kernels)
+        return self.mask_decoder.mask_logits(pixels, kernels)
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A graph to write.
+    """A module to write as a graph.
 
     Args:
         name: Of its file.
-        module: What it does.
-        samples: Arguments of the module.
+        samples: Its arguments.
         dynamic: Their axes whose length may change.
         inputs: Names of the arguments' tensors.
         outputs: Names of what it gives.
@@ -214,40 +197,37 @@ class Graph:
 def graphs_of(network: Sam) -> Iterator[Graph]:
     """Give the graphs of a network, one after the other."""
     decoder, grid, side = network.shape.decoder, network.prompt_encoder.grid, network.image_size
-    embedding, guess = torch.zeros(decoder.width, grid, grid), torch.zeros(UPSCALING * grid, UPSCALING * grid)
-    pixels = torch.zeros(network.shape.encoder.channels, side, side)
-    yield Graph(IMAGE_ENCODER, ImageEncoderGraph(network).eval(), (pixels,), ({},), (PIXELS,), (EMBEDDING,))
+    encode = ImageEncoderGraph(network).eval()
+    image = (torch.zeros(network.shape.encoder.channels, side, side),)
+    yield Graph(names.IMAGE_ENCODER, encode, image, ({},), (names.PIXELS,), (names.EMBEDDING,))
 
-    prepare = ImageTokensGraph(network).eval()
-    samples = (embedding, guess, torch.tensor(True))
-    shared = prepare(*samples)
-    names = (
+    to_tokens = ImageTokensGraph(network).eval()
+    mask_px = UPSCALING * grid
+    samples = (torch.zeros(decoder.width, grid, grid), torch.zeros(mask_px, mask_px), torch.tensor(True))
+    shared = to_tokens(*samples)
+    inputs: tuple[str, ...] = (names.EMBEDDING, names.MASK_INPUT, names.HAS_MASK_INPUT)
+    tokens = (
         *("pixels", "keys", "values", "queries"),
         *(f"key_positions_{i}" for i in range(decoder.depth)),
         *(f"query_positions_{i}" for i in range(decoder.depth - 1)),
     )
-    yield Graph(IMAGE_TOKENS, prepare, samples, ({}, {}, {}), (EMBEDDING, MASK_INPUT, HAS_MASK_INPUT), names)
+    yield Graph(names.IMAGE_TOKENS, to_tokens, samples, ({}, {}, {}), inputs, tokens)
 
-    answer = DecoderGraph(network).eval()
+    decode = DecoderGraph(network).eval()
     prompts = (torch.zeros(3, 2, 2), torch.ones(3, 2, dtype=torch.int64), shared)
     dynamic: tuple[Any, ...] = ({0: MANY, 1: MANY}, {0: MANY, 1: MANY}, [{}] * len(shared))
-    answers = (PREDICTED_IOU, KERNELS, PIXEL_TOKENS)
-    yield Graph(DECODER, answer, prompts, dynamic, (POINT_COORDS, POINT_LABELS, *names), answers)
+    inputs, outputs = (names.POINT_COORDS, names.POINT_LABELS), (names.PREDICTED_IOU, names.KERNELS)
+    yield Graph(names.DECODER, decode, prompts, dynamic, (*inputs, *tokens), (*outputs, names.PIXEL_TOKENS))
 
-    _, kernels, seen = answer(*prompts)
-    drawing = (seen, kernels[:, 1:].contiguous())
-    yield Graph(
-        MASK_LOGITS,
-        MaskLogitsGraph(network).eval(),
-        drawing,
-        ({0: MANY}, {0: MANY, 1: MANY}),
-        (PIXEL_TOKENS, KERNELS),
-        (LOGITS,),
-    )
+    _, kernels, pixels = decode(*prompts)
+    masks, dynamic = (pixels, kernels[:, 1:].contiguous()), ({0: MANY}, {0: MANY, 1: MANY})
+    inputs = (names.PIXEL_TOKENS, names.KERNELS)
+    yield Graph(names.MASK_LOGITS, MaskLogitsGraph(network).eval(), masks, dynamic, inputs, (names.LOGITS,))
 
 
-def _flat(side: ImageTokens) -> list[Tensor]:
-    return [side.pixels, side.keys, side.values, side.queries, *side.key_positions, *side.query_positions]
+def _flat(tokens: ImageTokens) -> list[Tensor]:
+    shared = [tokens.pixels, tokens.keys, tokens.values, tokens.queries]
+    return [*shared, *tokens.key_positions, *tokens.query_positions]
 
 
 def halve(path: Path) -> None:

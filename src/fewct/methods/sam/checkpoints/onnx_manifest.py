@@ -1,4 +1,4 @@
-"""What a folder of exported networks holds: four graphs, and a record that tells of them."""
+"""The folder of exported networks: names of its graphs and of their tensors, and the record beside them."""
 
 import json
 from collections.abc import Mapping
@@ -12,19 +12,15 @@ from fewct.methods.sam.conventions import Normalization
 
 FORMAT, VERSION = "fewct-sam-onnx", 1
 
-IMAGE_ENCODER, IMAGE_TOKENS, DECODER, MASK_LOGITS = GRAPHS = (
-    "embed.onnx",
-    "prepare.onnx",
-    "answers.onnx",
-    "draw.onnx",
-)
-"""Image to embedding; embedding and first guess to what prompts share; prompts to how good their masks are
-and what draws them; and the drawing."""
+GRAPHS = "embed.onnx", "prepare.onnx", "answers.onnx", "draw.onnx"
+IMAGE_ENCODER, IMAGE_TOKENS, DECODER, MASK_LOGITS = GRAPHS
+"""Image to embedding; embedding and mask input to what prompts share; prompts to predicted IoU, kernels and
+pixels; these to the logits of masks."""
 
 PIXELS, EMBEDDING, MASK_INPUT, HAS_MASK_INPUT = "pixels", "embedding", "first_guess", "guessed"
 POINT_COORDS, POINT_LABELS = "points_xy", "labels"
 PREDICTED_IOU, KERNELS, PIXEL_TOKENS, LOGITS = "predicted_iou", "kernels", "seen_pixels", "logits"
-"""Names of the graphs' inputs and outputs; `answers` also takes all that `prepare` gives."""
+"""Names of the graphs' inputs and outputs; `DECODER` also takes all that `IMAGE_TOKENS` gives."""
 
 JSON_NAMES = {"image_size": "input_px", "normalization": "intensities"}
 """Fields of `ExportRecord` that have other names in its file."""
@@ -35,13 +31,12 @@ class ExportRecord:
     """What exported networks take and give, and the hashes of their files.
 
     Args:
-        image_size: Side of the square images that they take.
-        channels: Channels of these images.
-        normalization: How the network was trained to see grey.
-        grid: Side of the image embedding.
-        width: Its channels.
-        mask_px: Side of the masks.
-        masks: Masks for each prompt: one for prompts that leave no doubt, then those to choose from.
+        image_size: Side of the square input, which has `channels` channels.
+        channels: Channels of the input.
+        normalization: How grey values are normalised for it.
+        grid: Side of the image embedding, which has `width` channels.
+        width: Channels of the embedding.
+        masks: Masks for each prompt: one for unambiguous prompts, then those to choose from.
         half: Whether the weights are kept in 16 bits; they are computed with in 32.
         sha256: For each file of the folder its hash.
         tools: Versions of what made them.

@@ -1,4 +1,4 @@
-"""What SAM's networks learn from: pictures, structures on them, and prompts drawn at random."""
+"""Training data of SAM's networks: augmented views, structures on them, and prompts drawn at random."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,33 +8,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fewct.data.examples import TrainingExample
 from fewct.imaging.intensity import to_display
 from fewct.methods.sam.box_prompted import moved_boxes
-from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization
+from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization, Picture
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.training.augment import WarpedExample, simulate_scanner, warp
 from fewct.training.crops import ExampleMix
+from fewct.training.sampling import RandomDataset
 from fewct.types import CTSlice, Labels
 
-LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to be asked for: 40 px of 512 x 512
+LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to get prompts: 40 px of 512 x 512
 WHOLE_PX = 512  # side of a whole slice, by which the zoom of examples is told
 
 ViewSampler: TypeAlias = Callable[[np.random.Generator], "LabelledView"]
+InputSampler: TypeAlias = Callable[[np.random.Generator], tuple[Tensor, Labels]]
+"""Draws what the network takes of a picture, its input or its embedding, and its structures, at the size of
+the input: int32 (side, side)."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledView:
-    """A picture and the structures on it.
+    """A picture and the structures on it, int32 (rows, columns), 0 for the rest."""
 
-    Args:
-        picture: uint8 (rows, columns).
-        labels: int32 (rows, columns): structures, 0 for the rest.
-    """
-
-    picture: Annotated[NDArray[np.uint8], "rows columns"]
+    picture: Picture
     labels: Labels
 
 
@@ -42,21 +40,24 @@ class PromptBatch(NamedTuple):
     """A picture with prompts as tensors, or a batch of them.
 
     Args:
-        seen: float32 (channels, side, side): the image encoder's input; or (channels, rows, columns): what
-            it made of it.
-        masks: uint8 (prompts, side, side): what each prompt asks for, at the size of the input.
-        points_xy: float32 (prompts, points, 2): x, y in pixels of the input.
-        labels: int64 (prompts, points): as in `backend`.
-        asked: bool (prompts,): False where the picture holds no structure to ask for.
-        number: int64 (): of the item; later prompts are drawn by it.
+        inputs: float32 (channels, side, side): the image encoder's input; or (channels, rows, columns): its
+            embedding.
+        masks: uint8 (prompts, side, side): the structure of each prompt, at the size of the input.
+        point_coords: float32 (prompts, points, 2): x, y in pixels of the input.
+        point_labels: int64 (prompts, points): as in `conventions`.
+        valid: bool (prompts,): False where the picture holds no structure to prompt.
+        item: int64 (): number of the item; corrections are drawn by it.
     """
 
-    seen: Tensor
+    inputs: Tensor
     masks: Tensor
-    points_xy: Tensor
-    labels: Tensor
-    asked: Tensor
-    number: Tensor
+    point_coords: Tensor
+    point_labels: Tensor
+    valid: Tensor
+    item: Tensor
+
+
+PromptDataset: TypeAlias = RandomDataset[PromptBatch]
 
 
 @dataclass(frozen=True)
@@ -75,79 +76,31 @@ class PromptSampling:
     jitter_px: float
 
 
-class PromptDataset(Dataset[PromptBatch]):
-    """Pictures with prompts, by number.
-
-    Args:
-        draw: Gives a picture.
-        image_size: Side of the image encoder's input.
-        normalization: How it sees grey.
-        asking: How prompts are drawn.
-        length: How many there are.
-        seed: Item `i` depends on it and on `i` alone.
-    """
-
-    def __init__(
-        self,
-        draw: ViewSampler,
-        image_size: int,
-        normalization: Normalization,
-        asking: PromptSampling,
-        length: int,
-        seed: int,
-    ) -> None:
-        self.draw = draw
-        self.image_size = image_size
-        self.normalization: Normalization = normalization
-        self.asking = asking
-        self.length = length
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> PromptBatch:
-        rng = np.random.default_rng((self.seed, index))
-        view = self.draw(rng)
-        frame = InputFrame(view.picture.shape, self.image_size, self.image_size)
-        seen = preprocess(view.picture, frame, self.normalization)
-        return sample_prompts(torch.from_numpy(seen), in_frame(view.labels, frame), self.asking, rng, index)
+def prompt_dataset(draw: InputSampler, sampling: PromptSampling, length: int, seed: int) -> PromptDataset:
+    """Return so many pictures with prompts; see `RandomDataset`."""
+    return RandomDataset(lambda rng, item: sample_prompts(*draw(rng), sampling, rng, item), length, seed)
 
 
-class EmbeddedPromptDataset(Dataset[PromptBatch]):
-    """The same few pictures again and again, which the image encoder has seen before, with new prompts.
+def network_inputs(views: ViewSampler, image_size: int, normalization: Normalization) -> InputSampler:
+    """Return what draws views as the image encoder takes them; see `view_input`."""
+    return lambda rng: view_input(views(rng), image_size, normalization)
 
-    Args:
-        embeddings: float (n, channels, rows, columns).
-        labels: For each its structures, int32 (side, side), at the size of the image encoder's input.
-        asking: How prompts are drawn.
-        length: How many there are.
-        seed: Item `i` depends on it and on `i` alone.
-    """
 
-    def __init__(
-        self, embeddings: Tensor, labels: Sequence[Labels], asking: PromptSampling, length: int, seed: int
-    ) -> None:
-        self.embeddings = embeddings
-        self.labels = labels
-        self.asking = asking
-        self.length = length
-        self.seed = seed
+def one_of(encoded: Sequence[tuple[Tensor, Labels]]) -> InputSampler:
+    """Return what draws one of some inputs or embeddings with their structures."""
+    return lambda rng: encoded[int(rng.integers(len(encoded)))]
 
-    def __len__(self) -> int:
-        return self.length
 
-    def __getitem__(self, index: int) -> PromptBatch:
-        rng = np.random.default_rng((self.seed, index))
-        number = int(rng.integers(len(self.labels)))
-        return sample_prompts(self.embeddings[number], self.labels[number], self.asking, rng, index)
+def view_input(view: LabelledView, image_size: int, normalization: Normalization) -> tuple[Tensor, Labels]:
+    """Return a picture as the image encoder's input, float32 (channels, side, side), and its structures."""
+    frame = InputFrame(view.picture.shape, image_size, image_size)
+    return torch.from_numpy(preprocess(view.picture, frame, normalization)), in_frame(view.labels, frame)
 
 
 def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 0.0) -> ViewSampler:
-    """Return what draws a slice of one of several sources, as another scanner might show it.
+    """Return what draws an augmented slice of one of several sources.
 
     Args:
-        sources: Where examples come from.
         size_px: Side of the picture, which shows about a whole slice whatever it is.
         no_flips: Share of pictures that are neither flipped nor turned by quarters.
     """
@@ -157,13 +110,13 @@ def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
         example = source.example(rng)
         zoomed = replace(example, zoom=example.zoom * size_px / WHOLE_PX)
-        return _shown(warp(zoomed, size_px, rng, rng.random() < no_flips), source.synthetic, rng)
+        return _scanned(warp(zoomed, size_px, rng, rng.random() < no_flips), source.synthetic, rng)
 
     return draw
 
 
 def example_views(examples: Sequence[TrainingExample], size_px: int, no_flips: bool) -> ViewSampler:
-    """Return what draws one of some slices, as another scanner might show it.
+    """Return what draws an augmented view of one of some slices.
 
     Args:
         examples: What to draw from, each as likely as the others.
@@ -174,7 +127,7 @@ def example_views(examples: Sequence[TrainingExample], size_px: int, no_flips: b
     def draw(rng: np.random.Generator) -> LabelledView:
         example = examples[int(rng.integers(len(examples)))]
         zoomed = replace(example, zoom=size_px / max(example.pixels.shape))
-        return _shown(warp(zoomed, size_px, rng, no_flips), False, rng)
+        return _scanned(warp(zoomed, size_px, rng, no_flips), False, rng)
 
     return draw
 
@@ -184,7 +137,7 @@ def plain_view(example: TrainingExample) -> LabelledView:
     return LabelledView(to_display(CTSlice(example.pixels, example.unit)), example.labels)
 
 
-def _shown(warped: WarpedExample, synthetic: bool, rng: np.random.Generator) -> LabelledView:
+def _scanned(warped: WarpedExample, synthetic: bool, rng: np.random.Generator) -> LabelledView:
     return LabelledView(to_display(simulate_scanner(warped.image, synthetic, rng)), warped.labels)
 
 
@@ -200,45 +153,37 @@ def in_frame(labels: Labels, frame: InputFrame) -> Labels:
 
 
 def sample_prompts(
-    seen: Tensor, labels: Labels, asking: PromptSampling, rng: np.random.Generator, number: int
+    inputs: Tensor, labels: Labels, sampling: PromptSampling, rng: np.random.Generator, item: int
 ) -> PromptBatch:
-    """Draw prompts for structures of a picture, several for each where there are few.
-
-    Args:
-        seen: What the network gets of the picture.
-        labels: int32 (side, side): its structures, at the size of the image encoder's input.
-        asking: How prompts are drawn.
-        rng: Source of randomness.
-        number: Of the item.
-    """
+    """Draw prompts for structures of a picture, several for each where there are few; see `InputSampler`."""
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     large = np.flatnonzero(areas >= max(LEAST_SHARE * labels.size, 1))
-    chosen = np.resize(rng.permutation(large), asking.prompts if len(large) else 0)
-    masks = np.zeros((asking.prompts, *labels.shape), dtype=np.uint8)
-    points = np.zeros((asking.prompts, 2, 2), dtype=np.float32)
-    kinds = np.full((asking.prompts, 2), NO_POINT, dtype=np.int64)
-    for i, structure in enumerate(chosen.tolist()):
+    structures = np.resize(rng.permutation(large), sampling.prompts if len(large) else 0)
+    masks = np.zeros((sampling.prompts, *labels.shape), dtype=np.uint8)
+    points = np.zeros((sampling.prompts, 2, 2), dtype=np.float32)
+    kinds = np.full((sampling.prompts, 2), NO_POINT, dtype=np.int64)
+    for i, structure in enumerate(structures.tolist()):
         masks[i] = labels == structure
-        points[i], kinds[i] = draw_prompt(masks[i], asking, rng)
+        points[i], kinds[i] = sample_prompt(masks[i], sampling, rng)
     return PromptBatch(
-        seen,
+        inputs,
         torch.from_numpy(masks),
         torch.from_numpy(points),
         torch.from_numpy(kinds),
-        torch.full((asking.prompts,), len(chosen) > 0),
-        torch.tensor(number),
+        torch.full((sampling.prompts,), len(structures) > 0),
+        torch.tensor(item),
     )
 
 
-def draw_prompt(
-    mask: Annotated[NDArray[np.uint8], "side side"], asking: PromptSampling, rng: np.random.Generator
+def sample_prompt(
+    mask: Annotated[NDArray[np.uint8], "side side"], sampling: PromptSampling, rng: np.random.Generator
 ) -> tuple[Annotated[NDArray[np.float32], "2 2"], Annotated[NDArray[np.int64], "2"]]:
-    """Return a box around a structure, roughly drawn, or a point on it: two points and their labels."""
+    """Return a jittered box around a structure, or a point on it: two points and their labels."""
     rows, columns = np.nonzero(mask)
-    if rng.random() < asking.box_share:
+    if rng.random() < sampling.box_share:
         box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        jitter = rng.uniform(0, asking.jitter_px)
+        jitter = rng.uniform(0, sampling.jitter_px)
         moved = moved_boxes(box[None], (mask.shape[0], mask.shape[1]), 0, jitter, rng)
         return moved.reshape(2, 2).astype(np.float32), np.array([TOP_LEFT, BOTTOM_RIGHT])
     place = int(rng.integers(len(rows)))

@@ -1,7 +1,7 @@
-"""What an image embedding alone tells of a structure, which an encoder that starts from nothing learns by.
+"""A head that learns from the image embedding alone, for an encoder that starts from random weights.
 
-Through the decoder's attention the encoder hears late and little of what it should tell apart. Here it hears
-it at once, for every pixel: features within a structure are to be alike, and unlike those around it.
+Through the decoder's attention little gradient reaches the encoder at first. Here every pixel gives some:
+features within a structure are to be alike, and unlike those around it.
 """
 
 import torch
@@ -16,11 +16,7 @@ SHARPNESS, MIDDLE = 10.0, 0.5
 
 
 class PixelSimilarityHead(nn.Module):
-    """How alike the features of each pixel are to the mean of those of a structure.
-
-    Args:
-        width: Channels of the embedding.
-    """
+    """Cosine similarity of each pixel's features to the mean of those of a structure."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -12,13 +12,7 @@ LORA_LAYERS = "qkv"
 
 
 class LowRankUpdate(nn.Module):
-    """A matrix with the product of two thin ones added; 0 at first.
-
-    Args:
-        rows: Of the matrix.
-        columns: Of the matrix.
-        rank: Of what is added.
-    """
+    """A matrix with the product of two thin ones added; 0 at first."""
 
     def __init__(self, rows: int, columns: int, rank: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""How `prompt-small` is trained: SAM's decoder on a small encoder, on labelled, dense and drawn slices."""
+"""Training of `prompt-small`: SAM's decoder on a small encoder, on labelled, dense and synthetic slices."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,13 @@ from torch import nn
 
 from fewct.data.packed import load_packed_slices
 from fewct.methods.sam.checkpoints.build import load_sam
-from fewct.methods.sam.finetuning.dataset import PromptDataset, PromptSampling, source_views
+from fewct.methods.sam.finetuning.dataset import (
+    PromptDataset,
+    PromptSampling,
+    network_inputs,
+    prompt_dataset,
+    source_views,
+)
 from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
 from fewct.methods.sam.finetuning.recipe import make_losses, write_trained
 from fewct.methods.sam.finetuning.trainable import TrainableSam
@@ -19,7 +26,7 @@ from fewct.methods.sam.modeling.small_encoder import DECODER_HEADS, SmallShape
 from fewct.methods.sam.modeling.transformer import TwoWayAttention
 from fewct.nn.folded_unet import STRIDE
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import SourceShares, default_sources, labelled_source
+from fewct.training.crops import ExampleMix, SourceShares, default_sources, labelled_source
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.sampling import check_size, collate_batches
 from fewct.training.warm_start import start_from
@@ -49,13 +56,13 @@ class PromptSmallRecipe:
     size_px: int = 256
     """Side of the pictures."""
     prompts: int = 8
-    """Structures of a picture that are asked for at once."""
+    """Structures of a picture that are prompted at once."""
     box_share: float = 0.5
     """Share of prompts that are boxes; the others are points."""
     jitter_px: float = 7.0
     """By how much each side of a box moves at most, in pixels of the picture."""
     correction_prompts: int = 6
-    """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
+    """Prompts of a batch that get a second round: a point on a wrong pixel and the first mask as input."""
     no_flips: float = 0.8
     """Share of pictures that come the usual way up; the others are flipped and turned by quarters."""
     validation_pictures: int = 32
@@ -72,7 +79,7 @@ def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = N
     """Train, or go on with a training that was stopped, in a folder that exists.
 
     Returns:
-        The network with the lowest validation loss, as `recipe.finished` takes it.
+        The network with the lowest validation loss, as `recipe.trained_network` takes it.
 
     Raises:
         InputError: If the image encoder's weights are absent, damaged, or of another network.
@@ -81,24 +88,23 @@ def train(recipe: PromptSmallRecipe, folder: Path, progress: Progress | None = N
     loop = recipe.loop
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
-    asking = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px)
-    draw = source_views(default_sources(recipe.data, SHARES), recipe.size_px, recipe.no_flips)
-    training = PromptDataset(draw, recipe.size_px, "ranks", asking, loop.steps * loop.batch_size, loop.seed)
+    sampling = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px)
+
+    def dataset(sources: Sequence[ExampleMix], length: int, seed: int) -> PromptDataset:
+        views = source_views(sources, recipe.size_px, recipe.no_flips)
+        return prompt_dataset(network_inputs(views, recipe.size_px, "ranks"), sampling, length, seed)
+
+    training = dataset(default_sources(recipe.data, SHARES), loop.steps * loop.batch_size, loop.seed)
     slices = load_packed_slices(recipe.data / "btcv" / "val")
     dense = [item for item in slices if item.low_contrast is not None]
     watched = [
         labelled_source(0.5, slices, low_contrast=False),
         labelled_source(0.5, dense, low_contrast=True),
     ]
-    held_out = source_views(watched, recipe.size_px, recipe.no_flips)
-    validation = PromptDataset(
-        held_out, recipe.size_px, "ranks", asking, recipe.validation_pictures, loop.seed + 1
-    )
-    sam = starting_network(recipe, training)
-    lessons = [validation[i] for i in range(len(validation))]
-    practice = trainable_network(sam, recipe.correction_prompts)
-    held = collate_batches(lessons, loop.batch_size)
-    return fit(practice, make_losses("cross-entropy"), training, held, loop, folder, progress=progress)
+    validation = dataset(watched, recipe.validation_pictures, loop.seed + 1)
+    network = trainable_network(starting_network(recipe, training), recipe.correction_prompts)
+    held = collate_batches([validation[i] for i in range(len(validation))], loop.batch_size)
+    return fit(network, make_losses("cross-entropy"), training, held, loop, folder, progress=progress)
 
 
 def export_folder(folder: Path) -> Path:
@@ -108,7 +114,7 @@ def export_folder(folder: Path) -> Path:
 
 
 def trainable_network(sam: Sam, correction_prompts: int) -> TrainableSam:
-    """Return a network as it learns: all of it, and the embedding by itself, too."""
+    """Return a network to train all of, with the head that learns from the embedding alone."""
     return TrainableSam(sam, "all", correction_prompts, PixelSimilarityHead(SHAPE.decoder.width))
 
 
@@ -122,9 +128,9 @@ def starting_network(recipe: PromptSmallRecipe, training: PromptDataset) -> Sam:
         sam = load_sam(Path(recipe.weights), recipe.size_px)
     else:
         sam = Sam(SHAPE, recipe.size_px)
-        look_near(sam.mask_decoder)
+        favour_near(sam.mask_decoder)
     if recipe.encoder and not recipe.weights:
-        sample = torch.stack([training[i].seen for i in range(SAMPLE_VIEWS)])
+        sample = torch.stack([training[i].inputs for i in range(SAMPLE_VIEWS)])
         start_from(
             sam.image_encoder, Path(recipe.encoder), sample, new=("neck",), unused=("head", "affinity")
         )
@@ -135,8 +141,8 @@ def starting_network(recipe: PromptSmallRecipe, training: PromptDataset) -> Sam:
 
 
 @torch.no_grad()
-def look_near(decoder: MaskDecoder) -> None:
-    """Let tokens and pixels look first at what lies near, in place.
+def favour_near(decoder: MaskDecoder) -> None:
+    """Initialise the attention between tokens and pixels so that it favours what lies near, in place.
 
     Queries and keys hold positions whose products fall with their distance. Two different random projections
     lose that, one and the same keeps it: training then need not find out what a place is.

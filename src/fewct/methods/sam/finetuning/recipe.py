@@ -1,4 +1,4 @@
-"""How SAM's networks learn from labelled slices: what loss, from which weights, which parts."""
+"""Fine-tuning of SAM on labelled slices: the recipe, its losses, and the export of what was trained."""
 
 import copy
 import shutil
@@ -11,31 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from fewct.data.examples import TrainingExample, check_labelled
-from fewct.errors import UsageError
+from fewct.errors import check_range
 from fewct.methods.sam.backends.load import PROMPT_SMALL_START, NormalizationChoice, checkpoint_path
 from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
 from fewct.methods.sam.checkpoints.layout import TRAINED
 from fewct.methods.sam.checkpoints.onnx_export import export_network
 from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.finetuning.dataset import (
-    EmbeddedPromptDataset,
     LabelledView,
     PromptBatch,
-    PromptDataset,
     PromptSampling,
-    ViewSampler,
     example_views,
-    in_frame,
+    network_inputs,
+    one_of,
     plain_view,
+    prompt_dataset,
     sample_prompts,
+    view_input,
 )
 from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
 from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, TrainableSam, overlaps
 from fewct.methods.sam.modeling.sam import Sam
-from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.runtime.threads import thread_count
 from fewct.training.checkpoints import save_weights
 from fewct.training.loop import LoopConfig, Progress, fit
@@ -45,8 +43,8 @@ from fewct.types import Labels
 
 SAM_WEIGHTS = "sam.pth"
 CROSS_ENTROPY, FOCAL = 0.5, 20.0
-"""What they count for beside the Dice loss. With more cross-entropy a network that starts from random weights
-learns first, and for long, to draw nothing. SAM was trained with 20 times the focal loss."""
+"""Weights beside the Dice loss. With more cross-entropy a network that starts from random weights learns
+first, and for long, empty masks. SAM was trained with 20 times the focal loss."""
 
 
 def _loop() -> LoopConfig:
@@ -55,7 +53,7 @@ def _loop() -> LoopConfig:
 
 @dataclass(frozen=True)
 class SamRecipe:
-    """Fine-tunes a checkpoint of Segment Anything: Dice and cross-entropy of masks, and how good they are.
+    """Fine-tunes a checkpoint of Segment Anything: Dice and cross-entropy of masks, and their predicted IoU.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -74,35 +72,27 @@ class SamRecipe:
     normalization: NormalizationChoice = "auto"
     """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
     prompts: int = 8
-    """Structures of a slice that are asked for at once."""
+    """Structures of a slice that are prompted at once."""
     box_share: float = 0.7
     """Share of prompts that are boxes; the others are points."""
     jitter_px: float = 10.0
     """By how much each side of a box moves at most, in pixels of a slice of 512."""
     correction_prompts: int = 8
-    """Prompts of a batch that get a second round: one more point on a mistake, and the mask as a guess."""
+    """Prompts of a batch that get a second round: a point on a wrong pixel and the first mask as input."""
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     """What is added to the Dice loss."""
     augmented_views: int = 4
-    """Where the image encoder is frozen: ways in which each slice is shown, one of them as it is."""
+    """Where the image encoder is frozen: views of each slice, one of them as it is."""
     no_flips: bool = False
     """Whether slices are never flipped or turned by quarters: for data that always comes the same way up."""
     loop: LoopConfig = field(default_factory=_loop)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("rank", 1),
-            ("prompts", 1),
-            ("augmented_views", 1),
-            ("image_size", 0),
-            ("correction_prompts", 0),
-        ):
-            if getattr(self, name) < least:
-                raise _out_of_range(name, f"{least} or more", getattr(self, name))
-        if not 0 <= self.box_share <= 1:
-            raise _out_of_range("box_share", "a share in [0, 1]", self.box_share)
-        if not 0 <= self.jitter_px < float("inf"):
-            raise _out_of_range("jitter_px", "0 or more", self.jitter_px)
+        for name in ("rank", "prompts", "augmented_views"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("image_size", "correction_prompts", "jitter_px"):
+            check_range(name, getattr(self, name))
+        check_range("box_share", self.box_share, 0, 1)
 
 
 def train(
@@ -128,32 +118,39 @@ def train(
     torch.manual_seed(loop.seed)
     torch.set_num_threads(thread_count())
     sam, normalization = starting_network(recipe)
-    asking = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px * sam.image_size / 512)
-    length = loop.steps * loop.batch_size
+    sampling = PromptSampling(recipe.prompts, recipe.box_share, recipe.jitter_px * sam.image_size / 512)
     augmented = example_views(training, sam.image_size, recipe.no_flips)
-    held_out = [plain_view(example) for example in validation]
-    if recipe.trainable in ("adapters", "all"):
-        data: Dataset[PromptBatch] = PromptDataset(
-            augmented, sam.image_size, normalization, asking, length, loop.seed
-        )
-        seen: Sequence[Tensor] = [_seen(view, sam, normalization) for view in held_out]
+    encoder_learns = recipe.trainable in ("adapters", "all")
+
+    def encode(view: LabelledView) -> tuple[Tensor, Labels]:
+        inputs, labels = view_input(view, sam.image_size, normalization)
+        return inputs if encoder_learns else _embedding(sam, inputs), labels
+
+    held_out = [encode(plain_view(example)) for example in validation]
+    if encoder_learns:
+        draw = network_inputs(augmented, sam.image_size, normalization)
     else:
-        shown = fixed_views(training, augmented, recipe.augmented_views, loop.seed)
-        embeddings = torch.stack([_embedded(view, sam, normalization) for view in shown])
-        labels = [_labels(view, sam) for view in shown]
-        data = EmbeddedPromptDataset(embeddings, labels, asking, length, loop.seed)
-        seen = [_embedded(view, sam, normalization) for view in held_out]
-    lessons = [
-        sample_prompts(x, _labels(view, sam), asking, np.random.default_rng((loop.seed, 1, number)), number)
-        for number, (x, view) in enumerate(zip(seen, held_out, strict=True))
+        rng, plain = np.random.default_rng((loop.seed, 0)), [plain_view(example) for example in training]
+        views = plain + [augmented(rng) for _ in range((recipe.augmented_views - 1) * len(plain))]
+        draw = one_of([encode(view) for view in views])
+    data = prompt_dataset(draw, sampling, loop.steps * loop.batch_size, loop.seed)
+    items = [
+        sample_prompts(*one, sampling, np.random.default_rng((loop.seed, 1, number)), number)
+        for number, one in enumerate(held_out)
     ]
-    practice = TrainableSam(sam, recipe.trainable, recipe.correction_prompts)
-    held = collate_batches(lessons, loop.batch_size)
-    return fit(practice, make_losses(recipe.loss), data, held, loop, folder, progress=progress)
+    network = TrainableSam(sam, recipe.trainable, recipe.correction_prompts)
+    held = collate_batches(items, loop.batch_size)
+    return fit(network, make_losses(recipe.loss), data, held, loop, folder, progress=progress)
+
+
+@torch.no_grad()
+def _embedding(sam: Sam, inputs: Tensor) -> Tensor:
+    embedding: Tensor = sam.image_encoder(inputs[None])[0]
+    return embedding
 
 
 def starting_network(recipe: SamRecipe) -> tuple[Sam, Normalization]:
-    """Return the network that a recipe starts from, with its adapters, and how it sees grey.
+    """Return the network that a recipe starts from, with its adapters, and its normalization.
 
     Raises:
         InputError: If the checkpoint is absent, damaged or of another network.
@@ -166,14 +163,12 @@ def starting_network(recipe: SamRecipe) -> tuple[Sam, Normalization]:
     return sam, default_normalization(sam) if recipe.normalization == "auto" else recipe.normalization
 
 
-def trained_network(practice: nn.Module, sam: Sam) -> Sam:
-    """Return a whole network with what a training changed of it.
+def trained_network(trained: nn.Module, sam: Sam) -> Sam:
+    """Return a whole network with the weights of a training, which ended with `trained`.
 
-    Args:
-        practice: What `train` returned.
-        sam: The network that the training started from, with its adapters; changed in place.
+    The network that the training started from, with its adapters, is changed in place.
     """
-    learnt = practice.state_dict()
+    learnt = trained.state_dict()
     names = sam.state_dict()
     sam.load_state_dict(names | {n: learnt[f"sam.{n}"] for n in names if f"sam.{n}" in learnt})
     merge_lora(sam)
@@ -184,17 +179,16 @@ def export_folder(folder: Path) -> Path:
     """Write the network of a training as ONNX and as an official file; see `write_trained`."""
     recipe = read_recipe(SamRecipe, folder)
     sam, normalization = starting_network(recipe)
-    practice = TrainableSam(copy.deepcopy(sam), recipe.trainable, correction_prompts=0)
-    return write_trained(practice, sam, normalization, folder)
+    network = TrainableSam(copy.deepcopy(sam), recipe.trainable, correction_prompts=0)
+    return write_trained(network, sam, normalization, folder)
 
 
-def write_trained(practice: TrainableSam, sam: Sam, normalization: Normalization, folder: Path) -> Path:
+def write_trained(network: TrainableSam, sam: Sam, normalization: Normalization, folder: Path) -> Path:
     """Write the network of a training to the folder `model` in its folder, and its weights to sam.pth.
 
     Args:
-        practice: The network that was trained, with any weights.
-        sam: The network that the training started from.
-        normalization: How the network sees grey.
+        network: As it was trained, with any weights.
+        sam: What the training started from.
         folder: The training's.
 
     Returns:
@@ -204,7 +198,7 @@ def write_trained(practice: TrainableSam, sam: Sam, normalization: Normalization
         InputError: If nothing is trained yet, or a checkpoint is damaged or of another network.
         OutputError: If a file cannot be written.
     """
-    whole = trained_network(load_trained(practice, folder), sam)
+    whole = trained_network(load_trained(network, folder), sam)
     save_weights(whole.state_dict(), folder / SAM_WEIGHTS)
     exported, fresh = folder / TRAINED, folder / f".{TRAINED}"
     shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted export left
@@ -212,30 +206,6 @@ def write_trained(practice: TrainableSam, sam: Sam, normalization: Normalization
     shutil.rmtree(exported, ignore_errors=True)
     fresh.rename(exported)
     return exported
-
-
-def fixed_views(
-    examples: Sequence[TrainingExample], augmented: ViewSampler, views: int, seed: int
-) -> list[LabelledView]:
-    """Return each slice as it is, and for each further view as many slices as another scanner shows them."""
-    rng = np.random.default_rng((seed, 0))
-    plain = [plain_view(example) for example in examples]
-    return plain + [augmented(rng) for _ in range((views - 1) * len(plain))]
-
-
-def _seen(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
-    frame = InputFrame(view.picture.shape, sam.image_size, sam.image_size)
-    return torch.from_numpy(preprocess(view.picture, frame, normalization))
-
-
-@torch.no_grad()
-def _embedded(view: LabelledView, sam: Sam, normalization: Normalization) -> Tensor:
-    embedding: Tensor = sam.image_encoder(_seen(view, sam, normalization)[None])[0]
-    return embedding
-
-
-def _labels(view: LabelledView, sam: Sam) -> Labels:
-    return in_frame(view.labels, InputFrame(view.picture.shape, sam.image_size, sam.image_size))
 
 
 def make_losses(
@@ -248,26 +218,26 @@ def make_losses(
         masks, scores = zip(*(round_losses(one, loss) for one in rounds), strict=True)
         values = {"masks": torch.stack(masks).sum(), "scores": torch.stack(scores).sum()}
         first = rounds[0]
-        if first.alike is not None:
-            each = mask_losses(first.alike[:, None], first.target, loss)
-            values["alike"] = each.mean() if len(each) else first.alike.sum()
+        if first.similarity is not None:
+            each = mask_losses(first.similarity[:, None], first.target, loss)
+            values["similarity"] = each.mean() if len(each) else first.similarity.sum()
         return values
 
     return losses
 
 
 def round_losses(one: DecoderRound, loss: Literal["cross-entropy", "focal"]) -> tuple[Tensor, Tensor]:
-    """Return the losses of the masks and of the predicted IoU of one round; 0 where nothing was asked.
+    """Return the losses of the masks and of the predicted IoU of one round; 0 without prompts.
 
-    Of the masks to choose from only the best learns, as for SAM. The mask for prompts that leave no doubt
-    learns from such prompts alone.
+    Of the masks to choose from only the best learns, as for SAM. The mask for unambiguous prompts learns from
+    such prompts alone.
     """
     if len(one.logits) == 0:
         nothing = 0 * (one.logits.sum() + one.predicted_iou.sum())
         return nothing, nothing
     each = mask_losses(one.logits, one.target, loss)
     single, best = each[:, 0], each[:, 1:].min(dim=1).values
-    sure = one.sure.float()
+    sure = one.unambiguous.float()
     masks = (sure * single).sum() / sure.sum().clamp_min(1) + best.mean()
     errors = (one.predicted_iou - overlaps(one.logits, one.target)) ** 2
     weights = torch.cat([sure[:, None], torch.ones_like(errors[:, 1:])], dim=1)
@@ -286,15 +256,11 @@ def mask_losses(logits: Tensor, target: Tensor, loss: Literal["cross-entropy", "
         float (prompts, masks).
     """
     true = target[:, None].expand_as(logits)
-    likely = torch.sigmoid(logits)
-    overlap, total = (likely * true).sum((2, 3)), likely.sum((2, 3)) + true.sum((2, 3))
+    probability = torch.sigmoid(logits)
+    overlap, total = (probability * true).sum((2, 3)), probability.sum((2, 3)) + true.sum((2, 3))
     entropy = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
     if loss == "focal":
         other = FOCAL * ((1 - torch.exp(-entropy)) ** 2 * entropy).mean((2, 3))
     else:
         other = CROSS_ENTROPY * entropy.mean((2, 3))
     return 1 - (2 * overlap + 1) / (total + 1) + other
-
-
-def _out_of_range(name: str, expected: str, found: float) -> UsageError:
-    return UsageError(name, expected=expected, found=f"{found}", fix="Leave it out for the default.")

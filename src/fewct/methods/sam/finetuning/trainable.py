@@ -1,4 +1,4 @@
-"""SAM's network while it learns: which parts do, and the masks of a first and of further prompts."""
+"""SAM's network in training: which parts learn, and the masks of first and of correction prompts."""
 
 from typing import Literal, NamedTuple, Self, TypeAlias
 
@@ -10,6 +10,7 @@ from fewct.methods.sam.backends.mask_prompts import mask_prompts
 from fewct.methods.sam.conventions import INSIDE, NO_POINT, OUTSIDE, TOP_LEFT
 from fewct.methods.sam.finetuning.dataset import PromptBatch
 from fewct.methods.sam.finetuning.embedding_loss import PixelSimilarityHead
+from fewct.methods.sam.modeling.mask_decoder import UPSCALING
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.methods.sam.modeling.small_encoder import SmallShape
 
@@ -19,32 +20,32 @@ encoder's attention; or everything."""
 
 
 class DecoderRound(NamedTuple):
-    """What the network answered once to the prompts of a batch.
+    """The decoder's output for the prompts of a batch, and what it should be.
 
     Args:
-        logits: float (prompts, masks, side, side): all masks, the one for prompts that leave no doubt first.
+        logits: float (prompts, masks, side, side): all masks, the one for unambiguous prompts first.
         predicted_iou: float (prompts, masks).
         target: float (prompts, side, side): share of each pixel that lies in the structure.
-        sure: bool (prompts,): whether the prompt is more than one point.
-        alike: float (prompts, side, side): logits of `PixelSimilarityHead`; None where there is none.
+        unambiguous: bool (prompts,): whether the prompt is more than one point.
+        similarity: float (prompts, side, side): logits of `PixelSimilarityHead`; None where there is none.
     """
 
     logits: Tensor
     predicted_iou: Tensor
     target: Tensor
-    sure: Tensor
-    alike: Tensor | None = None
+    unambiguous: Tensor
+    similarity: Tensor | None = None
 
 
 class TrainableSam(nn.Module):
-    """A network that is shown pictures, asked once, and asked again about some of its mistakes.
+    """A network that decodes the prompts of a batch, and corrections of some of its masks.
 
     Args:
         sam: The network; parts that do not learn are frozen, in place.
         trainable: What learns.
-        correction_prompts: Prompts of each batch that get a second round: a point on a wrong pixel and
-            the first mask as `mask_input`.
-        likeness: What the embedding shall tell by itself, if it shall.
+        correction_prompts: Prompts of each batch that get a second round: a point on a wrong pixel and the
+            first mask as mask input.
+        similarity_head: Learns from the embedding alone, if given.
     """
 
     def __init__(
@@ -52,19 +53,16 @@ class TrainableSam(nn.Module):
         sam: Sam,
         trainable: Trainable,
         correction_prompts: int,
-        likeness: PixelSimilarityHead | None = None,
+        similarity_head: PixelSimilarityHead | None = None,
     ) -> None:
         super().__init__()
-        self.encoder_learns = trainable in ("adapters", "all")
-        if not self.encoder_learns:
-            sam.image_encoder.requires_grad_(False)
         if trainable == "decoder":
             sam.prompt_encoder.requires_grad_(False)
-        if not self.encoder_learns:  # embeddings come from outside: there is no need to keep what made them
+        if trainable in ("decoder", "prompts"):  # embeddings come from outside: what makes them is not kept
             sam.image_encoder = nn.Identity()
-        self.draws = isinstance(sam.shape.encoder, SmallShape)
+        self.uses_mask_prompts = isinstance(sam.shape.encoder, SmallShape)
         self.sam = sam
-        self.likeness = likeness
+        self.similarity_head = similarity_head
         self.correction_prompts = correction_prompts
 
     def train(self, mode: bool = True) -> Self:
@@ -76,72 +74,61 @@ class TrainableSam(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, lesson: PromptBatch) -> list[DecoderRound]:
-        """Return the answers to the prompts of a batch, and those to corrections.
+    def forward(self, batch: PromptBatch) -> list[DecoderRound]:
+        """Return the round of a batch's prompts, and the one of corrections.
 
-        Args:
-            lesson: A batch; `seen` are embeddings where the image encoder does not learn.
+        The batch's inputs are embeddings where the image encoder does not learn.
         """
-        embedding = self.sam.image_encoder(lesson.seen)
-        side = 4 * self.sam.prompt_encoder.grid
-        if self.draws:
-            logits, iou = self._answers_to_drawn(embedding, lesson.points_xy, lesson.labels)
-        else:
-            logits, iou = self._answers(embedding, None, lesson.points_xy, lesson.labels)
-        target = shares(lesson.masks.flatten(0, 1), side)
-        sure = (lesson.labels[..., 0] == TOP_LEFT).flatten()
-        asked = torch.nonzero(lesson.asked.flatten())[:, 0]
-        alike = None
-        if self.likeness is not None:
-            alike = self.likeness(embedding, target.reshape(*lesson.labels.shape[:2], side, side))
-            alike = alike.flatten(0, 1)[asked]
-        first = DecoderRound(logits[asked], iou[asked], target[asked], sure[asked], alike)
-        if not self.correction_prompts or len(asked) == 0:
+        embedding = self.sam.image_encoder(batch.inputs)
+        logits, iou = self._masks(embedding, batch.point_coords, batch.point_labels)
+        side = logits.shape[-1]
+        target = shares(batch.masks.flatten(0, 1), side)
+        unambiguous = (batch.point_labels[..., 0] == TOP_LEFT).flatten()
+        valid = torch.nonzero(batch.valid.flatten())[:, 0]
+        similarity = None
+        if self.similarity_head is not None:
+            targets = target.reshape(*batch.point_labels.shape[:2], side, side)
+            similarity = self.similarity_head(embedding, targets).flatten(0, 1)[valid]
+        first = DecoderRound(logits[valid], iou[valid], target[valid], unambiguous[valid], similarity)
+        if not self.correction_prompts or len(valid) == 0:
             return [first]
-        again = asked[torch.randperm(len(asked), generator=_generator(lesson))][: self.correction_prompts]
-        return [first, self._correction(lesson, embedding, again, logits.detach(), target)]
+        again = valid[torch.randperm(len(valid), generator=_generator(batch))][: self.correction_prompts]
+        return [first, self._corrections(batch, embedding, again, logits.detach()[again], target[again])]
 
-    def _correction(
-        self, lesson: PromptBatch, embedding: Tensor, again: Tensor, logits: Tensor, target: Tensor
+    def _corrections(
+        self, batch: PromptBatch, embedding: Tensor, again: Tensor, logits: Tensor, target: Tensor
     ) -> DecoderRound:
-        """Ask once more, with a point on a mistake and the better of the masks as a guess."""
-        some, wanted = logits[again], target[again]
-        overlap = overlaps(some, wanted)
-        guess = some[torch.arange(len(again)), overlap.argmax(dim=1)]
-        scale = self.sam.image_size / guess.shape[-1]
-        point, kind = sample_correction_points(guess, wanted, scale, _generator(lesson))
-        xy, labels = lesson.points_xy.flatten(0, 1)[again], lesson.labels.flatten(0, 1)[again]
+        """Return the round of some prompts with a point on a wrong pixel of the best of their masks."""
+        best = logits[torch.arange(len(again)), overlaps(logits, target).argmax(dim=1)]
+        scale = self.sam.image_size / best.shape[-1]
+        point, kind = sample_correction_points(best, target, scale, _generator(batch))
+        xy, labels = batch.point_coords.flatten(0, 1)[again], batch.point_labels.flatten(0, 1)[again]
         is_box = (labels[:, :1] == TOP_LEFT)[..., None]
-        # as predicted: a box, then the point; points end with one of no place
-        ordered = torch.where(
+        # as in prediction: a box, then the point; points end with one of no place
+        xy = torch.where(
             is_box, torch.cat([xy, point[:, None]], 1), torch.stack([xy[:, 0], point, 0 * point], 1)
         )
         none = torch.full_like(kind, NO_POINT)
-        kinds = torch.where(
+        labels = torch.where(
             is_box[..., 0], torch.cat([labels, kind[:, None]], 1), torch.stack([labels[:, 0], kind, none], 1)
         )
-        images = again // lesson.labels.shape[1]
-        logits, iou = self._answers(
-            embedding[images], guess[:, None].clamp(-20, 20), ordered[:, None], kinds[:, None]
-        )
-        return DecoderRound(logits, iou, wanted, torch.ones_like(again, dtype=torch.bool))
+        images = again // batch.point_labels.shape[1]
+        mask_input = best[:, None].clamp(-20, 20)
+        found, iou = self.sam.masks(embedding[images], xy[:, None], labels[:, None], mask_input)
+        return DecoderRound(found.float(), iou.float(), target, torch.ones_like(again, dtype=torch.bool))
 
-    def _answers_to_drawn(self, embedding: Tensor, xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the answers to prompts that are drawn as first guesses, as `MaskPromptBackend` does."""
-        side, prompts = 4 * self.sam.prompt_encoder.grid, labels.shape[1]
-        xy, labels = xy.flatten(0, 1), labels.flatten(0, 1)
-        drawn = mask_prompts(xy.cpu().numpy(), labels.cpu().numpy(), self.sam.image_size, side)
-        guess = torch.from_numpy(drawn).to(embedding.device)[:, None]
-        each = embedding.repeat_interleave(prompts, 0)
-        return self._answers(each, guess, xy[:, None], labels[:, None])
-
-    def _answers(
-        self, embedding: Tensor, guess: Tensor | None, xy: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        prompts, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
-        side = decoder.image_tokens(embedding, prompts.mask(guess), prompts.positions())
-        answers = decoder.answers(side, prompts.points(xy, labels))
-        return decoder.draw(answers.pixels, answers.kernels).float(), answers.predicted_iou.float()
+    def _masks(self, embedding: Tensor, xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and predicted IoU for prompts, rasterised where `MaskPromptBackend` does that."""
+        mask_input = None
+        if self.uses_mask_prompts:
+            embedding = embedding.repeat_interleave(labels.shape[1], 0)
+            xy, labels = xy.flatten(0, 1), labels.flatten(0, 1)
+            side = UPSCALING * self.sam.prompt_encoder.grid
+            masks = mask_prompts(xy.cpu().numpy(), labels.cpu().numpy(), self.sam.image_size, side)
+            mask_input = torch.from_numpy(masks).to(embedding.device)[:, None]
+            xy, labels = xy[:, None], labels[:, None]
+        logits, iou = self.sam.masks(embedding, xy, labels, mask_input)
+        return logits.float(), iou.float()
 
 
 def shares(masks: Tensor, side: int) -> Tensor:
@@ -150,7 +137,7 @@ def shares(masks: Tensor, side: int) -> Tensor:
 
 
 def overlaps(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the IoU of masks with what was asked for.
+    """Return the IoU of masks with their targets.
 
     Args:
         logits: (prompts, masks, side, side).
@@ -159,18 +146,18 @@ def overlaps(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         float (prompts, masks).
     """
-    drawn, true = logits > 0, (target > 0.5)[:, None]
-    both, either = (drawn & true).sum((2, 3)), (drawn | true).sum((2, 3))
+    found, true = logits > 0, (target > 0.5)[:, None]
+    both, either = (found & true).sum((2, 3)), (found | true).sum((2, 3))
     return both / either.clamp_min(1)
 
 
 def sample_correction_points(
-    guess: Tensor, target: Tensor, scale: float, generator: torch.Generator
+    logits: Tensor, target: Tensor, scale: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return a point on a mistake of each mask, and whether it lies in the structure.
+    """Return a point on a wrong pixel of each mask, and whether it lies in the structure.
 
     Args:
-        guess: (n, side, side): logits.
+        logits: (n, side, side).
         target: (n, side, side): shares in [0, 1].
         scale: Pixels of the input for each of the mask.
         generator: Source of randomness.
@@ -180,12 +167,12 @@ def sample_correction_points(
         structure where none is wrong; and int64 (n,): `INSIDE` or `OUTSIDE`.
     """
     true = target > 0.5
-    wrong = (guess > 0) != true
+    wrong = (logits > 0) != true
     chances = torch.where(wrong.flatten(1).any(1)[:, None], wrong.flatten(1), true.flatten(1)).float()
     chances = torch.where(chances.sum(1, keepdim=True) > 0, chances, torch.ones_like(chances))
     noise = torch.rand(chances.shape, generator=generator).to(chances.device)
     place = torch.argmax(noise * chances, dim=1)
-    side = guess.shape[-1]
+    side = logits.shape[-1]
     xy = torch.stack([place % side, place // side], dim=1) * scale + (scale - 1) / 2
     inside = torch.gather(true.flatten(1), 1, place[:, None])[:, 0]
     kinds = torch.full_like(place, OUTSIDE)
@@ -193,6 +180,6 @@ def sample_correction_points(
     return xy.float(), kinds
 
 
-def _generator(lesson: PromptBatch) -> torch.Generator:
+def _generator(batch: PromptBatch) -> torch.Generator:
     """Return randomness that depends on the batch alone, so that a resumed training repeats it."""
-    return torch.Generator().manual_seed(int(lesson.number.flatten()[0]))
+    return torch.Generator().manual_seed(int(batch.item.flatten()[0]))

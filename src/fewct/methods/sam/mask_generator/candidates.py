@@ -1,4 +1,4 @@
-"""Masks that segment-everything finds on a slice: drawn, held in little memory, suppressed."""
+"""Candidate masks of the mask generator: upsampled, packed in little memory, suppressed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ class GeneratedMasks:
         shape: (rows, columns) of the slice.
         boxes_xyxy: int64 (n, 4): x0, y0, x1, y1, one past the last pixel.
         packed: For each mask its pixels inside the box, row by row, as `numpy.packbits` gives them.
-        predicted_iou: float32 (n,): how well the network thinks each overlaps with a structure.
-        stability: float32 (n,): intersection over union of the masks with the logits' border moved up and
-            down.
+        predicted_iou: float32 (n,): predicted intersection over union with a structure.
+        stability: float32 (n,): intersection over union of the masks at a higher and a lower threshold of the
+            logits.
         points_xy: float64 (n, 2): the point that each was prompted with, in pixels of the slice.
-        crop_boxes_xyxy: int64 (n, 4): the crop that it was found in.
+        crop_boxes_xyxy: int64 (n, 4): the crop that each was found in.
     """
 
     shape: tuple[int, int]
@@ -58,20 +58,20 @@ class GeneratedMasks:
 
     def keep(self, index: NDArray[Any]) -> "GeneratedMasks":
         """Return what an index array (integers in any order, or a bool mask) selects."""
-        chosen = np.arange(len(self))[index]
+        selected = np.arange(len(self))[index]
         return GeneratedMasks(
             self.shape,
-            self.boxes_xyxy[chosen],
-            tuple(self.packed[i] for i in chosen),
-            self.predicted_iou[chosen],
-            self.stability[chosen],
-            self.points_xy[chosen],
-            self.crop_boxes_xyxy[chosen],
+            self.boxes_xyxy[selected],
+            tuple(self.packed[i] for i in selected),
+            self.predicted_iou[selected],
+            self.stability[selected],
+            self.points_xy[selected],
+            self.crop_boxes_xyxy[selected],
         )
 
 
 def no_masks(shape: tuple[int, int]) -> GeneratedMasks:
-    """Return no masks on a slice."""
+    """Return no masks on a slice (rows, columns)."""
     boxes, scores = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.float32)
     return GeneratedMasks(shape, boxes, (), scores, scores, np.zeros((0, 2)), boxes)
 
@@ -92,13 +92,7 @@ def concatenate(parts: Sequence[GeneratedMasks], shape: tuple[int, int]) -> Gene
 
 @dataclass(frozen=True, eq=False)
 class UpsampledLogits:
-    """Part of a mask's logits on the picture; all pixels outside of it are surely not in the mask.
-
-    Args:
-        values: float32 (rows, columns).
-        top: Its first row on the picture.
-        left: Its first column.
-    """
+    """Part of a mask's logits on the picture, from row `top` and column `left`; the mask lies within it."""
 
     values: Annotated[NDArray[np.float32], "rows columns"]
     top: int
@@ -113,13 +107,10 @@ class UpsampledLogits:
 
 
 class MaskUpsampler:
-    """Brings logits of the network to a picture, each only where it matters.
+    """Upsamples the network's logits to a picture, in part.
 
-    Linear resampling gives means of its neighbours, so where all of these lie below a threshold, so does the
-    result: only the rows and columns that see a logit above it are computed.
-
-    Args:
-        frame: How the picture lies in the network's input.
+    Linear resampling gives means of neighbours, so where all of these lie below a threshold, so does the
+    result: only the rows and columns that depend on a logit above it are computed.
     """
 
     def __init__(self, frame: InputFrame) -> None:

@@ -162,7 +162,7 @@ def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
             stable.append(i)
             scores.append(stability)
             masks.append(part.above(0))
-    chosen = decoded.chosen[stable]
+    chosen = decoded.indices[stable]
     found = _found(
         crop, crop.place(masks), decoded.predicted_iou[tuple(chosen.T)], scores, points[chosen[:, 0]]
     )

@@ -53,11 +53,8 @@ class LowResMasks:
     """The masks of a crop that were good enough, and where no point is needed any more.
 
     Args:
-        frame: How the crop lies in the network's input.
         box: int64 (4,): where the crop lies on the slice.
-        image: The slice.
         body: bool (rows, columns): the patient on the slice.
-        settings: How to look for masks.
         stability: That a mask must reach.
     """
 
@@ -94,7 +91,7 @@ class LowResMasks:
         """Remember the masks at some points that are stable, whole and within the limits."""
         rows, columns = self.inner
         for (prompt, mask), logits in zip(
-            drawn.chosen.tolist(), drawn.logits[:, :rows, :columns], strict=True
+            drawn.indices.tolist(), drawn.logits[:, :rows, :columns], strict=True
         ):
             iou = float(drawn.predicted_iou[prompt, mask])
             found = self._judged(logits, iou, points_xy[prompt])

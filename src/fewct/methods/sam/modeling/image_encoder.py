@@ -18,11 +18,9 @@ SCORES_AT_ONCE = 1 << 24  # held at a time: of all, 0.8 GB a block; pieces under
 
 @dataclass(frozen=True)
 class ViTShape:
-    """What a vision transformer is made of.
+    """Architecture of a vision transformer.
 
     Args:
-        width: Channels of a token.
-        heads: Attention heads.
         windows: For each block the side of its attention windows in tokens; 0: it sees the whole image.
         hidden: Width inside the two linear layers of a block.
         outputs: Channels of the embedding.
@@ -52,22 +50,10 @@ class ViTShape:
         return self.grid * self.patch_px
 
 
-def _official(width: int, heads: int, depth: int) -> ViTShape:
-    every = depth // 4  # the last block of each quarter sees the whole image
-    windows = tuple(0 if (i + 1) % every == 0 else 14 for i in range(depth))
-    return ViTShape(width, heads, windows, hidden=4 * width)
-
-
-VIT_B = _official(768, 12, 12)
-VIT_L = _official(1024, 16, 24)
-VIT_H = _official(1280, 16, 32)
-
-
 class ImageEncoderViT(nn.Module):
     """The embedding of an image.
 
     Args:
-        shape: What it is made of.
         image_size: Side of its square input, a multiple of the patch.
     """
 
@@ -98,13 +84,7 @@ class ImageEncoderViT(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """Attention and two linear layers, each after a normalisation and added to what came in.
-
-    Args:
-        shape: What the encoder is made of.
-        window: Side of the attention windows; 0 for none.
-        side: Side of the token grid.
-    """
+    """Attention and two linear layers, each after a normalisation and added to what came in."""
 
     def __init__(self, shape: ViTShape, window: int, side: int) -> None:
         super().__init__()
@@ -121,14 +101,7 @@ class ViTBlock(nn.Module):
 
 
 class RelativePositionAttention(nn.Module):
-    """Attention among tokens of a window or of the whole image, with relative positions along each axis.
-
-    Args:
-        width: Channels of a token.
-        heads: Attention heads.
-        window: Side of the attention windows; 0 for none.
-        side: Side of the token grid.
-    """
+    """Attention among tokens of a window or of the whole image, with relative positions along each axis."""
 
     def __init__(self, width: int, heads: int, window: int, side: int) -> None:
         super().__init__()
@@ -204,7 +177,6 @@ def fit_positions(weights: Mapping[str, Tensor], shape: ViTShape, image_size: in
 
     Args:
         weights: Of an `ImageEncoderViT`.
-        shape: What it is made of.
         image_size: Side of the input to fit.
 
     Returns:

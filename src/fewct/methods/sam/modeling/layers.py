@@ -9,7 +9,6 @@ class LayerNorm2d(nn.Module):
     """Normalise maps (batch, channels, rows, columns) over their channels, pixel by pixel.
 
     Args:
-        channels: Number of channels.
         eps: Added to the variance.
     """
 
@@ -62,7 +61,6 @@ def to_windows(x: Tensor, size: int) -> Tensor:
 
     Args:
         x: (batch, rows, columns, channels); rows and columns are multiples of `size`.
-        size: Side of a window.
 
     Returns:
         (batch * windows, size, size, channels).
@@ -77,7 +75,6 @@ def from_windows(windows: Tensor, size: int, rows: int, columns: int) -> Tensor:
 
     Args:
         windows: (batch * windows, size, size, channels).
-        size: Side of a window.
         rows: Rows of the maps that were cut, a multiple of `size`.
         columns: Their columns.
 

@@ -1,6 +1,6 @@
-"""SAM's mask decoder: masks and how good they are, from an image embedding and prompts.
+"""SAM's mask decoder: masks and their predicted IoU, from an image embedding and prompts.
 
-In two steps: the first tells how good the masks of a prompt would be, the second draws those that are wanted.
+In two steps: the first predicts the IoU of each mask of a prompt, the second computes those that are wanted.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,12 @@ UPSCALING = 4
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """What a mask decoder is made of; the defaults are the official ones.
+    """Architecture of a mask decoder; the defaults are the official ones.
 
     Args:
-        width: Channels of a token.
-        heads: Attention heads.
-        hidden: Width inside the two linear layers.
         depth: Number of layers of the transformer.
-        masks: Masks for each prompt: one for prompts that leave no doubt, then those to choose from.
-        score_hidden: Width inside the head that tells how good masks are.
+        masks: Masks for each prompt: one for unambiguous prompts, then those to choose from.
+        score_hidden: Width inside the head that predicts IoU.
         score_depth: Its number of linear layers.
     """
 
@@ -46,9 +43,9 @@ class DecoderOutput(NamedTuple):
     """What the first step of the decoder gives for each prompt.
 
     Args:
-        predicted_iou: (batch, masks): how well each mask is likely to overlap with the structure.
-        kernels: (batch, masks, channels): what draws each mask.
-        pixels: (batch, pixels, width): the image as the prompt sees it.
+        predicted_iou: (batch, masks).
+        kernels: (batch, masks, channels): of each mask, for the products with upscaled pixels.
+        pixels: (batch, pixels, width): tokens of the image after attention to the prompt.
     """
 
     predicted_iou: Tensor
@@ -57,11 +54,7 @@ class DecoderOutput(NamedTuple):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them.
-
-    Args:
-        widths: Of the input, of each layer in between, and of the output.
-    """
+    """Linear layers with ReLU between them, of some widths from the input's to the output's."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -75,11 +68,7 @@ class MLP(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Masks from an image embedding and prompts.
-
-    Args:
-        shape: What it is made of.
-    """
+    """Masks from an image embedding and prompts."""
 
     def __init__(self, shape: DecoderShape) -> None:
         super().__init__()
@@ -110,27 +99,27 @@ class MaskDecoder(nn.Module):
         """
         return self.transformer.image_tokens(embedding + mask_input, positions)
 
-    def answers(self, side: ImageTokens, points: Tensor) -> DecoderOutput:
-        """Return how good the masks of prompts are, and what it takes to draw them.
+    def decode(self, image: ImageTokens, points: Tensor) -> DecoderOutput:
+        """Return the predicted IoU of the masks of prompts, and what the masks are computed from.
 
         Args:
-            side: What `image_tokens` gave.
+            image: What `image_tokens` gave.
             points: (groups, prompts, points, width), as `PromptEncoder.points` gives.
 
         Returns:
             With a batch of groups * prompts.
         """
-        questions = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        prompts = torch.cat([questions.expand(*points.shape[:2], -1, -1), points], dim=2)
-        tokens, pixels = self.transformer(prompts, side)
+        outputs = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        prompts = torch.cat([outputs.expand(*points.shape[:2], -1, -1), points], dim=2)
+        tokens, pixels = self.transformer(prompts, image)
         kernels = [network(tokens[:, 1 + i]) for i, network in enumerate(self.output_hypernetworks_mlps)]
         return DecoderOutput(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), pixels)
 
-    def draw(self, pixels: Tensor, kernels: Tensor) -> Tensor:
+    def mask_logits(self, pixels: Tensor, kernels: Tensor) -> Tensor:
         """Return the logits of masks.
 
         The two transposed convolutions have kernels as wide as their stride: each is a linear layer that
-        gives the four smaller pixels of a pixel, which need no other order until the masks are drawn.
+        gives the four smaller pixels of a pixel, which need no other order until the products with kernels.
 
         Args:
             pixels: (batch, pixels, width), of `DecoderOutput`; the grid is square.

@@ -1,4 +1,4 @@
-"""SAM's prompt encoder: points, corners of boxes and a first guess as vectors."""
+"""SAM's prompt encoder: points, corners of boxes and a mask as vectors."""
 
 import math
 
@@ -43,7 +43,7 @@ class PromptEncoder(nn.Module):
         width: Channels of a prompt's vector.
         grid: Side of the image embedding.
         image_size: Side of the image encoder's input.
-        mask_channels: Channels in between, where a first guess is made smaller.
+        mask_channels: Channels between the convolutions of a mask.
     """
 
     def __init__(self, width: int, grid: int, image_size: int, mask_channels: int) -> None:
@@ -90,10 +90,10 @@ class PromptEncoder(nn.Module):
         """Return the maps that are added to the image embedding.
 
         Args:
-            logits: A first guess, float (groups, 1, 4 * grid, 4 * grid); None for no guess.
+            logits: Of a mask, float (groups, 1, 4 * grid, 4 * grid).
 
         Returns:
-            (groups, width, grid, grid), with one group for no guess.
+            (groups, width, grid, grid), with one group where there is no mask.
         """
         if logits is None:
             return self.no_mask_embed.weight[:, :, None, None].expand(-1, -1, self.grid, self.grid)

@@ -15,13 +15,7 @@ from fewct.methods.sam.modeling.tiny_vit import TinyViT, TinyViTShape
 
 @dataclass(frozen=True)
 class SamShape:
-    """What a network is made of.
-
-    Args:
-        encoder: The image encoder.
-        decoder: The mask decoder.
-        mask_channels: Of the prompt encoder, where a first guess is made smaller.
-    """
+    """Architecture of a network; `mask_channels` are those of the prompt encoder's convolutions."""
 
     encoder: ViTShape | TinyViTShape | SmallShape
     decoder: DecoderShape = field(default_factory=DecoderShape)
@@ -32,7 +26,7 @@ class Sam(nn.Module):
     """The network; names of weights are those of the official checkpoints.
 
     Args:
-        shape: What it is made of.
+        shape: Its architecture.
         image_size: Side of the square images that it takes; None for the side it was made for.
 
     Raises:
@@ -62,25 +56,33 @@ class Sam(nn.Module):
     def forward(
         self, pixels: Tensor, xy: Tensor, labels: Tensor, mask_input: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return all masks for prompts on images, and how good they are.
+        """Return all masks for prompts on normalised images, (images, channels, image_size, image_size).
+
+        The rest is as for `masks`, but that images and prompts are two axes.
+        """
+        found = self.masks(self.image_encoder(pixels), xy, labels, mask_input)
+        logits, predicted_iou = (torch.unflatten(values, 0, xy.shape[:2]) for values in found)
+        return logits, predicted_iou
+
+    def masks(
+        self, embedding: Tensor, xy: Tensor, labels: Tensor, mask_input: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return all masks for prompts on embedded images, and their predicted IoU.
 
         Args:
-            pixels: float (images, channels, image_size, image_size), normalised.
+            embedding: float (images, width, grid, grid).
             xy: float (images, prompts, points, 2): x, y in pixels of the input.
             labels: int64 (images, prompts, points), as for `PromptEncoder.points`.
-            mask_input: float (images, 1, side, side): logits of a mask; None for no guess.
+            mask_input: float (images, 1, side, side): logits of a mask.
 
         Returns:
-            Logits (images, prompts, masks, side, side), 0 being the border, with `side` four times that of
-            the image embedding; and predicted intersections over union (images, prompts, masks).
+            Logits (images * prompts, masks, side, side), above 0 inside the structure, with `side` four times
+            that of the embedding; and predicted IoU (images * prompts, masks).
         """
-        embedding = self.image_encoder(pixels)
         prompts, decoder = self.prompt_encoder, self.mask_decoder
-        side = decoder.image_tokens(embedding, prompts.mask(mask_input), prompts.positions())
-        answers = decoder.answers(side, prompts.points(xy, labels))
-        logits = decoder.draw(answers.pixels, answers.kernels)
-        shape = xy.shape[:2]
-        return torch.unflatten(logits, 0, shape), torch.unflatten(answers.predicted_iou, 0, shape)
+        tokens = decoder.image_tokens(embedding, prompts.mask(mask_input), prompts.positions())
+        decoded = decoder.decode(tokens, prompts.points(xy, labels))
+        return decoder.mask_logits(decoded.pixels, decoded.kernels), decoded.predicted_iou
 
 
 def _image_encoder(shape: ViTShape | TinyViTShape | SmallShape, image_size: int) -> nn.Module:

@@ -42,11 +42,7 @@ class SmallShape:
 
 
 class SmallEncoder(FoldedUNet):
-    """The embedding of an image of any size that 2 to the number of levels divides.
-
-    Args:
-        shape: What it is made of.
-    """
+    """The embedding of an image of any size that 2 to the number of levels divides."""
 
     def __init__(self, shape: SmallShape) -> None:
         super().__init__(shape.channels, shape.widths)

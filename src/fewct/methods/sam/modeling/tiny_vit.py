@@ -17,7 +17,7 @@ from fewct.methods.sam.modeling.layers import from_windows, neck, to_windows
 
 @dataclass(frozen=True)
 class TinyViTShape:
-    """What a TinyViT is made of.
+    """Architecture of a TinyViT; the defaults are those of MobileSAM, but for its `classes`, 1000.
 
     Args:
         widths: Channels of each stage.
@@ -51,16 +51,8 @@ class TinyViTShape:
         return 64 * self.stride_px
 
 
-MOBILE_SAM = TinyViTShape(classes=1000)
-LITE_MEDSAM = TinyViTShape(stem_stride=1)
-
-
 class TinyViT(nn.Module):
-    """The embedding of an image of any size that the stride divides.
-
-    Args:
-        shape: What it is made of.
-    """
+    """The embedding of an image of any size that the stride divides."""
 
     def __init__(self, shape: TinyViTShape) -> None:
         super().__init__()
@@ -98,7 +90,6 @@ class Stage(nn.Module):
     """Blocks of one width, then the step to the next; the first stage has convolutions in place of attention.
 
     Args:
-        shape: What the encoder is made of.
         index: Of the stage.
     """
 
@@ -122,11 +113,7 @@ class Stage(nn.Module):
 
 
 class MBConv(nn.Module):
-    """An inverted residual: four times as many channels, each convolved by itself, and back.
-
-    Args:
-        width: Channels.
-    """
+    """An inverted residual: four times as many channels, each convolved by itself, and back."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -162,13 +149,7 @@ class PatchMerging(nn.Module):
 
 
 class TinyViTBlock(nn.Module):
-    """Attention in windows, a convolution of each channel, and two linear layers.
-
-    Args:
-        width: Channels.
-        heads: Attention heads.
-        window: Side of the windows.
-    """
+    """Attention in windows, a convolution of each channel, and two linear layers."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -191,13 +172,7 @@ class TinyViTBlock(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention within a window, with a bias for each distance of two pixels.
-
-    Args:
-        width: Channels.
-        heads: Attention heads.
-        window: Side of the window.
-    """
+    """Attention within a window, with a bias for each distance of two pixels."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The two-way transformer of SAM's mask decoder, arranged so that what prompts share is computed once.
 
-Tokens (prompts and questions) are few, pixels of the image embedding are many. So projections of pixels are
+Tokens (of outputs and prompts) are few, pixels of the image embedding are many. So projections of pixels are
 taken over to the tokens' side wherever each prompt has pixels of its own: for a query q and pixels x,
 `q . (W x) = (W' q) . x`, and a weighted sum of `W x` is `W` times the weighted sum of x. For 7 tokens that
 is less than half of the arithmetic. In the first layer all prompts see the same pixels; there the
@@ -23,12 +23,12 @@ class ImageTokens(NamedTuple):
     """What all prompts on an image share.
 
     Args:
-        pixels: (groups, pixels, width): the embedding with the first guess added.
-        keys: (groups, pixels, inner): for the first layer's tokens to look at the image.
-        values: (groups, pixels, inner): what they take from it.
-        queries: (groups, pixels, inner): for the first layer's pixels to look at the tokens.
-        key_positions: For each later look at the image (pixels, inner): the part that positions add to keys.
-        query_positions: For each later layer (pixels, inner): the part that positions add to queries.
+        pixels: (groups, pixels, width): the embedding with the mask input added.
+        keys: (groups, pixels, inner): of the first layer's attention of tokens to pixels.
+        values: (groups, pixels, inner): of the same.
+        queries: (groups, pixels, inner): of the first layer's attention of pixels to tokens.
+        key_positions: For each later attention to pixels (pixels, inner): what positions add to keys.
+        query_positions: For each later layer (pixels, inner): what positions add to queries.
     """
 
     pixels: Tensor
@@ -43,8 +43,6 @@ class TwoWayAttention(nn.Module):
     """The four projections of an attention.
 
     Args:
-        width: Channels of a token.
-        heads: Attention heads.
         narrowing: Width over that of the projections.
     """
 
@@ -114,7 +112,7 @@ class TwoWayAttention(nn.Module):
 
         Args:
             pixels: (batch or 1, pixels, width).
-            scores: (batch, heads, tokens, pixels): how well each token answers each pixel, before softmax.
+            scores: (batch, heads, tokens, pixels): of each token for each pixel, before softmax.
             v: (batch, tokens, width): what the tokens offer.
 
         Returns:
@@ -160,13 +158,7 @@ class TwoWayAttention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Tokens look at each other and at the pixels, then the pixels at the tokens.
-
-    Args:
-        width: Channels of a token.
-        heads: Attention heads.
-        hidden: Width inside the two linear layers.
-    """
+    """Attention of tokens to tokens, of tokens to pixels, then of pixels to tokens."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -179,25 +171,27 @@ class TwoWayBlock(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = TwoWayAttention(width, heads, NARROWING)
 
-    def first(self, prompts: Tensor, side: ImageTokens) -> tuple[Tensor, Tensor]:
+    def first(self, prompts: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
         """Return tokens and pixels after the first layer.
 
         Args:
             prompts: (groups, prompts, tokens, width).
-            side: What the prompts of each group share.
+            image: What the prompts of each group share.
 
         Returns:
             (groups * prompts, tokens, width) and (groups * prompts, pixels, width).
         """
         flat = prompts.flatten(0, 1)
         tokens = self.norm1(self.self_attn.among_tokens(flat, flat, flat)).reshape(prompts.shape)
-        look = self.cross_attn_token_to_image.to_shared_pixels(tokens + prompts, side.keys, side.values)
-        tokens = self.norm2(tokens + look)
+        taken = self.cross_attn_token_to_image.to_shared_pixels(tokens + prompts, image.keys, image.values)
+        tokens = self.norm2(tokens + taken)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        answer = self.cross_attn_image_to_token
-        scores = answer.scores_of_shared_pixels(side.queries, tokens + prompts)
-        pixels = side.pixels.repeat_interleave(prompts.shape[1], 0) if len(side.pixels) > 1 else side.pixels
-        return tokens.flatten(0, 1), self.norm4(answer.from_pixels(pixels, scores, tokens.flatten(0, 1)))
+        to_tokens = self.cross_attn_image_to_token
+        scores = to_tokens.scores_of_shared_pixels(image.queries, tokens + prompts)
+        pixels = (
+            image.pixels.repeat_interleave(prompts.shape[1], 0) if len(image.pixels) > 1 else image.pixels
+        )
+        return tokens.flatten(0, 1), self.norm4(to_tokens.from_pixels(pixels, scores, tokens.flatten(0, 1)))
 
     def later(
         self, tokens: Tensor, prompts: Tensor, pixels: Tensor, key_positions: Tensor, query_positions: Tensor
@@ -213,23 +207,16 @@ class TwoWayBlock(nn.Module):
         """
         placed = tokens + prompts
         tokens = self.norm1(tokens + self.self_attn.among_tokens(placed, placed, tokens))
-        look = self.cross_attn_token_to_image.to_pixels(tokens + prompts, pixels, key_positions)
-        tokens = self.norm2(tokens + look)
+        taken = self.cross_attn_token_to_image.to_pixels(tokens + prompts, pixels, key_positions)
+        tokens = self.norm2(tokens + taken)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        answer = self.cross_attn_image_to_token
-        scores = answer.scores_of_pixels(pixels, query_positions, tokens + prompts)
-        return tokens, self.norm4(answer.from_pixels(pixels, scores, tokens))
+        to_tokens = self.cross_attn_image_to_token
+        scores = to_tokens.scores_of_pixels(pixels, query_positions, tokens + prompts)
+        return tokens, self.norm4(to_tokens.from_pixels(pixels, scores, tokens))
 
 
 class TwoWayTransformer(nn.Module):
-    """Layers of tokens and pixels that look at each other.
-
-    Args:
-        width: Channels of a token.
-        heads: Attention heads.
-        hidden: Width inside the two linear layers.
-        depth: Number of layers.
-    """
+    """A stack of `depth` blocks, and a last attention of the tokens to the pixels; see `TwoWayBlock`."""
 
     def __init__(self, width: int, heads: int, hidden: int, depth: int) -> None:
         super().__init__()
@@ -241,35 +228,35 @@ class TwoWayTransformer(nn.Module):
         """Return what all prompts on an image share.
 
         Args:
-            embedding: (groups, width, rows, columns), the first guess added.
+            embedding: (groups, width, rows, columns), the mask input added.
             positions: (width, rows, columns).
         """
         pixels, places = embedding.flatten(2).mT, positions.flatten(1).mT
         first, *later = (layer for layer in self.layers if isinstance(layer, TwoWayBlock))
-        looks = [layer.cross_attn_token_to_image for layer in later] + [self.final_attn_token_to_image]
+        to_pixels = [layer.cross_attn_token_to_image for layer in later] + [self.final_attn_token_to_image]
         return ImageTokens(
             pixels,
             first.cross_attn_token_to_image.k_proj(pixels + places),
             first.cross_attn_token_to_image.v_proj(pixels),
             first.cross_attn_image_to_token.q_proj(pixels + places),
-            [look.k_proj(places) for look in looks],
+            [attention.k_proj(places) for attention in to_pixels],
             [layer.cross_attn_image_to_token.q_proj(places) for layer in later],
         )
 
-    def forward(self, prompts: Tensor, side: ImageTokens) -> tuple[Tensor, Tensor]:
-        """Return what became of tokens and pixels.
+    def forward(self, prompts: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
+        """Return tokens and pixels after all layers.
 
         Args:
             prompts: (groups, prompts, tokens, width).
-            side: What `image_tokens` gave for the same groups.
+            image: What `image_tokens` gave for the same groups.
 
         Returns:
             (groups * prompts, tokens, width) and (groups * prompts, pixels, width).
         """
         first, *later = (layer for layer in self.layers if isinstance(layer, TwoWayBlock))
-        tokens, pixels = first.first(prompts, side)
+        tokens, pixels = first.first(prompts, image)
         flat = prompts.flatten(0, 1)
-        for layer, keys, queries in zip(later, side.key_positions, side.query_positions, strict=False):
+        for layer, keys, queries in zip(later, image.key_positions, image.query_positions, strict=False):
             tokens, pixels = layer.later(tokens, flat, pixels, keys, queries)
-        look = self.final_attn_token_to_image.to_pixels(tokens + flat, pixels, side.key_positions[-1])
-        return self.norm_final_attn(tokens + look), pixels
+        taken = self.final_attn_token_to_image.to_pixels(tokens + flat, pixels, image.key_positions[-1])
+        return self.norm_final_attn(tokens + taken), pixels
