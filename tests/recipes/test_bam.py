@@ -10,7 +10,7 @@ from fewct.cli import main
 from fewct.errors import InputError, UsageError
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.recipe import BAMRecipe, load_trained
-from fewct.recipes.bam import TrainBAM, labelled_first
+from fewct.recipes.bam import TrainBAM, fill_unlabelled
 from fewct.training.checkpoints import save_weights
 from fewct.types import SliceSegmentation
 from methods.bam.tiny import body_slice, tiny_network
@@ -67,7 +67,7 @@ def test_ids_that_mean_nothing(patients: Path, tmp_path: Path) -> None:
 def test_labelled_structures_come_before_found_ones() -> None:
     truth = np.array([[4, 4, 0, 0, 0, 0]], np.int32)
     found = SliceSegmentation(np.array([[1, 1, 1, 2, 2, 0]], np.int32), np.ones(2, np.float32))
-    assert labelled_first(truth, found).tolist() == [[4, 4, 0, 5, 5, 0]]
+    assert fill_unlabelled(truth, found).tolist() == [[4, 4, 0, 5, 5, 0]]
 
 
 def test_hiding_what_has_no_name() -> None:

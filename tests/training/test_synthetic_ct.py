@@ -9,13 +9,13 @@ import pytest
 from scipy import ndimage
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
-from fewct.training.synthetic_ct import Anatomy, border_pixels, draw, load_anatomy, make_scene
+from fewct.training.synthetic_ct import Anatomy, border_pixels, load_anatomy, make_scene, render
 from fewct.training.synthetic_tissues import mean_hu, tissue_of
 
 
 def drawn(anatomy: Anatomy, seed: int) -> TrainingExample:
     scene = make_scene(anatomy.labels[1], anatomy.pixel_mm)
-    return draw(scene, anatomy.tissues, anatomy.pixel_mm, anatomy.complete, np.random.default_rng(seed))
+    return render(scene, anatomy.tissues, anatomy.pixel_mm, anatomy.complete, np.random.default_rng(seed))
 
 
 def test_the_same_seed_draws_the_same_slice(anatomy: Anatomy) -> None:

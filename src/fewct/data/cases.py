@@ -22,7 +22,7 @@ class DataSource:
 
     Args:
         path: See `fewct.data.layouts.read_source`, as for `subset` and `labels`.
-        patient: Of all cases, or of each by its name; None for what the layout tells.
+        patient: Of all cases, or of each by its name; None for that of the layout.
         step: Takes every n-th slice of a scan, every n-th of single slices.
     """
 
@@ -77,7 +77,7 @@ def read_cases(data: DataSet) -> Iterator[LabelledCase]:
 
     Raises:
         InputError: If a source cannot be read, image and truth do not fit, two cases have one name, a
-            patient is not told though others are, or there is no case.
+            patient is missing though others are described, or there is no case.
     """
     names: set[str] = set()
     complete = data.truth == "complete"
@@ -121,9 +121,10 @@ def parse_data(text: str, truth: TruthKind = "complete", step: int = 1) -> DataS
     """Read a description of data, as the command line has it.
 
     Args:
-        text: A path, to which `:NAME` adds a subset; or a JSON file (see `read_description`).
-        truth: Kind of truth; a JSON file tells its own.
-        step: Takes every n-th slice; a JSON file tells its own.
+        text: A path, to which `:NAME` adds a subset; or a JSON file (see `read_description`) with a kind of
+            truth and a step of its own.
+        truth: Kind of truth.
+        step: Takes every n-th slice.
 
     Raises:
         InputError: If a JSON file is no description.
@@ -251,12 +252,12 @@ def _patient(source: DataSource, name: str, item: LabelledImage) -> str | None:
         return item.patient
     if isinstance(source.patient, str):
         return source.patient
-    known = source.patient.get(name, source.patient.get(item.name))
-    if known is None:
+    patient = source.patient.get(name, source.patient.get(item.name))
+    if patient is None:
         raise InputError(
             source.path,
             expected="a patient for each case",
             found=f"none for {name}",
             fix='Add it to "patient", or leave that out: similar slices are then found and kept together.',
         )
-    return known
+    return patient

@@ -65,9 +65,9 @@ def labelled_example(image: CTSlice, truth: Labels, *, complete: bool) -> Traini
         complete: Whether the rest is background; if not, it is unknown inside the body.
     """
     body = body_mask(image)
-    finite = image.pixels[np.isfinite(image.pixels)]
-    air = AIR_HU if image.unit == "hu" else float(finite.min(initial=0.0))
-    pixels = np.nan_to_num(image.pixels, nan=air).astype(np.float32)
+    finite = np.isfinite(image.pixels)
+    air = AIR_HU if image.unit == "hu" else float(image.pixels[finite].min(initial=0.0))
+    pixels = np.where(finite, image.pixels, np.float32(air))
     structure = np.full(truth.shape, BACKGROUND if complete else UNKNOWN, dtype=np.uint8)
     structure[~body] = BACKGROUND
     structure[truth > 0] = STRUCTURE

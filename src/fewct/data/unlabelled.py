@@ -1,4 +1,4 @@
-"""Slices without labels, read from whatever holds labelled ones, and kept apart from validation."""
+"""Unlabelled slices, read from any layout of labelled data, and checked against validation data."""
 
 import hashlib
 import os
@@ -17,19 +17,14 @@ LABELS = ("label", "labels")
 
 
 class UnlabelledSlice(NamedTuple):
-    """A slice of which only the image is looked at.
-
-    Args:
-        patient: Who it is; None if unknown.
-        image: The slice.
-    """
+    """A slice of which only the image is used; `patient` is None if unknown."""
 
     patient: str | None
     image: CTSlice
 
 
 def read_unlabelled(text: str, step: int) -> Iterator[UnlabelledSlice]:
-    """Read slices from what `fewct benchmark --data` takes; labels may be there, and are not looked at.
+    """Read slices from what `fewct benchmark --data` takes, ignoring labels.
 
     An NPZ gives its `image`. In a folder every image counts, but for label maps: NAME_label, NAME_labels,
     labels.*, and whatever lies in labels/. Of a challenge folder that is train/.
@@ -40,39 +35,36 @@ def read_unlabelled(text: str, step: int) -> Iterator[UnlabelledSlice]:
 
     Raises:
         InputError: If there is no image, or one cannot be read.
-        UsageError: If a truth or a part of a split is chosen, or the step is below 1.
+        UsageError: If a subset or a part of a split is named, or the step is below 1.
     """
     data = parse_data(text, "partial", step)
     if data.only is not None or any(source.subset for source in data.sources):
         raise UsageError(
             f"--unlabelled {text}",
-            expected="data as a whole: without labels there is no truth and no split to choose from",
+            expected="data as a whole: without labels there is no subset and no split to choose from",
             found="a part of it",
-            fix="Leave the choice out, or name other files.",
+            fix="Leave the subset or split out, or name other files.",
         )
     for source in data.sources:
         yield from _slices_of(source)
 
 
 def check_disjoint(unlabelled: Iterable[UnlabelledSlice], validation: Sequence[LabelledCase]) -> None:
-    """Raise if something that the loss is watched on is among the slices without labels.
-
-    That is a patient known on both sides, a file, or a slice of the same pixels under another name.
+    """Raise if a patient, a file or a slice of the same pixels is in both unlabelled and validation data.
 
     Raises:
-        InputError: If there is such a thing.
+        InputError: If one is.
     """
     patients = {case.patient for case in validation if case.patient is not None}
-    marks = {mark: case.name for case in validation for mark in _marks(case.image)}
+    names = {key: case.name for case in validation for key in _identity(case.image)}
     for one in unlabelled:
-        found = f"patient {one.patient}" if one.patient in patients else None
-        for mark in _marks(one.image):
-            found = found or (f"the slice {marks[mark]}" if mark in marks else None)
-        if found:
+        shared = [f"patient {one.patient}"] if one.patient in patients else []
+        shared += [f"the slice {names[key]}" for key in _identity(one.image) if key in names]
+        if shared:
             raise InputError(
                 "--unlabelled",
                 expected="slices of other patients than those of validation",
-                found=f"{found} on both sides",
+                found=f"{shared[0]} on both sides",
                 fix="Leave it out of --unlabelled, or name other patients with --validation.",
             )
 
@@ -80,9 +72,9 @@ def check_disjoint(unlabelled: Iterable[UnlabelledSlice], validation: Sequence[L
 def _slices_of(source: DataSource) -> Iterator[UnlabelledSlice]:
     """Yield the slices of a source, every n-th of a scan, every n-th of single ones."""
     single = 0
-    for found in _images(source):
-        image = found.open()
-        patient = _patient(source, found, image)
+    for item in _images(source):
+        image = item.open()
+        patient = _patient(source, item, image)
         if isinstance(image, CTVolume):
             for index in range(0, len(image), source.step):
                 yield UnlabelledSlice(patient, image[index])
@@ -92,14 +84,14 @@ def _slices_of(source: DataSource) -> Iterator[UnlabelledSlice]:
         single += 1
 
 
-def _patient(source: DataSource, found: DiscoveredImage, image: CTSlice | CTVolume) -> str | None:
-    """Return whose an image is: told by the description, or named as a scan or an NPZ is."""
+def _patient(source: DataSource, item: DiscoveredImage, image: CTSlice | CTVolume) -> str | None:
+    """Return the patient of an image: as described, or for a scan or an NPZ its own name."""
     if isinstance(source.patient, str):
         return source.patient
-    if source.patient is not None and found.name in source.patient:
-        return source.patient[found.name]
-    if isinstance(image, CTVolume) or found.path.suffix.lower() == ".npz":
-        return found.path.name if found.path.is_dir() else found.name
+    if source.patient is not None and item.name in source.patient:
+        return source.patient[item.name]
+    if isinstance(image, CTVolume) or item.path.suffix.lower() == ".npz":
+        return item.path.name if item.path.is_dir() else item.name
     return None
 
 
@@ -108,7 +100,7 @@ def _images(source: DataSource) -> list[DiscoveredImage]:
     path = source.path
     if path.is_dir() and (path / "Y_train.csv").is_file():
         path = path / "train"
-    images = [found for found in discover(path) if not _is_label_map(found.path, path, source.labels)]
+    images = [item for item in discover(path) if not _is_label_map(item.path, path, source.labels)]
     if not images:
         raise InputError(
             path, expected="at least one image", found="label maps alone", fix="Name the images' folder."
@@ -127,10 +119,10 @@ def _is_label_map(file: Path, root: Path, labels: Path | None) -> bool:
     return named or "labels" in file.relative_to(root).parts[:-1]
 
 
-def _marks(image: CTSlice) -> set[str]:
-    """Return what tells a slice from others: the files it comes from, and its pixels unless all are equal."""
+def _identity(image: CTSlice) -> set[str]:
+    """Return keys that only equal slices share: their files, and a hash of pixels that are not constant."""
     files = image.source.files if image.source is not None else ()
-    marks = {os.path.realpath(f"{file}") for file in files}
+    keys = {os.path.realpath(f"{file}") for file in files}
     if np.nanmin(image.pixels) < np.nanmax(image.pixels):
-        marks.add(f"{image.shape} {hashlib.sha256(image.pixels.tobytes()).hexdigest()}")
-    return marks
+        keys.add(f"{image.shape} {hashlib.sha256(image.pixels.tobytes()).hexdigest()}")
+    return keys

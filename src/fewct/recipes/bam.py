@@ -1,4 +1,4 @@
-"""What `fewct train bam` does: read labelled slices, find regions, train, export."""
+"""Training of BAM on labelled slices and pseudo-labels."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,10 @@ from fewct.types import Labels, SliceSegmentation
 
 @dataclass(frozen=True)
 class TrainBAM:
-    """Train BAM on labelled slices, and on regions without meaning.
+    """Train BAM on labelled slices, and on regions as pseudo-labels.
 
     Raises:
-        UsageError: If structures are to be hidden whose ids mean nothing.
+        UsageError: If structures are to be hidden though ids mean nothing.
     """
 
     name: ClassVar[str] = "bam"
@@ -40,9 +40,9 @@ class TrainBAM:
     """Whether an id means the same on all slices. If not (--no-named), there are no base structures, and each
     episode is of one slice: of a labelled structure, or of a region elsewhere."""
     hidden: tuple[int, ...] = ()
-    """Ids that training must not see as structures: they count as background."""
+    """Ids of structures that count as background in training."""
     regions: Literal["mosaic", "gradients", "none"] = "mosaic"
-    """What finds regions for episodes without names: mosaic's network, gradients; none: no such episodes."""
+    """Pseudo-labels from mosaic, with its network or with gradients; none: no episodes of pseudo-labels."""
     recipe: BAMRecipe = field(default_factory=BAMRecipe)
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class TrainBAM:
             return self.export(folder) if is_main else None
 
     def _slices(self) -> list[EpisodeSlice]:
-        """Return the slices, on demand with regions."""
+        """Return the slices, with regions unless there are to be none."""
         method = (
             None
             if self.regions == "none"
@@ -81,25 +81,18 @@ class TrainBAM:
         slices = []
         for text in self.data:
             for case in read_cases(parse_data(text, "partial", self.step)):
-                found = None if method is None else method.segment(case.image)
-                if self.named:
-                    regions = None if found is None else found.labels
-                    slices.append(episode_slice(case.image, case.truth, case.patient, regions))
-                else:
-                    nothing = np.zeros_like(case.truth)
-                    regions = case.truth if found is None else labelled_first(case.truth, found)
-                    slices.append(episode_slice(case.image, nothing, case.patient, regions))
+                segmented = None if method is None else method.segment(case.image)
+                truth, regions = case.truth, None if segmented is None else segmented.labels
+                if not self.named:
+                    regions = truth if segmented is None else fill_unlabelled(truth, segmented)
+                    truth = np.zeros_like(truth)
+                slices.append(episode_slice(case.image, truth, case.patient, regions))
         return slices
 
 
-def labelled_first(truth: Labels, found: SliceSegmentation) -> Labels:
-    """Return labelled structures, and found ones where nothing is labelled.
-
-    Args:
-        truth: int32 (rows, columns): structures, 0 for the rest.
-        found: Of the same slice.
-    """
+def fill_unlabelled(truth: Labels, segmented: SliceSegmentation) -> Labels:
+    """Return labelled structures, and segmented ones where nothing is labelled, int32 (rows, columns)."""
     largest = int(truth.max())
     return lay_over(
-        SliceSegmentation(truth, np.full(largest, np.nan, np.float32), named=largest), found
+        SliceSegmentation(truth, np.full(largest, np.nan, np.float32), named=largest), segmented
     ).labels

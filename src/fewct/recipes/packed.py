@@ -1,4 +1,4 @@
-"""Trainings of the networks that come with fewct, on one folder of packed data."""
+"""Trainings of the networks that come with fewct, on one folder of packed slices and label maps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from fewct.training.runs import keep_settings
 class TrainMosaic:
     """Train the network of mosaic on labelled slices, dense segments and synthetic CT.
 
-    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as docs/concepts/mosaic.md describes.
     """
 
     name: ClassVar[str] = "mosaic"
@@ -48,7 +48,7 @@ class TrainMosaic:
 class TrainPromptSmall:
     """Train the promptable network that comes with fewct on labelled slices, dense segments and synthetic CT.
 
-    Its data is one folder with btcv/train, btcv/val and anatomy, packed as the concept of mosaic tells.
+    Its data is one folder with btcv/train, btcv/val and anatomy, packed as docs/concepts/mosaic.md describes.
     """
 
     name: ClassVar[str] = "prompt-small"

@@ -25,7 +25,7 @@ from fewct.imaging.body import body_mask
 from fewct.phantom import phantom_slice
 from fewct.training.augment import simulate_scanner, warp
 from fewct.training.sampling import RandomDataset
-from fewct.training.synthetic_ct import Anatomy, border_pixels, draw, load_anatomy, make_scene
+from fewct.training.synthetic_ct import Anatomy, border_pixels, load_anatomy, make_scene, render
 from fewct.types import CTSlice, Mask
 
 BTCV_WINDOW_HU, LIDC_WINDOW_HU = (LOW_HU, HIGH_HU), (-160.0, 240.0)
@@ -129,7 +129,7 @@ def anatomy_source(share: float, volumes: Sequence[Anatomy], cache_size: int = 8
     def example(rng: np.random.Generator) -> TrainingExample:
         volume, k = slices[rng.integers(len(slices))]
         anatomy = volumes[volume]
-        return draw(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
+        return render(scene(volume, k), anatomy.tissues, anatomy.pixel_mm, anatomy.complete, rng)
 
     return ExampleMix(share, example, synthetic=True)
 

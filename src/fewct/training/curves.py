@@ -14,7 +14,7 @@ EVENTS = "tensorboard"
 TENSORBOARD_FIX = "Free some space, or train with --no-tensorboard."
 """Folder of TensorBoard's files, in that of the training."""
 VALIDATION = "val_"
-"""What the names of losses on validation data begin with."""
+"""Prefix of the names of validation losses."""
 
 Row: TypeAlias = Mapping[str, float]
 

@@ -37,7 +37,7 @@ that is done, in [0, 1]."""
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 GRADIENT_NORM = 5.0
-UNLABELLED_RAMP = 0.2  # share of the training during which slices without labels come in
+UNLABELLED_RAMP = 0.2  # share of the training during which the weight of unlabelled slices rises
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class LoopConfig:
     schedule: Literal["cosine", "poly"] = "cosine"
     """How the learning rate falls: half a cosine, or (1 - progress)^0.9."""
     warmup_steps: int = 100
-    """Steps during which the learning rate rises."""
+    """Steps during which the learning rate rises linearly."""
     ema_decay: float = 0.998
-    """Of the moving average of the weights, which is what is kept."""
+    """Of the moving average of the weights, which is the network that is kept."""
     validate_every: int = 250
     """Steps between validations and checkpoints."""
     patience: int = 0
@@ -73,11 +73,11 @@ class LoopConfig:
     bfloat16: bool = True
     """Whether to compute in mixed precision."""
     unlabelled_batch_size: int = 4
-    """Slices without labels a step, if there are any."""
+    """Unlabelled slices a step, if there are any."""
     unlabelled_weight: float = 1.0
-    """What their loss counts, reached after a fifth of the training."""
+    """Weight of their loss, reached after a fifth of the training."""
     tensorboard: bool = False
-    """Whether TensorBoard gets the curves, too; needs the extra `tensorboard`."""
+    """Whether to write the curves for TensorBoard, too; needs the extra `tensorboard`."""
 
 
 def fit(
@@ -119,7 +119,7 @@ def fit(
     device = rank_device(config.device)
     divide_threads()
     state = _begin(network, config, folder, device)
-    together = wrap_ddp(network, device)
+    parallel = wrap_ddp(network, device)
     start = time.monotonic() - state.elapsed_s
     batches = _batches(training, config.batch_size, config, state.step)
     pairs: Iterator[ViewPair | None] = itertools.repeat(None)
@@ -128,7 +128,7 @@ def fit(
     curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_main_process())
     with curves as add_row:
         for batch, pair in zip(batches, pairs, strict=False):
-            losses = _step(state, together, loss_function, _to(batch, device), _to(pair, device), config)
+            losses = _step(state, parallel, loss_function, _to(batch, device), _to(pair, device), config)
             state.elapsed_s = broadcast(time.monotonic() - start, device)
             done = _progress_of(state, config)
             if progress is not None and is_main_process():
@@ -148,7 +148,7 @@ def fit(
 
 
 def _begin(network: nn.Module, config: LoopConfig, folder: Path, device: torch.device) -> State:
-    """Return where a training starts, or where the folder's checkpoint left it."""
+    """Return the state in which a training starts, or that of the folder's checkpoint."""
     network.to(device)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(
@@ -178,23 +178,23 @@ def learning_rate(step: int, progress: float, config: LoopConfig) -> float:
 
 def _step(
     state: State,
-    together: nn.Module,
+    parallel: nn.Module,
     loss_function: LossFunction,
     batch: Batch,
     pair: ViewPair | None,
     config: LoopConfig,
 ) -> dict[str, float]:
-    """Take one step and return the losses, that of slices without labels as if it counted in full."""
+    """Take one step and return the losses, that of unlabelled slices without its weight."""
     progress = _progress_of(state, config)
     rate = learning_rate(state.step, progress, config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    together.train()
+    parallel.train()
     with _precision(config):
-        losses = loss_function(together, batch)
+        losses = loss_function(parallel, batch)
         total = torch.stack(list(losses.values())).sum()
         if pair is not None:
-            losses["unlabelled"] = consistency_loss(together, state.average, pair)
+            losses["unlabelled"] = consistency_loss(parallel, state.average, pair)
             weight = config.unlabelled_weight * min(1.0, progress / UNLABELLED_RAMP)
             total = total + weight * losses["unlabelled"]
     state.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Trained networks written as ONNX, with the hash that loading checks."""
+"""Export of trained networks to ONNX, with the hash that loading checks."""
 
 import hashlib
 import warnings
@@ -15,33 +15,29 @@ from fewct.io.atomic import atomic_path, write_text
 from fewct.runtime.onnx_session import HASH_SUFFIX
 
 LARGEST_FOLDED = 4096
-"""Numbers that a graph may hold in place of the steps that make them; loading folds the others."""
+"""Elements of the largest constant that the export folds; loading folds the others."""
 
 
 class Probabilities(nn.Module):
-    """A network whose answer, a tuple of logits, goes through a sigmoid.
-
-    Args:
-        network: Gives a tuple of logits.
-    """
+    """A network whose output, a tuple of logits, goes through a sigmoid."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the probabilities of the network's answer to `x`."""
+        """Return the probabilities of the network's logits."""
         return tuple(torch.sigmoid(logits) for logits in self.network(x))
 
 
 def export_onnx(network: nn.Module, channels: int, outputs: Sequence[str], path: Path) -> str:
-    """Write a network that maps images to maps as ONNX, float32, and its SHA-256 beside it.
+    """Write a network as ONNX in float32, and its SHA-256 to the same name with `.sha256` added.
 
     Args:
-        network: Takes float32 (1, channels, rows, columns) and gives a tuple of logits.
+        network: From float32 (1, channels, rows, columns) to a tuple of logits.
         channels: Number of its input channels.
         outputs: Names of its outputs, which in the file are probabilities.
-        path: File to write; the hash goes to the same name with `.sha256` added.
+        path: File to write.
 
     Returns:
         The hash.
@@ -77,7 +73,7 @@ def write_graph(
     path: Path,
     external_data: bool = False,
 ) -> None:
-    """Write what a module does as ONNX.
+    """Write a module as ONNX.
 
     Args:
         model: The module, not in training.
@@ -108,7 +104,7 @@ def write_graph(
 
 
 def _drop_traces(path: Path) -> None:
-    """Delete the exporter's notes on how it got here: they hold paths of the machine that trained."""
+    """Delete the exporter's metadata, which holds paths of the machine that trained."""
     model = onnx.load(path, load_external_data=False)
     for noted in (model.graph, *model.graph.node, *model.graph.value_info):
         del noted.metadata_props[:]

@@ -23,12 +23,7 @@ MAY_CHANGE = (
 
 
 def keep_settings(recipe: str, training: Any, folder: Path) -> None:
-    """Write what a folder is trained with; if it holds a training already, check that this goes on with it.
-
-    Args:
-        recipe: Name of the recipe.
-        training: Its dataclass.
-        folder: The training's folder.
+    """Write the settings of a training, its dataclass; if the folder has some, check that they are the same.
 
     Raises:
         UsageError: If the folder holds a training with other settings.
@@ -51,10 +46,10 @@ def keep_settings(recipe: str, training: Any, folder: Path) -> None:
 
 
 def keep_split(split: Split, folder: Path) -> None:
-    """Write how a training's data is parted; if that is known already, check that it is the same.
+    """Write how a training's data is split; if the folder has a split, check that it is the same.
 
     Raises:
-        UsageError: If the folder's training was parted otherwise, so that its data was another.
+        UsageError: If the folder has another split, which means other data.
         InputError: If the folder's split is damaged.
         OutputError: If the file cannot be written.
     """

@@ -1,7 +1,7 @@
-"""Synthetic CT drawn on label maps of real anatomy: what no labelled image shows is met here.
+"""Synthetic CT rendered from label maps of real anatomy, with random intensities and textures.
 
-A label map tells where structures lie. Around them come a wall of muscle, fat, skin, arms and a table; each
-structure gets an intensity and a texture around what CT shows, hollow ones a content. No two are alike.
+Structures get random intensities and textures about those of their tissue, hollow ones a content. A wall of
+muscle, fat, skin, arms and a table are added around them.
 """
 
 import json
@@ -23,19 +23,19 @@ from fewct.types import Image, Labels, Mask
 
 MARGIN_MM = 75.0
 SKULL_MM = 7.0
-CLOSING_MM = 36.0  # gaps between structures up to twice this lie inside the trunk
+CLOSING_MM = 36.0  # gaps between structures up to twice as wide are inside the trunk
 LOWEST_HU, HIGHEST_HU = -1024.0, 1500.0
 
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """A volume of labels without an image.
+    """A label map without an image.
 
     Args:
         labels: uint8 (slices, rows, columns).
-        tissues: What each label is made of.
+        tissues: Of each label.
         pixel_mm: Side of a pixel.
-        complete: Whether all structures are labelled; if not, what is unlabelled is unknown.
+        complete: Whether all structures are labelled; if not, 0 means unknown.
     """
 
     labels: Annotated[NDArray[np.uint8], "slices rows columns"]
@@ -46,12 +46,12 @@ class Anatomy:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A slice of anatomy, ready to be drawn many times.
+    """A slice of anatomy, prepared for rendering it many times; arrays are (rows, columns).
 
     Args:
-        labels: int32 (rows, columns), with a margin.
-        depth: float32 (rows, columns): millimetres from the next border between labels.
-        outside: float32 (rows, columns): millimetres outside the hull of all structures; negative inside.
+        labels: int32, with a margin.
+        depth: float32: distance from the next border between labels in mm.
+        outside: float32: distance from the hull of all structures in mm; negative inside.
     """
 
     labels: Labels
@@ -65,7 +65,7 @@ def load_anatomy(path: Path, complete: bool, without: Sequence[str] = ()) -> Ana
     Args:
         path: NPZ file.
         complete: Whether all structures are labelled.
-        without: Names of structures that are left out, as if the patient had none.
+        without: Names of structures that are left out.
     """
     with np.load(path) as file:
         names = json.loads(str(file["names"]))
@@ -117,24 +117,21 @@ def border_pixels(labels: NDArray[np.integer]) -> Mask:
     return edges
 
 
-def draw(
+def render(
     scene: Scene,
     tissues: dict[int, SyntheticTissue],
     pixel_mm: float,
     complete: bool,
     rng: np.random.Generator,
 ) -> TrainingExample:
-    """Draw one slice.
+    """Render one slice in Hounsfield units, without blur and noise: augmentation adds them.
 
     Args:
-        scene: What lies where.
-        tissues: What each label is made of.
+        scene: Geometry of the slice.
+        tissues: Of each label.
         pixel_mm: Side of a pixel of the scene.
-        complete: Whether what is unlabelled is known to be no structure.
+        complete: Whether unlabelled pixels of the body are background; if not, they are unknown.
         rng: Source of randomness.
-
-    Returns:
-        An example in Hounsfield units without blur and noise: those are added last.
     """
     labels = scene.labels.copy()
     hu, body = _surroundings(scene, rng)
@@ -157,8 +154,8 @@ def draw(
     if complete and rng.random() < 0.45:
         arms = _add_arms(hu, labels, body, pixel_mm, rng)
     _add_table(hu, body | arms, pixel_mm, rng)
-    known = BACKGROUND if complete else UNKNOWN
-    structure = np.where(labels > 0, STRUCTURE, np.where(body, known, BACKGROUND)).astype(np.uint8)
+    unlabelled = BACKGROUND if complete else UNKNOWN
+    structure = np.where(labels > 0, STRUCTURE, np.where(body, unlabelled, BACKGROUND)).astype(np.uint8)
     return TrainingExample(
         np.clip(hu, LOWEST_HU, HIGHEST_HU).astype(np.float32),
         "hu",
@@ -182,7 +179,7 @@ def _field(shape: tuple[int, int], scale_px: float, rng: np.random.Generator) ->
 
 
 def _surroundings(scene: Scene, rng: np.random.Generator) -> tuple[Image, Mask]:
-    """Draw air, skin, fat, the wall of muscle, and what fills gaps; return it and the body."""
+    """Render air, skin, fat, and muscle around and between structures; return Hounsfield units and body."""
     shape = scene.labels.shape
     wobble = _field(shape, 24.0, rng)
     outside = scene.outside + rng.uniform(0, 4) * wobble
@@ -213,7 +210,7 @@ def _build(
     coarse: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Return the values of one structure's pixels with its build."""
+    """Return the values of one structure's pixels with the inner structure of its tissue."""
     if tissue.build == "bone":
         shell = depth_mm < rng.uniform(0.5, 3.2)
         fatty = rng.uniform(100, 350) if rng.random() < 0.35 else 0.0
@@ -257,7 +254,7 @@ def _fill_hollow(
 
 
 def _add_arms(hu: Image, labels: Labels, body: Mask, pixel_mm: float, rng: np.random.Generator) -> Mask:
-    """Draw one or two arms beside the trunk where there is room; their bones are structures."""
+    """Render up to two arms beside the trunk in place, their bones as structures; return their mask."""
     arms = np.zeros(hu.shape, dtype=np.bool_)
     columns = np.flatnonzero(body.any(axis=0))
     rows = np.flatnonzero(body.any(axis=1))
@@ -284,7 +281,7 @@ def _add_arms(hu: Image, labels: Labels, body: Mask, pixel_mm: float, rng: np.ra
 
 
 def _add_table(hu: Image, body: Mask, pixel_mm: float, rng: np.random.Generator) -> None:
-    """Draw a table of one to three thin curves below the patient, and sometimes a mattress."""
+    """Render a table of one to three thin curves below the patient, and a mattress, in place."""
     if rng.random() < 0.3 or not body.any():
         return
     bottom = np.flatnonzero(body.any(axis=1))[-1]

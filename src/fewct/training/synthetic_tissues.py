@@ -1,4 +1,4 @@
-"""What tissues look like on CT: Hounsfield units, texture and build, for drawing synthetic slices."""
+"""Appearance of tissues on CT for rendering: Hounsfield units, texture and inner structure."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -79,7 +79,6 @@ def mean_hu(tissue: SyntheticTissue, enhancement: float, rng: np.random.Generato
     """Draw a structure's mean in Hounsfield units.
 
     Args:
-        tissue: What it is made of.
         enhancement: Contrast agent in [0, 1]: 0 none, 1 full.
         rng: Source of randomness.
     """

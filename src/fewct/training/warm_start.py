@@ -1,4 +1,4 @@
-"""Training that begins with an exported network instead of random weights, and its way back into that."""
+"""Training from the weights of an exported network, and export into a copy of that network."""
 
 from collections.abc import Callable, Collection
 from itertools import pairwise
@@ -15,7 +15,7 @@ from fewct.io.atomic import atomic_path
 from fewct.runtime.onnx_session import checked_sha256, load_session
 from fewct.training.onnx_export import write_hash
 
-EXPORTED = "network."  # what `export_onnx` puts before the names of weights
+EXPORTED = "network."  # prefix of the names of weights in exported networks
 
 
 def start_from(
@@ -24,16 +24,16 @@ def start_from(
     """Give a network the weights of an exported one, in place.
 
     An exported network has its batch normalisations folded into the convolutions. Here they are unfolded
-    again: each gets the statistics that it sees on a sample, and the scale and shift that leave the answer as
-    it was, so that training goes on smoothly.
+    again: each gets its statistics on a sample, and the scale and shift that leave the network's output on it
+    as it was.
 
     Args:
         network: Built as the exported one was; each batch normalisation follows its convolution in an
             `nn.Sequential`.
         path: ONNX file that `export_onnx` wrote, with its hash beside it.
-        sample: float (batch, channels, rows, columns): what the network sees in training.
-        new: Names of parts that the file may lack; they keep their random weights.
-        unused: Names of parts that the file may have and the network has not.
+        sample: float (batch, channels, rows, columns): network input as in training.
+        new: Names of modules that the file may lack; they keep their random weights.
+        unused: Names of modules that the file may have and the network has not.
 
     Raises:
         InputError: If the file is absent, damaged, or of another network.
@@ -44,7 +44,7 @@ def start_from(
     for name, parameter in network.named_parameters():
         if name.rpartition(".")[0] not in folded.values() and not _within(name, lacking):
             _copy(stored, name, parameter, path)
-    shifts = {after: _taken(stored, f"{before}.weight_bias", path) for before, after in folded.items()}
+    shifts = {after: _pop(stored, f"{before}.weight_bias", path) for before, after in folded.items()}
     if stored:
         raise _other_network(path, f"{', '.join(sorted(stored)[:3])}, which this network has not")
     hooks = [
@@ -62,10 +62,10 @@ def start_from(
 def export_into(network: nn.Module, template: Path, path: Path) -> str:
     """Write a network that started from an exported one into a copy of that, and the hash beside it.
 
-    It is what `export_onnx` would write, without tracing the network again: a second instead of many.
+    The file is that of `export_onnx`, without tracing the network again: a second instead of many.
 
     Args:
-        network: What `start_from` gave its first weights.
+        network: After `start_from` and training.
         template: The exported network that it started from.
         path: File to write; the hash goes to the same name with `.sha256` added.
 
@@ -81,7 +81,7 @@ def export_into(network: nn.Module, template: Path, path: Path) -> str:
     weights = _folded(network)
     for tensor in graph.graph.initializer:
         if tensor.name.startswith(EXPORTED):
-            value = _taken(weights, tensor.name.removeprefix(EXPORTED), template)
+            value = _pop(weights, tensor.name.removeprefix(EXPORTED), template)
             tensor.CopyFrom(numpy_helper.from_array(value.numpy(), tensor.name))
     if weights:
         raise _other_network(template, f"none of {', '.join(sorted(weights)[:3])}")
@@ -104,12 +104,12 @@ def _folded(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _within(name: str, parts: Collection[str]) -> bool:
-    """Tell whether a weight belongs to one of some parts of a network."""
+    """Tell whether a weight belongs to one of some modules."""
     return any(name.startswith(f"{part}.") for part in parts)
 
 
 def _stored(path: Path) -> dict[str, Tensor]:
-    """Return the weights in an exported network by the names they had in training."""
+    """Return the weights in an exported network by their names in training."""
     checked_sha256(path)
     load_session(path)  # which refuses what is no network
     return {
@@ -121,16 +121,16 @@ def _stored(path: Path) -> dict[str, Tensor]:
 
 def _normalised_convolutions(network: nn.Module) -> list[tuple[str, str]]:
     """Return the names of convolutions and of the batch normalisations that follow them."""
-    found = []
+    names = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Sequential):
             parts = [(f"{name}.{key}", part) for key, part in module.named_children()]
-            found += [
+            names += [
                 (before, after)
                 for (before, first), (after, second) in pairwise(parts)
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)
             ]
-    return found
+    return names
 
 
 def _unfolding(shift: Tensor) -> Callable[[Any, tuple[Tensor]], None]:
@@ -147,16 +147,16 @@ def _unfolding(shift: Tensor) -> Callable[[Any, tuple[Tensor]], None]:
 
 
 def _copy(stored: dict[str, Tensor], name: str, parameter: Tensor, path: Path) -> None:
-    """Move weights from what is stored into a parameter."""
-    value = _taken(stored, name, path)
+    """Move stored weights into a parameter."""
+    value = _pop(stored, name, path)
     if value.shape != parameter.shape:
         raise _other_network(path, f"{name} of shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
     with torch.no_grad():
         parameter.copy_(value)
 
 
-def _taken(stored: dict[str, Tensor], name: str, path: Path) -> Tensor:
-    """Take weights out of what is stored."""
+def _pop(stored: dict[str, Tensor], name: str, path: Path) -> Tensor:
+    """Return stored weights and remove them."""
     if name not in stored:
         raise _other_network(path, f"no {name}")
     return stored.pop(name)

@@ -12,11 +12,11 @@ from torch.nn import functional
 from fewct.methods.bam.backbone import Backbone
 from fewct.methods.bam.inference import DECODED, ENCODED, load_networks
 from fewct.methods.bam.network import (
-    ALIKE,
-    LIKELY,
+    PRIOR_BIAS,
+    PRIOR_SCALE,
     REDUCED,
-    SHARPNESS,
-    TRUST,
+    SIMILARITY_BIAS,
+    SIMILARITY_SCALE,
     BAMNet,
     EncodedSlices,
     Ensemble,
@@ -95,7 +95,7 @@ def test_the_meta_learner_begins_as_a_prototype_with_a_threshold(random: Draw) -
     for place in np.ndindex(4, 4):
         q, p = reduced[0, :, *place].numpy(), mean[0].numpy()
         alike = q @ p / np.linalg.norm(q) / np.linalg.norm(p)
-        evidence = SHARPNESS * (alike - ALIKE) + TRUST * (0.9 - LIKELY)
+        evidence = SIMILARITY_SCALE * (alike - SIMILARITY_BIAS) + PRIOR_SCALE * (0.9 - PRIOR_BIAS)
         expected = [-evidence, evidence]
         np.testing.assert_allclose(logits[:, *place].numpy(), expected, **EXACT)
 

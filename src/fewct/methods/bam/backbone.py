@@ -1,4 +1,4 @@
-"""Where BAM's features come from: a small residual network that is trained here."""
+"""BAM's small residual backbone, which is trained from random weights."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,9 +19,9 @@ class Features(NamedTuple):
     """Features of a batch of slices.
 
     Args:
-        low: float (batch, channels, any rows, any columns): what styles are compared by.
-        middle: float (batch, channels, rows / 4, columns / 4): what prototypes are made of.
-        deep: float (batch, channels, rows / 8, columns / 8): what the base learner and the prior see.
+        low: float (batch, channels, any rows, any columns), for Gram matrices.
+        middle: float (batch, channels, rows / 4, columns / 4), for prototypes.
+        deep: float (batch, channels, rows / 8, columns / 8), for the base learner and the prior.
         place: float (batch, 2, rows / 4, columns / 4): x and y in the patient's box, from -1 to 1.
     """
 
@@ -65,19 +65,19 @@ class Backbone(nn.Module):
         return Features(second, torch.cat([second, raised], dim=1), fourth, place)
 
     def _stages(self, x: Tensor) -> list[Tensor]:
-        found = []
+        outputs = []
         for stage in self.stages:
             x = stage(x)
-            found.append(x)
-        return found
+            outputs.append(x)
+        return outputs
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation, added to what comes in.
+    """Two 3 x 3 convolutions with batch normalisation and a skip connection.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
         stride: Of the first convolution.
         dilation: Of both.
     """

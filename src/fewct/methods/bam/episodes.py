@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fewct.data.examples import BACKGROUND, UNKNOWN, TrainingExample
+from fewct.data.examples import BACKGROUND, UNKNOWN, TrainingExample, labelled_example
 from fewct.data.splits import hide_structures
 from fewct.errors import InputError
-from fewct.imaging.body import body_mask
 from fewct.methods.bam.preprocessing import longest_side, network_input
 from fewct.training.augment import simulate_scanner, warp
 from fewct.training.sampling import RandomDataset
@@ -21,7 +20,6 @@ from fewct.types import CTSlice, Labels
 
 MIN_PX = 24  # a structure of fewer pixels on a slice is not used as support or query
 CROP_MARGIN = 1.06  # side of a crop relative to the longest side of the body
-DARKEST_HU = -1024.0
 
 
 class Episode(NamedTuple):
@@ -74,15 +72,9 @@ def episode_slice(
     image: CTSlice, labels: Labels, patient: str | None = None, regions: Labels | None = None
 ) -> EpisodeSlice:
     """Return a slice for episodes; NaN in the image marks padding, which is unknown."""
-    body = body_mask(image)
-    finite = np.isfinite(image.pixels)
-    darkest = DARKEST_HU if image.unit == "hu" else float(image.pixels[finite].min(initial=0.0))
-    pixels = np.where(finite, image.pixels, np.float32(darkest)).astype(np.float32)
-    known = np.where(finite, BACKGROUND, UNKNOWN).astype(np.uint8)
-    no_borders = np.zeros(labels.shape, dtype=np.float32)
-    return EpisodeSlice(
-        TrainingExample(pixels, image.unit, labels, known, no_borders, body, zoom=1.0), patient, regions
-    )
+    structure = np.where(np.isfinite(image.pixels), BACKGROUND, UNKNOWN).astype(np.uint8)
+    example = labelled_example(image, labels, complete=True)
+    return EpisodeSlice(replace(example, structure=structure), patient, regions)
 
 
 def without_structures(slices: Iterable[EpisodeSlice], structures: Sequence[int]) -> list[EpisodeSlice]:

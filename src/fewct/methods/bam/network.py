@@ -20,18 +20,18 @@ from fewct.methods.bam.feature_matching import (
 from fewct.methods.bam.resnet import ResNetBackbone
 
 REDUCED, FINE = 64, 32  # channels of the meta learner, at 1/8 and at 1/4 of the input's resolution
-ALIKE, LIKELY = 0.5, 0.85  # before training, so similar a place, with such a prior, is a draw
-SHARPNESS, TRUST = 3.0, 6.0  # logits a unit of similarity, and of the prior
+SIMILARITY_BIAS, PRIOR_BIAS = 0.5, 0.85  # similarity and prior at which the logits are 0 before training
+SIMILARITY_SCALE, PRIOR_SCALE = 3.0, 6.0  # initial logits a unit of similarity, and of the prior
 BINS = (1, 2, 3, 6)  # cells a side that pyramid pooling averages over
 DILATIONS = (2, 4, 8)  # of the meta learner's pyramid
 
 
 class BAMLogits(NamedTuple):
-    """What BAM says about a query.
+    """Logits of background and structure on a query, float (batch, 2, rows, columns) each.
 
     Args:
-        final: float (batch, 2, rows, columns): logits of background and structure, of both learners.
-        meta: float (batch, 2, rows, columns): the same of the meta learner alone.
+        final: Of the ensemble.
+        meta: Of the meta learner alone.
     """
 
     final: Tensor
@@ -39,14 +39,14 @@ class BAMLogits(NamedTuple):
 
 
 class EncodedSlices(NamedTuple):
-    """What is kept of slices, as supports and as queries.
+    """Features of slices, as supports and as queries.
 
     Args:
-        gram: float (n, channels, channels): their style.
-        reduced: float (n, REDUCED, rows / 4, columns / 4): middle features, fewer of them.
+        gram: float (n, channels, channels): Gram matrices of the low features, the style.
+        reduced: float (n, REDUCED, rows / 4, columns / 4): middle features, reduced in channels.
         place: float (n, 2, rows / 4, columns / 4): x and y in the patient's box, from -1 to 1.
-        deep: float (n, channels, rows / 8, columns / 8): what the prior compares.
-        base: float (n, 1 + n_base, rows / 8, columns / 8): the base learner's logits.
+        deep: float (n, channels, rows / 8, columns / 8): deep features, from which the prior is computed.
+        base: float (n, 1 + n_base, rows / 8, columns / 8): logits of the base learner.
     """
 
     gram: Tensor
@@ -57,7 +57,7 @@ class EncodedSlices(NamedTuple):
 
 
 class BaseLearner(nn.Module):
-    """Pyramid pooling and a classifier: which base structure, or none, a place belongs to.
+    """Pyramid pooling and a classifier of base structures and background.
 
     Args:
         channels: Of the deep features.
@@ -90,12 +90,7 @@ class BaseLearner(nn.Module):
 
 
 class BaseStage(nn.Module):
-    """What the first stage trains: a backbone and the base learner behind it.
-
-    Args:
-        backbone: Where features come from.
-        base: The base learner.
-    """
+    """The network of the first stage of training: a backbone and the base learner behind it."""
 
     def __init__(self, backbone: Backbone | ResNetBackbone, base: BaseLearner) -> None:
         super().__init__()
@@ -109,9 +104,9 @@ class BaseStage(nn.Module):
 
 
 class MetaLearner(nn.Module):
-    """Finds in a query what a prototype stands for: an atrous pyramid, refined at the finer resolution.
+    """Segments a query given a prototype: an atrous pyramid, refined at the finer resolution.
 
-    It begins as a threshold on the similarity to the prototype and on the prior; the rest is added to that.
+    Before training it is a threshold on the similarity to the prototype and on the prior.
 
     Args:
         channels: Of the middle features.
@@ -130,21 +125,21 @@ class MetaLearner(nn.Module):
         with torch.no_grad():
             for part in self.classify.parameters():
                 part.zero_()
-        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
-        self.trust = nn.Parameter(torch.tensor(TRUST))
+        self.sharpness = nn.Parameter(torch.tensor(SIMILARITY_SCALE))
+        self.trust = nn.Parameter(torch.tensor(PRIOR_SCALE))
 
-    def forward(self, reduced: Tensor, away: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
+    def forward(self, reduced: Tensor, offset: Tensor, mean: Tensor, prior: Tensor) -> Tensor:
         """Return the logits (batch, 2, rows, columns) of background and structure.
 
         Args:
             reduced: float (batch, REDUCED, rows, columns): of the query, see `EncodedSlices`.
-            away: float (batch, 2, rows, columns): x and y from where the prototype is in the body.
+            offset: float (batch, 2, rows, columns): x and y in the patient's box relative to the prototype's.
             mean: float (batch, REDUCED): the prototype.
             prior: float (batch, rows / 2, columns / 2).
         """
         tiled = mean[:, :, None, None]
-        alike = functional.cosine_similarity(reduced, tiled, dim=1)[:, None]
-        fine = torch.cat([reduced, alike, away], dim=1)
+        similarity = functional.cosine_similarity(reduced, tiled, dim=1)[:, None]
+        fine = torch.cat([reduced, similarity, offset], dim=1)
         coarse = functional.avg_pool2d(fine, 2)
         tiled = tiled.expand(-1, -1, *coarse.shape[-2:])
         x = self.merge(torch.cat([coarse, tiled, prior[:, None]], dim=1))
@@ -152,14 +147,15 @@ class MetaLearner(nn.Module):
         x = self.join(torch.cat([whole, self.near(x), *(layer(x) for layer in self.around)], dim=1)) + x
         raised = functional.interpolate(x, size=reduced.shape[-2:], mode="bilinear")
         logits: Tensor = self.classify(self.refine(torch.cat([raised, fine], dim=1)))
-        evidence = self.sharpness * (alike - ALIKE) + self.trust * (_resized(prior[:, None], alike) - LIKELY)
+        resized = _resized(prior[:, None], similarity)
+        evidence = self.sharpness * (similarity - SIMILARITY_BIAS) + self.trust * (resized - PRIOR_BIAS)
         return logits + torch.cat([-evidence, evidence], dim=1)
 
 
 class Ensemble(nn.Module):
-    """Folds what the base learner recognises into the background, by how alike the styles are.
+    """Adds the base learner's foreground to the background, adjusted by the distance of styles.
 
-    Both adjustments begin as in the official code: as if the meta learner were alone.
+    Both adjustments are initialised as in the official code, to the meta learner alone.
     """
 
     def __init__(self) -> None:
@@ -175,13 +171,13 @@ class Ensemble(nn.Module):
 
         Args:
             meta: float (batch, 2, rows, columns): the meta learner's logits.
-            base: float (batch, rows, columns) in [0, 1]: how likely a base structure is there.
+            base: float (batch, rows, columns) in [0, 1]: probability of a base structure.
             distance: float (batch,) in [0, 1]: between the styles of query and supports.
         """
-        likely = meta.softmax(dim=1)
-        style = distance[:, None, None, None].expand_as(likely[:, :1])
-        background = self.adjust(torch.cat([likely[:, :1], style], dim=1))
-        structure = self.adjust(torch.cat([likely[:, 1:], style], dim=1))
+        probability = meta.softmax(dim=1)
+        style = distance[:, None, None, None].expand_as(probability[:, :1])
+        background = self.adjust(torch.cat([probability[:, :1], style], dim=1))
+        structure = self.adjust(torch.cat([probability[:, 1:], style], dim=1))
         folded = self.fold(torch.cat([background, base[:, None]], dim=1))
         return torch.cat([folded, structure], dim=1)
 
@@ -191,8 +187,8 @@ class BAMNet(nn.Module):
 
     Args:
         n_base: Number of base structures.
-        backbone: Where features come from; None for the small one.
-        with_base: Whether the base learner has a say; False for the ablation without it.
+        backbone: None for the small one.
+        with_base: Whether the ensemble includes the base learner; False for the ablation without it.
     """
 
     def __init__(
@@ -227,24 +223,24 @@ class BAMNet(nn.Module):
     def features(self, x: Tensor) -> Features:
         """Return the features of slices (batch, channels, rows, columns)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            found: Features = self.backbone(x)
-        return found
+            features: Features = self.backbone(x)
+        return features
 
     def encode(self, x: Tensor) -> EncodedSlices:
-        """Return what is kept of slices (n, channels, rows, columns)."""
-        found = self.features(x)
+        """Return the encoded features of slices (n, channels, rows, columns)."""
+        features = self.features(x)
         return EncodedSlices(
-            gram_matrix(found.low.float()),
-            self.meta.reduce(found.middle),
-            found.place,
-            found.deep,
-            self.base(found.deep),
+            gram_matrix(features.low.float()),
+            self.meta.reduce(features.middle),
+            features.place,
+            features.deep,
+            self.base(features.deep),
         )
 
     def forward(
         self, query: Tensor, supports: Tensor, masks: Tensor, excluded: Tensor | None = None
     ) -> BAMLogits:
-        """Return what both learners, and the meta learner alone, say of queries.
+        """Return the logits on queries.
 
         Args:
             query: float (batch, channels, rows, columns).
@@ -257,15 +253,13 @@ class BAMNet(nn.Module):
     def decode(
         self, query: EncodedSlices, supports: EncodedSlices, masks: Tensor, excluded: Tensor | None = None
     ) -> BAMLogits:
-        """Return what both learners, and the meta learner alone, say of encoded queries.
-
-        Supports are weighted by how far their style is from the query's.
+        """Return the logits on encoded queries, with supports weighted by the distance of their style.
 
         Args:
             query: Of (batch) slices.
             supports: Of (batch x shots) slices.
             masks: float (batch, shots, rows, columns): 1 in the structure.
-            excluded: int64 (batch,): base structure that the target belongs to, which is then not folded into
+            excluded: int64 (batch,): base structure that the target belongs to, which is then not added to
                 the background; 0 for none. Only in training, where targets are base structures.
         """
         batch, shots = masks.shape[:2]
@@ -279,8 +273,8 @@ class BAMNet(nn.Module):
         priors = prior_mask(deep.float(), supports.deep.float(), flat, here, there)
         mean = (weights[..., None] * means.reshape(batch, shots, -1)).sum(dim=1)
         prior = (weights[..., None, None] * priors.reshape(batch, shots, *priors.shape[1:])).sum(dim=1)
-        away = query.place - mean[:, REDUCED:, None, None]
-        meta = self.meta(query.reduced, away, mean[:, :REDUCED], prior)
+        offset = query.place - mean[:, REDUCED:, None, None]
+        meta = self.meta(query.reduced, offset, mean[:, :REDUCED], prior)
         if not self.with_base:
             return BAMLogits(meta, meta)
         base = _resized(base_foreground(query.base, excluded)[:, None], meta)[:, 0]
@@ -288,17 +282,17 @@ class BAMNet(nn.Module):
 
 
 def base_foreground(logits: Tensor, excluded: Tensor | None = None) -> Tensor:
-    """Return how likely a base structure is at each place, (batch, rows, columns) in [0, 1].
+    """Return the probability of a base structure at each pixel, (batch, rows, columns) in [0, 1].
 
     Args:
         logits: float (batch, 1 + n_base, rows, columns); the first one is of background.
         excluded: int64 (batch,): base structure that does not count, 0 for none.
     """
-    likely = logits.float().softmax(dim=1)
-    foreground = 1 - likely[:, 0]
+    probability = logits.float().softmax(dim=1)
+    foreground = 1 - probability[:, 0]
     if excluded is None:
         return foreground
-    own = likely[torch.arange(len(likely)), excluded]
+    own = probability[torch.arange(len(probability)), excluded]
     return foreground - own * (excluded > 0).float()[:, None, None]
 
 

@@ -1,4 +1,4 @@
-"""A trained BAM written as two networks in ONNX: one for slices, one for what is found on them."""
+"""Export of a trained BAM as two networks in ONNX: an encoder of slices and a decoder of queries."""
 
 from pathlib import Path
 
@@ -24,27 +24,19 @@ from fewct.training.runs import read_recipe
 
 
 class BAMEncoder(nn.Module):
-    """The part of BAM that sees one slice at a time.
-
-    Args:
-        network: All of it.
-    """
+    """The part of BAM that runs once a slice: its features."""
 
     def __init__(self, network: BAMNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return what is kept of slices (1, channels, size, size)."""
+        """Return the fields of `EncodedSlices` of a slice (1, channels, size, size)."""
         return tuple(self.network.encode(x))
 
 
 class BAMDecoder(nn.Module):
-    """The part of BAM that compares a query with any number of supports.
-
-    Args:
-        network: All of it.
-    """
+    """The part of BAM that compares a query with any number of supports."""
 
     def __init__(self, network: BAMNet) -> None:
         super().__init__()
@@ -63,19 +55,10 @@ class BAMDecoder(nn.Module):
         support_deep: Tensor,
         masks: Tensor,
     ) -> Tensor:
-        """Return how likely each pixel is in the structure, (size, size).
+        """Return the probability of the structure at each pixel, (size, size).
 
-        Args:
-            query_gram: See `EncodedSlices`, of one slice, and so on.
-            query_reduced: The same.
-            query_place: The same.
-            query_deep: The same.
-            query_base: The same.
-            support_gram: See `EncodedSlices`, of (shots) slices, and so on.
-            support_reduced: The same.
-            support_place: The same.
-            support_deep: The same.
-            masks: float (shots, size, size).
+        The arguments are the fields of `EncodedSlices` of one query and of (shots) supports, and the masks of
+        the structure on these, float (shots, size, size).
         """
         query = EncodedSlices(query_gram, query_reduced, query_place, query_deep, query_base)
         supports = EncodedSlices(support_gram, support_reduced, support_place, support_deep, query_base)

@@ -1,4 +1,4 @@
-"""BAM's features from a pretrained ResNet, as in the paper."""
+"""BAM's backbone of a pretrained ResNet, as in the paper."""
 
 from typing import Any
 
@@ -32,8 +32,7 @@ class ResNetBackbone(nn.Module):
             x: float (batch, N_CHANNELS, rows, columns), as `network_input` gives; sides are multiples of 8.
         """
         place = functional.avg_pool2d(x[:, 1:], 4)
-        found = self.network(x[:, :1], output_hidden_states=True).hidden_states
-        _, _, second, third, fourth = found
+        _, _, second, third, fourth = self.network(x[:, :1], output_hidden_states=True).hidden_states
         middle = functional.interpolate(
             torch.cat([second, third], dim=1), size=place.shape[-2:], mode="bilinear"
         )
@@ -41,10 +40,10 @@ class ResNetBackbone(nn.Module):
 
 
 def _dilate(stage: nn.Module, before: int) -> None:
-    """Keep a stage from halving the resolution: at every second place its features stay as they were.
+    """Replace a stage's stride by dilation, in place; every second feature stays as it was.
 
     Args:
-        stage: Changed in place.
+        stage: Of a ResNet.
         before: Dilation of the stage in front of it.
     """
     for layer in stage.modules():
