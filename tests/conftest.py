@@ -4,7 +4,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine, and no verdict that depends on its speed.
+settings.register_profile(
+    "fewct", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fewct")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -23,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """Folder of the real CT data; use it only in tests marked `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Source of randomness that begins anew with every test."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

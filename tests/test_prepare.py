@@ -143,7 +143,7 @@ class TestByHand:
         assert data.original_shapes.tolist() == [[512, 256]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_nearest_neighbour(rows: int, columns: int) -> None:
     numbered = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)

@@ -54,13 +54,13 @@ def test_union_as_coded_by_hand() -> None:
     np.testing.assert_array_equal(union_as_coded(TOUCHING), np.array(coded, dtype=bool))
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(labels=hnp.arrays(np.int64, (5, 6), elements=st.integers(0, 3)))
 def test_union_as_coded_is_what_sams_encoder_gives(labels: np.ndarray) -> None:
     np.testing.assert_array_equal(union_as_coded(labels), rle_decode(sam_rle(labels)))
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(mask=hnp.arrays(np.bool_, (5, 6)))
 def test_on_binary_masks_both_unions_agree(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(union_as_coded(7 * mask.astype(np.int32)), mask)

@@ -94,7 +94,7 @@ def test_groups_of_real_slices_are_the_patients(shared_data: Path) -> None:
     np.testing.assert_array_equal(similarity_groups(images), patients)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=3, max_size=12),
     first=st.floats(0.05, 0.8),

@@ -10,7 +10,7 @@ from fewct.errors import InputError
 from fewct.imaging.agglomeration import FEW_PAIRS, RegionPairs, merge_tree, region_borders
 from fewct.imaging.merge_tree import cut_level, oversegment
 
-some = settings(deadline=None, derandomize=True, max_examples=40)
+some = settings(max_examples=40)
 
 
 @st.composite

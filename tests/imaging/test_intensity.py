@@ -10,7 +10,7 @@ from fewct.errors import InputError, UsageError
 from fewct.imaging.intensity import WINDOWS, Window, apply_window, normalise, robust_uint8, to_display
 from fewct.types import CTSlice
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 finite = st.floats(-3000, 3000, width=32)
 slices = npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=finite)
 

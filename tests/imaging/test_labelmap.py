@@ -16,7 +16,7 @@ from fewct.imaging.labelmap import (
 from fewct.imaging.masks import proposals_from_labels, proposals_from_masks
 from fewct.types import CTSlice, Geometry, LabelMap
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 label_maps = npst.arrays(
     np.int32,
     npst.array_shapes(min_dims=2, max_dims=3, max_side=6),

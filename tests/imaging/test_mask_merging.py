@@ -18,7 +18,7 @@ from fewct.imaging.mask_merging import (
 )
 from fewct.imaging.masks import proposals_from_masks
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 POLICIES = ["small-on-top", "score", "hierarchy"]
 
 

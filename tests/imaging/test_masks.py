@@ -20,7 +20,7 @@ from fewct.imaging.masks import (
     xyxy_to_xywh,
 )
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 one_mask = npst.arrays(np.bool_, npst.array_shapes(min_dims=2, max_dims=2, max_side=7))
 stacks = npst.arrays(np.bool_, st.tuples(st.integers(0, 4), st.integers(1, 6), st.integers(1, 6)))
 label_maps = npst.arrays(

@@ -19,7 +19,7 @@ from fewct.imaging.merge_tree import (
     persistence,
 )
 
-some = settings(deadline=None, derandomize=True, max_examples=40)
+some = settings(max_examples=40)
 levels = st.floats(0, 1)
 
 

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 from fewct.errors import InputError, UsageError
 from fewct.imaging.slice_linking import Link, Linking, link_named_slices, link_slices
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+PROPERTY = settings(max_examples=60)
 DEFAULT = Linking()
 
 

@@ -11,9 +11,8 @@ from fewct.errors import InputError
 from fewct.io import read, read_labels, write
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Manifest, MergeTree, Segmentation, Structure
 
-RNG = np.random.default_rng(6)
-SLICE = RNG.normal(0, 300, (6, 7))
-SCAN = RNG.normal(0, 300, (4, 6, 7)).astype(np.float32)
+SLICE = np.random.default_rng(6).normal(0, 300, (6, 7))
+SCAN = np.random.default_rng(6).normal(0, 300, (4, 6, 7)).astype(np.float32)
 NAN = float("nan")
 
 
@@ -57,8 +56,8 @@ def test_npz_with_spacing(tmp_path: Path, spacing: list[float], expected: tuple[
     assert scan.geometry.spacing_mm == pytest.approx(expected)
 
 
-def test_npz_of_image_and_labels(tmp_path: Path) -> None:
-    labels = RNG.integers(0, 400, SCAN.shape)
+def test_npz_of_image_and_labels(tmp_path: Path, rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 400, SCAN.shape)
     file = save_npz(tmp_path / "a.npz", image=SCAN, label=labels, z=np.arange(4))
     assert read(file).shape == SCAN.shape
     np.testing.assert_array_equal(read_labels(file).labels, labels)

@@ -23,7 +23,7 @@ def decode(segmentation: dict[str, Any]) -> np.ndarray:
     return np.array(flat).reshape(columns, rows).T
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(labels=hnp.arrays(np.int32, (2, 4, 5), elements=st.integers(0, 3)))
 def test_annotations_rebuild_the_labels(tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray) -> None:
     file = write(LabelMap(labels), tmp_path_factory.mktemp("c") / "a.json")

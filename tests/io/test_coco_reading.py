@@ -30,7 +30,7 @@ def compress(counts: list[int]) -> str:
     return text
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(counts=st.lists(st.integers(0, 2**20), max_size=12))
 def test_decompress_undoes_cocos_encoder(counts: list[int]) -> None:
     assert decompress(compress(counts)) == counts

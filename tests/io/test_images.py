@@ -12,10 +12,9 @@ from fewct.io import read, read_labels, write
 from fewct.io.images import write_picture
 from fewct.types import CTSlice, LabelMap
 
-RNG = np.random.default_rng(8)
-GREY8 = RNG.integers(0, 256, (12, 15)).astype(np.uint8)
-GREY16 = RNG.integers(0, 65536, (12, 15)).astype(np.uint16)
-COLOUR = RNG.integers(0, 256, (12, 15, 3)).astype(np.uint8)
+GREY8 = np.random.default_rng(8).integers(0, 256, (12, 15)).astype(np.uint8)
+GREY16 = np.random.default_rng(8).integers(0, 65536, (12, 15)).astype(np.uint16)
+COLOUR = np.random.default_rng(8).integers(0, 256, (12, 15, 3)).astype(np.uint8)
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), 5)[np.newaxis].repeat(12, axis=0)
 
 
@@ -54,8 +53,8 @@ def test_tiff_whose_0_is_white(tmp_path: Path, stored: np.ndarray, compression: 
     np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), np.iinfo(stored.dtype).max - stored)
 
 
-def test_tiff_of_signed_and_float_values(tmp_path: Path) -> None:
-    hu = RNG.integers(-1000, 1000, (12, 15)).astype(np.int16)
+def test_tiff_of_signed_and_float_values(tmp_path: Path, rng: np.random.Generator) -> None:
+    hu = rng.integers(-1000, 1000, (12, 15)).astype(np.int16)
     tifffile.imwrite(tmp_path / "hu.tif", hu)
     image = read(tmp_path / "hu.tif")
     assert isinstance(image, CTSlice)
@@ -151,9 +150,9 @@ def test_several_pages(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "lzw.tif"])
 @pytest.mark.parametrize("keep", [0.05, 0.5, 0.9])
-def test_truncated(tmp_path: Path, name: str, keep: float) -> None:
+def test_truncated(tmp_path: Path, name: str, keep: float, rng: np.random.Generator) -> None:
     options = {"compression": "tiff_lzw"} if name == "lzw.tif" else {}
-    Image.fromarray(RNG.integers(0, 256, (64, 64)).astype(np.uint8)).save(tmp_path / name, **options)
+    Image.fromarray(rng.integers(0, 256, (64, 64)).astype(np.uint8)).save(tmp_path / name, **options)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(keep * len(content))])
     with pytest.raises(InputError, match=rf"{name}: expected a whole PNG, JPEG, BMP or TIFF picture"):

@@ -15,7 +15,6 @@ from fewct.errors import InputError, MissingExtraError
 from fewct.io import read, read_labels, write
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap
 
-RNG = np.random.default_rng(4)
 AXES = list(itertools.permutations(range(3)))
 SUFFIXES = [".nrrd", ".mha"]
 
@@ -33,7 +32,7 @@ def save(path: Path, array: np.ndarray, seed: int = 0, order: tuple[int, ...] = 
     return image
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(order=st.sampled_from(AXES), seed=st.integers(0, 10_000), suffix=st.sampled_from(SUFFIXES))
 def test_each_voxel_is_where_simpleitk_says(
     tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...], seed: int, suffix: str
@@ -54,7 +53,7 @@ def test_each_voxel_is_where_simpleitk_says(
     assert (np.diag(scan.geometry.affine[[2, 1, 0], :3]) > 0).all()  # superior, posterior, left
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(
     order=st.sampled_from(AXES),
     seed=st.integers(0, 10_000),
@@ -74,8 +73,8 @@ def test_labels_return_in_the_files_own_grid(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_two_dimensions_return(tmp_path: Path, suffix: str) -> None:
-    array = RNG.integers(0, 300, (4, 5)).astype(np.uint16)
+def test_two_dimensions_return(tmp_path: Path, suffix: str, rng: np.random.Generator) -> None:
+    array = rng.integers(0, 300, (4, 5)).astype(np.uint16)
     before = save(tmp_path / f"in{suffix}", array, 9)
     labels = read_labels(tmp_path / f"in{suffix}")
     assert labels.labels.shape == (4, 5)
@@ -98,14 +97,14 @@ def test_slice_of_a_dicom_like_source(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(after)[0], labels)
 
 
-def test_nrrd_without_spacing_has_no_geometry(tmp_path: Path) -> None:
+def test_nrrd_without_spacing_has_no_geometry(tmp_path: Path, rng: np.random.Generator) -> None:
     header = "NRRD0004\ntype: int16\ndimension: 3\nsizes: 4 3 2\nendian: little\nencoding: raw\n\n"
-    (tmp_path / "in.nrrd").write_bytes(header.encode() + RNG.permutation(24).astype("<i2").tobytes())
+    (tmp_path / "in.nrrd").write_bytes(header.encode() + rng.permutation(24).astype("<i2").tobytes())
     assert read(tmp_path / "in.nrrd").geometry is None
 
 
-def test_one_slice(tmp_path: Path) -> None:
-    array = RNG.integers(-1000, 1000, (1, 6, 7)).astype(np.int16)
+def test_one_slice(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.integers(-1000, 1000, (1, 6, 7)).astype(np.int16)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "in.mha"))
     image = read(tmp_path / "in.mha")
     assert isinstance(image, CTSlice)
@@ -115,18 +114,18 @@ def test_one_slice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("keep", [0.1, 0.6, 0.95])
-def test_truncated(tmp_path: Path, suffix: str, keep: float) -> None:
+def test_truncated(tmp_path: Path, suffix: str, keep: float, rng: np.random.Generator) -> None:
     file = tmp_path / f"in{suffix}"
-    save(file, RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+    save(file, rng.integers(0, 4000, (8, 9, 10)).astype(np.int16))
     content = file.read_bytes()
     file.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(InputError, match=rf"in{suffix}: expected a whole NRRD or MetaImage file"):
         read(file)
 
 
-def test_zero_spacing(tmp_path: Path) -> None:
+def test_zero_spacing(tmp_path: Path, rng: np.random.Generator) -> None:
     file = tmp_path / "in.mha"
-    image = SimpleITK.GetImageFromArray(RNG.normal(size=(4, 5, 6)))
+    image = SimpleITK.GetImageFromArray(rng.normal(size=(4, 5, 6)))
     image.SetSpacing([0.5, 0.25, 2])
     SimpleITK.WriteImage(image, str(file))
     file.write_bytes(
@@ -149,8 +148,8 @@ def test_colour_and_four_dimensions(tmp_path: Path) -> None:
         read(tmp_path / "four.mha")
 
 
-def test_without_simpleitk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "in.nrrd", RNG.normal(size=(4, 5, 6)))
+def test_without_simpleitk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    save(tmp_path / "in.nrrd", rng.normal(size=(4, 5, 6)))
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(MissingExtraError, match=r"in.nrrd: .*pip install 'fewct\[itk\]'"):
         read(tmp_path / "in.nrrd")

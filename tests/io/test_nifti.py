@@ -16,7 +16,6 @@ from fewct.errors import InputError, UsageError
 from fewct.io import read, read_labels, write
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
-RNG = np.random.default_rng(3)
 AXES = list(itertools.permutations(range(3)))
 TO_LPS = np.array([-1, -1, 1])
 
@@ -41,7 +40,7 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Pat
     return path
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(max_examples=40)
 @given(order=st.sampled_from(AXES), seed=st.integers(0, 10_000), suffix=st.sampled_from([".nii", ".nii.gz"]))
 def test_each_voxel_is_where_nibabel_says(
     tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...], seed: int, suffix: str
@@ -61,7 +60,7 @@ def test_each_voxel_is_where_nibabel_says(
     assert (towards > 0).all()  # superior, posterior, left
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(max_examples=40)
 @given(order=st.sampled_from(AXES), seed=st.integers(0, 10_000), by_qform=st.booleans())
 def test_labels_return_in_the_files_own_grid_exactly(
     tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...], seed: int, by_qform: bool
@@ -83,8 +82,8 @@ def test_labels_return_in_the_files_own_grid_exactly(
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 7, 1, 1), (6, 7, 3, 1)])
-def test_shapes_return(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    array = RNG.integers(0, 9, shape).astype(np.uint8)
+def test_shapes_return(tmp_path: Path, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    array = rng.integers(0, 9, shape).astype(np.uint8)
     file = save(tmp_path / "in.nii", array, np.diag([-0.7, 0.7, 5, 1]))
     labels = read_labels(file)
     assert labels.labels.ndim == (3 if 3 in shape else 2)
@@ -95,8 +94,8 @@ def test_shapes_return(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(after.affine, nib.load(file).affine)
 
 
-def test_one_axial_slice_stands_as_on_a_screen(tmp_path: Path) -> None:
-    array = RNG.integers(-1000, 1000, (6, 7, 1)).astype(np.int16)
+def test_one_axial_slice_stands_as_on_a_screen(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.integers(-1000, 1000, (6, 7, 1)).astype(np.int16)
     image = read(save(tmp_path / "in.nii", array, np.diag([-0.7, -0.8, 5, 1])))
     assert isinstance(image, CTSlice)
     np.testing.assert_array_equal(image.pixels, array[:, :, 0].T)
@@ -104,8 +103,8 @@ def test_one_axial_slice_stands_as_on_a_screen(tmp_path: Path) -> None:
     assert image.unit == "hu"
 
 
-def test_plain_2d_file_without_a_third_axis(tmp_path: Path) -> None:
-    file = save(tmp_path / "in.nii", RNG.normal(size=(6, 7)), np.diag([-0.7, -0.8, 3, 1]))
+def test_plain_2d_file_without_a_third_axis(tmp_path: Path, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "in.nii", rng.normal(size=(6, 7)), np.diag([-0.7, -0.8, 3, 1]))
     content = bytearray(file.read_bytes())
     content[312:328] = bytes(16)  # srow_z
     file.write_bytes(content)
@@ -117,8 +116,8 @@ def test_plain_2d_file_without_a_third_axis(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "i4", "f4", "f8"])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_values_are_nibabels(tmp_path: Path, dtype: str, suffix: str) -> None:
-    image = nib.Nifti1Image(RNG.integers(0, 200, (4, 5, 6)).astype(dtype), np.diag([-1, -1, 1, 1]))
+def test_values_are_nibabels(tmp_path: Path, dtype: str, suffix: str, rng: np.random.Generator) -> None:
+    image = nib.Nifti1Image(rng.integers(0, 200, (4, 5, 6)).astype(dtype), np.diag([-1, -1, 1, 1]))
     image.header.set_slope_inter(0.5, -30)
     image.to_filename(tmp_path / f"in{suffix}")
     scan = read(tmp_path / f"in{suffix}")
@@ -127,8 +126,8 @@ def test_values_are_nibabels(tmp_path: Path, dtype: str, suffix: str) -> None:
         np.testing.assert_array_equal(scan[index].pixels, oracle[:, :, index].T.astype(np.float32))
 
 
-def test_nifti_2_and_wrong_suffixes(tmp_path: Path) -> None:
-    array = RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8)
+def test_nifti_2_and_wrong_suffixes(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.integers(0, 9, (4, 5, 6)).astype(np.uint8)
     nib.Nifti2Image(array, np.diag([-0.123456789, -1, 1, 1])).to_filename(tmp_path / "two.nii")
     (tmp_path / "two.nii").rename(tmp_path / "two.png")
     labels = read_labels(tmp_path / "two.png")
@@ -139,16 +138,16 @@ def test_nifti_2_and_wrong_suffixes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(after.dataobj), array)
 
 
-def test_metres_become_millimetres(tmp_path: Path) -> None:
-    image = nib.Nifti1Image(RNG.normal(size=(4, 5, 6)), np.diag([0.001, 0.001, 0.002, 1]))
+def test_metres_become_millimetres(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = nib.Nifti1Image(rng.normal(size=(4, 5, 6)), np.diag([0.001, 0.001, 0.002, 1]))
     image.header.set_xyzt_units("meter")
     image.to_filename(tmp_path / "in.nii")
     assert read(tmp_path / "in.nii").spacing_mm == pytest.approx((2, 1, 1))
 
 
-def test_place_without_the_source_file(tmp_path: Path) -> None:
+def test_place_without_the_source_file(tmp_path: Path, rng: np.random.Generator) -> None:
     affine = oblique_affine((2, 0, 1), 7)
-    labels = read_labels(save(tmp_path / "in.nii", RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8), affine))
+    labels = read_labels(save(tmp_path / "in.nii", rng.integers(0, 9, (4, 5, 6)).astype(np.uint8), affine))
     (tmp_path / "in.nii").unlink()
     after = nib.load(write(labels, tmp_path / "out.nii"))
     np.testing.assert_allclose(after.affine, affine, atol=1e-4)
@@ -157,9 +156,9 @@ def test_place_without_the_source_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(after.get_qform(), affine, atol=1e-3)
 
 
-def test_slice_taken_from_a_volume_stays_in_its_place(tmp_path: Path) -> None:
+def test_slice_taken_from_a_volume_stays_in_its_place(tmp_path: Path, rng: np.random.Generator) -> None:
     affine = oblique_affine((0, 1, 2), 11)
-    scan = read(save(tmp_path / "in.nii", RNG.permutation(120).reshape(4, 5, 6).astype(np.int16), affine))
+    scan = read(save(tmp_path / "in.nii", rng.permutation(120).reshape(4, 5, 6).astype(np.int16), affine))
     one = scan[3]
     labels = np.zeros(one.shape, np.int32)
     labels[1, 2] = 1
@@ -170,9 +169,9 @@ def test_slice_taken_from_a_volume_stays_in_its_place(tmp_path: Path) -> None:
     np.testing.assert_allclose(TO_LPS * (after.affine @ [*marked, 1])[:3], expected, atol=1e-4)
 
 
-def test_sheared_grid_gets_no_qform(tmp_path: Path) -> None:
+def test_sheared_grid_gets_no_qform(tmp_path: Path, rng: np.random.Generator) -> None:
     affine = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [2, 0.4, 0, 0], [0, 0, 0, 1]])
-    write(LabelMap(RNG.integers(0, 9, (2, 3, 4)).astype(np.int32), Geometry(affine)), tmp_path / "out.nii")
+    write(LabelMap(rng.integers(0, 9, (2, 3, 4)).astype(np.int32), Geometry(affine)), tmp_path / "out.nii")
     after = nib.load(tmp_path / "out.nii")
     assert (after.header["sform_code"], after.header["qform_code"]) == (1, 0)
 
@@ -207,8 +206,8 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_more_than_one_volume(tmp_path: Path) -> None:
-    file = save(tmp_path / "in.nii.gz", RNG.normal(size=(4, 5, 6, 2)))
+def test_more_than_one_volume(tmp_path: Path, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "in.nii.gz", rng.normal(size=(4, 5, 6, 2)))
     with pytest.raises(
         InputError, match=r"in.nii.gz: expected one slice or one volume.*4, 5, 6, 2.*Split it"
     ):
@@ -216,8 +215,8 @@ def test_more_than_one_volume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spacing", [0.0, -1.0, np.nan, np.inf])
-def test_spacing_that_is_not_above_0(tmp_path: Path, spacing: float) -> None:
-    file = save(tmp_path / "in.nii", RNG.normal(size=(4, 5, 6)))
+def test_spacing_that_is_not_above_0(tmp_path: Path, spacing: float, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "in.nii", rng.normal(size=(4, 5, 6)))
     content = bytearray(file.read_bytes())
     content[84:88] = np.float32(spacing).tobytes()  # pixdim[2]
     file.write_bytes(content)
@@ -227,8 +226,8 @@ def test_spacing_that_is_not_above_0(tmp_path: Path, spacing: float) -> None:
         read(file)
 
 
-def test_singular_affine(tmp_path: Path) -> None:
-    file = save(tmp_path / "in.nii", RNG.normal(size=(4, 5, 6)))
+def test_singular_affine(tmp_path: Path, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "in.nii", rng.normal(size=(4, 5, 6)))
     content = bytearray(file.read_bytes())
     content[280:296] = bytes(16)  # srow_x
     file.write_bytes(content)
@@ -244,16 +243,16 @@ def test_colour_voxels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.01, 0.3, 0.9, 0.999])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_truncated(tmp_path: Path, keep: float, suffix: str) -> None:
-    file = save(tmp_path / f"in{suffix}", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+def test_truncated(tmp_path: Path, keep: float, suffix: str, rng: np.random.Generator) -> None:
+    file = save(tmp_path / f"in{suffix}", rng.integers(0, 4000, (8, 9, 10)).astype(np.int16))
     content = file.read_bytes()
     file.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(InputError, match=r"in.nii(.gz)?: expected a (whole )?NIfTI file"):
         read(file)
 
 
-def test_checksum_of_a_compressed_file(tmp_path: Path) -> None:
-    file = save(tmp_path / "in.nii.gz", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+def test_checksum_of_a_compressed_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "in.nii.gz", rng.integers(0, 4000, (8, 9, 10)).astype(np.int16))
     content = bytearray(file.read_bytes())
     content[-8] ^= 1
     file.write_bytes(content)
@@ -261,8 +260,10 @@ def test_checksum_of_a_compressed_file(tmp_path: Path) -> None:
         read(file)
 
 
-def test_header_that_promises_more_than_a_small_file_can_hold(tmp_path: Path) -> None:
-    file = save(tmp_path / "in.nii", RNG.integers(0, 4000, (8, 9, 10)).astype(np.int16))
+def test_header_that_promises_more_than_a_small_file_can_hold(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    file = save(tmp_path / "in.nii", rng.integers(0, 4000, (8, 9, 10)).astype(np.int16))
     content = bytearray(file.read_bytes())
     content[42:48] = np.array([30000, 30000, 30000], np.int16).tobytes()
     (tmp_path / "huge.nii.gz").write_bytes(gzip.compress(content))
@@ -270,8 +271,8 @@ def test_header_that_promises_more_than_a_small_file_can_hold(tmp_path: Path) ->
         read(tmp_path / "huge.nii.gz")
 
 
-def test_two_file_nifti(tmp_path: Path) -> None:
-    nib.Nifti1Pair(RNG.normal(size=(4, 5, 6)), np.eye(4)).to_filename(tmp_path / "in.img")
+def test_two_file_nifti(tmp_path: Path, rng: np.random.Generator) -> None:
+    nib.Nifti1Pair(rng.normal(size=(4, 5, 6)), np.eye(4)).to_filename(tmp_path / "in.img")
     with pytest.raises(InputError, match=r"in.hdr: expected a NIfTI file of one piece"):
         read(tmp_path / "in.hdr")
 
@@ -283,12 +284,12 @@ def test_labels_with_fractions(tmp_path: Path) -> None:
         read_labels(save(tmp_path / "in.nii", np.array([[[0.0, 1.0]], [[0.5, 2.0]]])))
 
 
-def test_source_tells_how_to_write_back(tmp_path: Path) -> None:
-    file = save(tmp_path / "my scan.nii.gz", RNG.normal(size=(4, 5, 6)), np.diag([1, -1, 2, 1]))
+def test_source_tells_how_to_write_back(tmp_path: Path, rng: np.random.Generator) -> None:
+    file = save(tmp_path / "my scan.nii.gz", rng.normal(size=(4, 5, 6)), np.diag([1, -1, 2, 1]))
     assert read(file).source == Provenance(file, "nifti", "my_scan", (file,), (3, 2, -1), 3)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(
     order=st.sampled_from(AXES),
     seed=st.integers(0, 10_000),
@@ -331,7 +332,8 @@ def assert_same(image: CTSlice | CTVolume | LabelMap, oracle: CTSlice | CTVolume
         np.testing.assert_array_equal(values, expected)
     assert image.geometry is not None
     assert oracle.geometry is not None
-    np.testing.assert_array_equal(image.geometry.affine, oracle.geometry.affine)
+    # a NIfTI file holds an affine as float32, or as a quaternion of float32
+    np.testing.assert_allclose(image.geometry.affine, oracle.geometry.affine, rtol=1e-6, atol=1e-5)
     assert image.source is not None
     assert oracle.source is not None
     assert replace(image.source, path=Path(), files=(), name="") == replace(
@@ -339,8 +341,8 @@ def assert_same(image: CTSlice | CTVolume | LabelMap, oracle: CTSlice | CTVolume
     )
 
 
-def test_scaled_file_that_nibabel_has_opened(tmp_path: Path) -> None:
-    image = nib.Nifti1Image(RNG.integers(0, 200, (4, 5, 6)).astype(np.int16), np.diag([-1, -1, 1, 1]))
+def test_scaled_file_that_nibabel_has_opened(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = nib.Nifti1Image(rng.integers(0, 200, (4, 5, 6)).astype(np.int16), np.diag([-1, -1, 1, 1]))
     image.header.set_slope_inter(0.5, -30)
     image.to_filename(tmp_path / "in.nii.gz")
     opened = nib.load(tmp_path / "in.nii.gz")
@@ -351,8 +353,8 @@ def test_scaled_file_that_nibabel_has_opened(tmp_path: Path) -> None:
     assert read(opened, unit="grey").unit == "grey"
 
 
-def test_image_in_memory_of_another_format_and_back(tmp_path: Path) -> None:
-    array = RNG.integers(0, 9, (4, 5, 6)).astype(np.uint8)
+def test_image_in_memory_of_another_format_and_back(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.integers(0, 9, (4, 5, 6)).astype(np.uint8)
     image = nib.MGHImage(array, oblique_affine((2, 0, 1), 7).astype(np.float32))
     labels = read_labels(image)
     nib.save(image, tmp_path / "in.nii")
@@ -363,13 +365,13 @@ def test_image_in_memory_of_another_format_and_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(after.affine, image.affine, atol=1e-4)
 
 
-def test_images_in_memory_that_cannot_be_used() -> None:
+def test_images_in_memory_that_cannot_be_used(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match=r"nibabel image: expected one slice or one volume.*4, 5, 6, 2"):
-        read(nib.Nifti1Image(RNG.normal(size=(4, 5, 6, 2)), np.eye(4)))
+        read(nib.Nifti1Image(rng.normal(size=(4, 5, 6, 2)), np.eye(4)))
     with pytest.raises(InputError, match="nibabel image: expected an image of nibabel that NIfTI can hold"):
         read(nib.GiftiImage())
     with pytest.raises(UsageError, match="series: expected an input with DICOM, found nibabel image, which"):
-        read(nib.Nifti1Image(RNG.normal(size=(4, 5, 6)), np.eye(4)), series="1.2")
+        read(nib.Nifti1Image(rng.normal(size=(4, 5, 6)), np.eye(4)), series="1.2")
 
 
 @pytest.mark.shared

@@ -13,8 +13,7 @@ from fewct.errors import InputError, UsageError
 from fewct.io import discover, read, read_labels
 from fewct.types import CTSlice
 
-RNG = np.random.default_rng(2)
-GREY = RNG.integers(0, 256, (12, 15)).astype(np.uint8)
+GREY = np.random.default_rng(2).integers(0, 256, (12, 15)).astype(np.uint8)
 CT_SMALL = Path(get_testdata_file("CT_small.dcm"))
 
 
@@ -71,8 +70,8 @@ def test_folder_with_nothing_readable(tmp_path: Path, files: list[str]) -> None:
         discover(tmp_path)
 
 
-def test_content_goes_before_the_suffix(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", RNG.normal(size=(4, 5)))
+def test_content_goes_before_the_suffix(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.save(tmp_path / "a.npy", rng.normal(size=(4, 5)))
     (tmp_path / "a.npy").rename(tmp_path / "a.png")
     image = read(tmp_path / "a.png")
     assert image.source is not None

@@ -16,8 +16,7 @@ from fewct.types import CTSlice, Geometry
 
 READY = [name for name in METHODS if name not in ("unet", "bam")]  # which need weights
 QUICK = {"everything": {"points_per_side": 4}}
-RNG = np.random.default_rng(0)
-NOISE = RNG.normal(0, 100, (48, 48))
+NOISE = np.random.default_rng(0).normal(0, 100, (48, 48))
 ODD_SLICES = {
     "one pixel": np.zeros((1, 1)),
     "one row": NOISE[:1],

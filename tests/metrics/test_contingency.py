@@ -21,7 +21,7 @@ def assert_equal(first: Contingency, second: Contingency) -> None:
 
 
 @given(pairs_of_label_maps())
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(max_examples=100)
 def test_equals_scikit_learn(pair):
     truth, prediction = pair
     table = contingency(truth, prediction)

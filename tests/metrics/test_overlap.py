@@ -18,7 +18,7 @@ from fewct.metrics import (
 )
 from oracles import ious_of_structures, pairs_of_label_maps
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=150)
+EXAMPLES = settings(max_examples=150)
 
 
 @given(pairs_of_label_maps(max_label=3))

@@ -12,7 +12,7 @@ from oracles import pairs_of_label_maps, rand_index_by_pairs
 
 METRICS = (rand_index, adjusted_rand_index)
 SKLEARN = (rand_score, adjusted_rand_score)
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=150)
+EXAMPLES = settings(max_examples=150)
 
 
 @given(pairs_of_label_maps())

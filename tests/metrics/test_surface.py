@@ -46,7 +46,7 @@ def assert_equals_reference(truth, prediction, spacing_mm):
 # The reference calls SciPy by names that SciPy has deprecated.
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 @given(pairs_of_masks())
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(max_examples=100)
 def test_equals_deepminds_on_noise(case):
     truth, prediction, spacing_mm = case
     assume(truth.any() and prediction.any())
@@ -63,7 +63,7 @@ def test_equals_deepminds_on_balls(spacing_mm):
 
 
 @given(pairs_of_masks(max_side=5))
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 def test_distances_are_those_of_every_pair(case):
     truth, prediction, spacing_mm = case
     true_elements, pred_elements = surface_elements(truth), surface_elements(prediction)
@@ -78,7 +78,7 @@ def test_distances_are_those_of_every_pair(case):
 
 
 @given(pairs_of_masks())
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 def test_symmetric_and_bounded(case):
     truth, prediction, spacing_mm = case
     assume(truth.any() and prediction.any())

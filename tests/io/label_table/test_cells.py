@@ -40,7 +40,7 @@ def damaged_rows(draw: st.DrawFn) -> bytes:
     return text.encode() or b"\n"
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(max_examples=600)
 @given(damaged_rows())
 def test_fast_parser_agrees_with_the_obvious_one_and_fails_only_with_a_reason(text: bytes) -> None:
     fast, slow = parse_rows(text, len(NAMES)), obvious_parse(text)
@@ -53,7 +53,7 @@ def test_fast_parser_agrees_with_the_obvious_one_and_fails_only_with_a_reason(te
     assert (fast is None) == any(find_faults(text, NAMES, first_row=0, shift=shift))
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(0, 200))
 def test_rows_survive_writing_and_parsing(n_columns: int, first_row: int) -> None:
     rng = np.random.default_rng(first_row)

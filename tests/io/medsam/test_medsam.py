@@ -32,7 +32,7 @@ def embed_by_mean(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 LABELS = st.lists(st.integers(1, 2**31 - 1), min_size=0, max_size=4, unique=True)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(LABELS, min_size=1, max_size=3), st.booleans(), st.sampled_from([None, "p7"]))
 def test_label_maps_come_back(
     tmp_path_factory: pytest.TempPathFactory, ids: list[list[int]], multi: bool, patient: str | None

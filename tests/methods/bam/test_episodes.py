@@ -33,14 +33,14 @@ def some_slices(patients: Sequence[str | None]) -> list[EpisodeSlice]:
 SLICES = some_slices(PATIENTS)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(0, 99))
 def test_an_episode_is_a_function_of_seed_and_number(seed: int, number: int) -> None:
     first, second = (Episodes(SLICES, [1, 2], 2, 48, 100, seed, pseudo_share=0.0)[number] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from("abc"), min_size=2, max_size=12), st.integers(1, 6), st.integers(0, 10**6))
 def test_supports_are_never_of_the_query_s_patient(patients: list[str], shots: int, seed: int) -> None:
     slices = [EpisodeSlice(SLICES[0].example, patient) for patient in patients]

@@ -19,13 +19,12 @@ from fewct.methods.bam.region_matching import (
     shown,
 )
 
-RNG = np.random.default_rng(0)
 SIDE, COARSE = 12, 4
 
 
-def test_region_means_are_a_loop() -> None:
-    features = RNG.random((3, COARSE, COARSE)).astype(np.float32)
-    regions = (RNG.integers(0, 3, (SIDE, SIDE)) * 5).astype(np.int32)
+def test_region_means_are_a_loop(rng: np.random.Generator) -> None:
+    features = rng.random((3, COARSE, COARSE)).astype(np.float32)
+    regions = (rng.integers(0, 3, (SIDE, SIDE)) * 5).astype(np.int32)
     ids, means = region_means(features, regions)
     assert ids.tolist() == [5, 10]
     for i, mean in zip(ids, means, strict=True):
@@ -47,28 +46,28 @@ def test_nearest_region_by_direction_not_by_length() -> None:
     assert nearest_region(features, regions, np.array([5.0, 0.1], dtype=np.float32)) == 2
 
 
-def test_no_region_no_answer() -> None:
+def test_no_region_no_answer(rng: np.random.Generator) -> None:
     nothing = np.zeros((2, 2), np.int32)
     assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0
-    structure = shown(*maps(2), np.ones((2, SIDE, SIDE), np.float32))
-    (deep,), (place,) = maps(1)
+    structure = shown(*maps(2, rng), np.ones((2, SIDE, SIDE), np.float32))
+    (deep,), (place,) = maps(1, rng)
     none = np.zeros((SIDE, SIDE), np.int32)
-    assert fits(candidates(none, deep, place), likely_in(none, likely()), structure).shape == (0,)
+    assert fits(candidates(none, deep, place), likely_in(none, likely(rng)), structure).shape == (0,)
 
 
-def maps(n: int) -> tuple[np.ndarray, np.ndarray]:
+def maps(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return deep features of n slices, and where in the body each cell of a finer grid lies."""
     line = np.linspace(-1, 1, SIDE, dtype=np.float32)
     place = np.stack(np.broadcast_arrays(line[None, :], line[:, None]))
-    return RNG.random((n, 5, COARSE, COARSE)).astype(np.float32), np.stack([place] * n)
+    return rng.random((n, 5, COARSE, COARSE)).astype(np.float32), np.stack([place] * n)
 
 
-def likely() -> np.ndarray:
-    return RNG.random((SIDE, SIDE)).astype(np.float32)
+def likely(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((SIDE, SIDE)).astype(np.float32)
 
 
-def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does() -> None:
-    deep, place = maps(1)
+def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does(rng: np.random.Generator) -> None:
+    deep, place = maps(1, rng)
     regions = (np.arange(SIDE * SIDE).reshape(SIDE, SIDE) // (SIDE * SIDE // 4) + 1).astype(np.int32)
     structure = shown(deep, place, (regions == 3)[None].astype(np.float32))
     sure = (regions == 3).astype(np.float32)
@@ -80,8 +79,8 @@ def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does() ->
     assert values[2] == pytest.approx(1.5)
 
 
-def test_each_difference_costs_what_it_says() -> None:
-    deep, place = np.ones((1, 2, COARSE, COARSE), np.float32), maps(1)[1]
+def test_each_difference_costs_what_it_says(rng: np.random.Generator) -> None:
+    deep, place = np.ones((1, 2, COARSE, COARSE), np.float32), maps(1, rng)[1]
     mask = np.zeros((1, SIDE, SIDE), np.float32)
     mask[0, :4, :4] = 1
     structure = shown(deep, place, mask)
@@ -95,8 +94,8 @@ def test_each_difference_costs_what_it_says() -> None:
     assert values[2] == pytest.approx(values[0] - 0.5 * away - 0.1 * np.log(4))
 
 
-def test_supports_count_alike() -> None:
-    deep, place = maps(2)
+def test_supports_count_alike(rng: np.random.Generator) -> None:
+    deep, place = maps(2, rng)
     masks = np.zeros((2, SIDE, SIDE), np.float32)
     masks[0, :3, :3], masks[1, :6, :6] = 1, 0.4  # a faint mask counts from half of its own maximum
     both = shown(deep, place, masks)

@@ -93,7 +93,7 @@ class TestMoving:
         assert (shifts > 1).any(axis=0).all()
         assert (shifts < -1).any(axis=0).all()
 
-    @settings(deadline=None, derandomize=True, max_examples=80)
+    @settings(max_examples=80)
     @given(
         corners=st.tuples(*[st.floats(0, 50)] * 4),
         pad=st.floats(0, 30),

@@ -23,7 +23,7 @@ from fewct.types import CTSlice, Unit, UnitChoice
 from methods.sam.reference import CLOSE, IOU_CLOSE, LITE_MEDSAM, SHAPE, SamPredictor, blobs, official, ours
 from precision import float32_rounding
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
+PROPERTY = settings(max_examples=40)
 ROWS, COLUMNS = 96, 80
 
 

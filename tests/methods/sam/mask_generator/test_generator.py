@@ -47,7 +47,7 @@ from methods.sam.reference import (
 )
 from oracles import iou_of_masks
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
+PROPERTY = settings(max_examples=40)
 masks_of_any_shape = npst.arrays(np.bool_, npst.array_shapes(min_dims=2, max_dims=2, max_side=8))
 EXACT = MaskGeneratorSettings(
     mode="exact",

@@ -271,7 +271,7 @@ def test_the_default_decoder_is_the_official_one() -> None:
     assert DecoderShape() == DecoderShape(256, 8, 2048, 2, 4, 256, 3)
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
 def test_windows_come_back_together(size: int, rows: int, columns: int, batch: int) -> None:
     x = torch.randn(batch, size * rows, size * columns, 3)
