@@ -1,4 +1,4 @@
-"""The manifest: on what, with what and where a benchmark ran, and what the harness itself cost."""
+"""The manifest of a benchmark: data, methods, versions, machine, failures, and the time it took."""
 
 import os
 import platform
@@ -24,16 +24,7 @@ def manifest(
     failures: Sequence[Failure],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the manifest, all but the timing.
-
-    Args:
-        data: The data sets.
-        cases: All their cases.
-        methods: The methods by name.
-        program: What `program_versions` gave.
-        failures: What failed.
-        seed: Of the resampling.
-    """
+    """Return the manifest, all but the timing; `program` is what `program_versions` returned."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "program": dict(program),
@@ -67,7 +58,7 @@ def timing(log: RowLog, n_rows: int, wall_seconds: float) -> dict[str, Any]:
     processes, scoring and waiting. It is None if every row was there already.
 
     Args:
-        log: The rows; those added are of this run.
+        log: Its added rows are those of this run.
         n_rows: Number of all rows.
         wall_seconds: Wall-clock time from the first file read to the last row.
     """

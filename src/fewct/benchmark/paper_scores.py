@@ -1,13 +1,12 @@
 """Scores as in Table 1 of the founding paper, for comparison with it and with nothing else.
 
 Each proposed mask is compared with the union of all true structures, and the metrics are averaged over all
-(mask, image) pairs. A perfect answer does not score 1 there but about one over the number of structures, and
-one mask over everything scores 1: `docs/concepts/paper-scores.md` shows it.
+(mask, image) pairs. A perfect prediction scores about one over the number of structures, and one mask over
+everything scores 1: see `docs/concepts/paper-scores.md`.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,29 +15,27 @@ from numpy.typing import NDArray
 from fewct.errors import InputError, as_slice_labels, check_same_shape
 from fewct.imaging.labelmap import labels_on_grid
 from fewct.imaging.masks import proposals_from_labels
-from fewct.metrics import adjusted_rand_index, contingency, foreground_overlap, mean_defined, rand_index
-from fewct.metrics.contingency import Contingency
+from fewct.metrics import (
+    Overlap,
+    adjusted_rand_index,
+    contingency,
+    foreground_overlap,
+    mean_defined,
+    rand_index,
+)
 from fewct.types import LabelMap, Mask, MaskProposals
 
 
 @dataclass(frozen=True)
-class MaskScores:
+class MaskScores(Overlap):
     """One mask against a union of structures, or the mean over many masks; what is undefined is NaN.
 
     Args:
-        iou: Intersection over union.
-        dice: Dice coefficient, "DSC" in the paper.
-        precision: Share of the mask that lies in the union.
-        recall: Share of the union that the mask covers.
         ari: Adjusted Rand index of the two binary images. The paper's "Rand index" of 0.0067 can only be
             this one: the plain index of two masks that both miss most of the slice is far higher.
         rand_index: The plain Rand index of the two.
     """
 
-    iou: float
-    dice: float
-    precision: float
-    recall: float
     ari: float
     rand_index: float
 
@@ -50,8 +47,7 @@ class PaperScores:
     Args:
         meant: Against the union of the true structures.
         coded: Against what the paper's code took for the union; see `union_as_coded`.
-        n_pairs: Number of (mask, image) pairs.
-        n_images: Number of images.
+        n_pairs: Number of (mask, image) pairs, of `n_images` images.
     """
 
     meant: MaskScores
@@ -61,28 +57,21 @@ class PaperScores:
 
 
 def union_as_meant(labels: NDArray[Any]) -> Mask:
-    """Return the mask of all structures together.
-
-    Args:
-        labels: Label map (rows, columns), 0 for background.
+    """Return the mask of all structures together, bool (rows, columns).
 
     Raises:
-        InputError: If it is no label map of a slice.
-
-    Example:
-        >>> union_as_meant(np.array([[0, 1, 2, 2, 0]]))
-        array([[False,  True,  True,  True, False]])
+        InputError: If `labels` is no label map of a slice.
     """
     return as_slice_labels(labels) > 0
 
 
 def union_as_coded(labels: NDArray[Any]) -> Mask:
-    """Return what is left of the union after run lengths made for binary masks, as in the paper's code.
+    """Return the union after COCO's run lengths, which are made for binary masks, as in the paper's code.
 
-    COCO's run lengths name no values: a new run starts wherever the value changes, reading down the columns,
-    and runs are background, foreground, background, ... in turn. That holds for two values. Where two
-    structures of a label map touch, the change from one to the other starts a "background" run; all that
-    follows is inverted, until the next such place inverts it back.
+    Run lengths name no values: reading down the columns, a new run starts wherever the value changes, and
+    runs are background, foreground, background, ... in turn. Where two structures of a label map touch, the
+    change from one to the other starts a "background" run: all that follows is inverted, up to the next such
+    place.
 
     Args:
         labels: Label map (rows, columns), 0 for background.
@@ -94,8 +83,7 @@ def union_as_coded(labels: NDArray[Any]) -> Mask:
         InputError: If it is no label map of a slice.
 
     Example:
-        The second structure touches the first and is taken for background, the background below it for
-        a structure.
+        The second structure is taken for background, the background below it for a structure.
 
         >>> union_as_coded(np.array([[0], [1], [1], [2], [2], [0]])).ravel()
         array([False,  True,  True, False, False,  True])
@@ -107,23 +95,19 @@ def union_as_coded(labels: NDArray[Any]) -> Mask:
 
 
 def score_mask(union: Mask, mask: Mask) -> MaskScores:
-    """Compare one mask with the union of all structures.
-
-    Args:
-        union: bool (rows, columns), from `union_as_meant` or `union_as_coded`.
-        mask: One proposal, bool (rows, columns).
+    """Compare one mask, bool (rows, columns), with the union of all structures.
 
     Raises:
         InputError: If the shapes differ.
 
     Example:
-        A structure found exactly covers its share of the union, and no more.
-
         >>> truth = np.array([[0, 1, 1, 2, 2, 3, 3, 4, 4, 0]])
         >>> score_mask(union_as_meant(truth), truth == 1).iou
         0.25
     """
-    return _scores(contingency(union, mask))
+    table = contingency(union, mask)
+    overlap = vars(foreground_overlap(table))
+    return MaskScores(**overlap, ari=adjusted_rand_index(table), rand_index=rand_index(table))
 
 
 def paper_scores(truth: Sequence[NDArray[Any]], proposals: Sequence[MaskProposals]) -> PaperScores:
@@ -186,22 +170,7 @@ def score_as_paper(truth: LabelMap, prediction: LabelMap | Sequence[MaskProposal
     )
 
 
-def _scores(table: Contingency) -> MaskScores:
-    """Return the metrics of two binary images from their table."""
-    overlap = foreground_overlap(table)
-    return MaskScores(
-        overlap.iou,
-        overlap.dice,
-        overlap.precision,
-        overlap.recall,
-        ari=adjusted_rand_index(table),
-        rand_index=rand_index(table),
-    )
-
-
 def _mean(scores: Iterable[MaskScores]) -> MaskScores:
     """Return the mean of each metric over the pairs on which it is defined."""
-    columns = np.array([[getattr(row, field.name) for field in fields(MaskScores)] for row in scores])
-    if not columns.size:
-        return MaskScores(*[math.nan] * len(fields(MaskScores)))
-    return MaskScores(*(mean_defined(column) for column in columns.T))
+    columns = np.array([astuple(row) for row in scores]).reshape(-1, len(fields(MaskScores))).T
+    return MaskScores(*(mean_defined(column) for column in columns))

@@ -1,4 +1,4 @@
-"""Before a benchmark runs: its cases are read once, hashed, grouped by patient and laid out for workers."""
+"""Preparing the cases of a benchmark: read once, hash, group by patient, lay out on disk for the workers."""
 
 import hashlib
 import json
@@ -29,16 +29,12 @@ GroupedBy: TypeAlias = Literal["patient", "similar slices", "patient or similar 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """A case on disk.
+    """A case of the data set `data` on disk.
 
     Args:
-        data: Name of the data set.
-        name: Name of the case in it.
-        group: Its patient, or the group of slices that look alike.
-        grouped_by: Which of the two the groups of the data set are.
-        truth: Kind of truth.
+        group: Its patient, or its group of similar slices.
+        grouped_by: What the groups of the data set are.
         sha256: Hash of image and truth.
-        file: Where workers read it.
         is_example: Whether the report shows it.
     """
 
@@ -53,14 +49,10 @@ class PreparedCase:
 
 
 def prepare(data: DataSet, folder: Path) -> list[PreparedCase]:
-    """Read a data set's cases and lay them out on disk.
+    """Read a data set's cases and write them to a folder.
 
-    Groups of slices that look alike stand for patients that are unknown.
-    Examples for the report are spread evenly, so that nobody chooses them by their scores.
-
-    Args:
-        data: What to read.
-        folder: Where to put the cases.
+    Where patients are unknown, groups of similar slices stand for them. Examples for the report are spread
+    evenly over the cases, so that nobody chooses them by their scores.
 
     Raises:
         InputError: If the data cannot be read.
@@ -75,38 +67,29 @@ def prepare(data: DataSet, folder: Path) -> list[PreparedCase]:
         if case.patient is None:
             thumbnails[index] = thumbnail(_windowed(case.image))
         save_case(case.image, case.truth, folder / f"{hashes[-1]}.case")
-    alike = dict(zip(thumbnails, group_thumbnails(thumbnails.values()), strict=True)) if thumbnails else {}
-    groups = [patient or f"similar {alike[index]}" for index, patient in enumerate(patients)]
+    similar = dict(zip(thumbnails, group_thumbnails(thumbnails.values()), strict=True)) if thumbnails else {}
+    groups = [patient or f"similar {similar[index]}" for index, patient in enumerate(patients)]
     by: GroupedBy = "patient"
-    if alike:
-        by = "similar slices" if len(alike) == len(names) else "patient or similar slices"
+    if similar:
+        by = "similar slices" if len(similar) == len(names) else "patient or similar slices"
     n = min(EXAMPLES, len(names))
-    shown = {int((index + 0.5) * len(names) / n) for index in range(n)}
+    examples = {int((index + 0.5) * len(names) / n) for index in range(n)}
     return [
         PreparedCase(
-            data.name, name, group, by, data.truth, sha256, folder / f"{sha256}.case", index in shown
+            data.name, name, group, by, data.truth, sha256, folder / f"{sha256}.case", index in examples
         )
         for index, (name, group, sha256) in enumerate(zip(names, groups, hashes, strict=True))
     ]
 
 
 def row_key(case: PreparedCase, method: Method, program: Mapping[str, str]) -> str:
-    """Return the hash of all that a row follows from: image, truth, method, settings, weights, program.
-
-    Args:
-        case: The slice with its truth.
-        method: The configured method.
-        program: What `program_versions` gave.
-    """
+    """Return the hash of all that a row follows from: image, truth, method, settings, weights, program."""
     made_from = [case.sha256, case.truth, method.name, asdict(method), method.weights_sha256, dict(program)]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
 def program_versions() -> dict[str, str]:
-    """Return the versions of fewct, Python and what fewct depends on, and the hash of fewct's own files.
-
-    The files, weights among them, tell more than the version while fewct itself is being changed.
-    """
+    """Return the versions of fewct, Python and what fewct depends on, and the hash of fewct's own files."""
     names = [re.split(r"[^\w.-]", line)[0] for line in requires("fewct") or [] if "extra ==" not in line]
     return {
         "fewct": fewct.__version__,

@@ -1,4 +1,4 @@
-"""Rows of a benchmark: kept one by one while it runs, written as tables when it is done."""
+"""Rows of a benchmark: each is kept as soon as it is measured; tables are written at the end."""
 
 import json
 import math
@@ -16,16 +16,13 @@ from fewct.metrics.catalog import METRICS, TruthKind
 
 @dataclass(frozen=True)
 class Row:
-    """One slice and method.
+    """What one method scores on one slice.
 
     Args:
         data: Name of the data set.
         case: Name of the slice in it.
-        group: Its patient; where patients are unknown, the group of slices that look alike.
-        truth: Kind of truth.
-        method: Name of the method.
-        key: Hash of all that the row follows from: image, truth, method with its configuration, program.
-        measured: Its metrics and true structures.
+        group: Its patient, or its group of similar slices.
+        key: See `fewct.benchmark.prepare.row_key`.
     """
 
     data: str
@@ -53,10 +50,9 @@ class Failure:
 
 
 class RowLog:
-    """The file in which each measurement is kept as soon as it is made, by its key: one line of JSON each.
+    """The file that keeps each measurement as soon as it is made, by its key: one line of JSON each.
 
-    A line that a kill cut off, or one of another layout, is passed over and measured again; the next one
-    starts on a new line.
+    A line that is cut off, or of another layout, is passed over and measured again.
     """
 
     def __init__(self, path: Path) -> None:

@@ -32,8 +32,8 @@ PRELOADED = [
     "skimage.filters.rank",
     "onnxruntime",
 ]
-"""Modules that workers have from their start, loaded once while the data are read: their work, what the
-command line's main module imports, and the methods' libraries, so that memory has the same base for all."""
+"""Modules that are loaded once, before workers are forked: their own, the command line's and the methods'
+libraries, so that the memory of all methods has the same base."""
 
 Progress = Callable[[str, int, int], None]
 Keys = Mapping[tuple[str, PreparedCase], str]
@@ -49,9 +49,9 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Run every method on every slice and write tables, figures, a report and a manifest.
 
-    Slices are worked on by as many processes as `runtime.threads.thread_count` tells, each with one
-    thread and one method. What is done is kept at once: after a kill, the same call goes on from there. A
-    row is used again only if image, truth, method, configuration and program are the same.
+    `runtime.threads.thread_count` processes work on slices, each with one thread and one method. Rows are
+    kept at once: after an interruption, the same call goes on from there. A row is used again only if image,
+    truth, method, configuration and program are the same.
 
     Scripts must call it under `if __name__ == "__main__":`, as everything that starts processes.
 
@@ -64,7 +64,7 @@ def run_benchmark(
         progress: Called with (method, finished slices, all slices).
 
     Returns:
-        The same as the files.
+        The content of these files.
 
     Raises:
         MissingExtraError: If the extra `report` is not installed; nothing is done then.
@@ -109,7 +109,7 @@ def run_benchmark(
 
 
 def _context() -> BaseContext:
-    """Return how workers are started: forked from a server that runs no threads, which starts now."""
+    """Return how workers are started: forked from a server without threads, which starts now."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -119,7 +119,7 @@ def _context() -> BaseContext:
 
 
 def _advance(name: str, total: int, missing: int, progress: Progress | None) -> Callable[[int], None]:
-    """Return what a method calls with the number of missing slices that it has finished."""
+    """Return a function that reports how many of the missing slices are done."""
 
     def advance(done: int) -> None:
         if progress is not None:
@@ -131,10 +131,7 @@ def _advance(name: str, total: int, missing: int, progress: Progress | None) -> 
 def _missing(
     name: str, cases: Sequence[PreparedCase], keys: Keys, log: RowLog, labels: Path
 ) -> dict[str, PreparedCase]:
-    """Return, by key, the slices that a method has still to be measured on, small ones first.
-
-    So the peak memory of a process is that of slices of its present size. Equal slices come once.
-    """
+    """Return, by key, the slices on which a method is still to be measured, small first, no two equal."""
     tasks: dict[str, PreparedCase] = {}
     for case in sorted(cases, key=lambda case: case.file.stat().st_size):
         key = keys[name, case]

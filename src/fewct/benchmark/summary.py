@@ -20,8 +20,7 @@ class SummaryRow:
 
     Args:
         data: Name of the data set.
-        method: Name of the method.
-        metric: Its name, see `fewct.metrics.catalog.METRICS`.
+        metric: One of `fewct.metrics.catalog.METRICS`.
         mean: Mean over the slices on which it is defined.
         low: Lower end of the mean's 95 % interval; NaN with one patient only.
         high: Its upper end.
@@ -111,11 +110,9 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
 
 
 def _ranks(means: NDArray[np.float64], metrics: Sequence[str]) -> NDArray[np.float64]:
-    """Return the rank of each method, 1 + the number of better ones; NaN where that has no meaning.
+    """Return the rank of each method, 1 + the number of better ones, from means (..., methods, metrics).
 
-    Args:
-        means: (..., methods, metrics).
-        metrics: Their names, which tell whether more is better.
+    NaN for counts, and where a mean is undefined.
     """
     better = [METRICS[name].higher_is_better for name in metrics]
     sign = np.array([math.nan if higher is None else 2.0 * higher - 1 for higher in better])

@@ -1,4 +1,4 @@
-"""What a worker process does: one slice through one method, timed and scored."""
+"""The work of one process: segment a slice with a method, time it, score it."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -23,14 +23,7 @@ WARM_UP_SIDE = 64
 
 @dataclass(frozen=True)
 class StructureRow:
-    """How well one true structure was found.
-
-    Args:
-        true_id: Its label in truth.
-        size_px: Its pixels.
-        best_iou: IoU with the predicted structure that fits it best.
-        dice: Dice of the one-to-one match, 0 if it has none.
-    """
+    """The scores of one true structure; see `fewct.evaluation.StructureScore`."""
 
     true_id: int
     size_px: int
@@ -40,24 +33,14 @@ class StructureRow:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one slice; what is undefined is NaN.
-
-    Args:
-        metrics: By name, see `fewct.metrics.catalog.METRICS`.
-        structures: One row for each true structure.
-    """
+    """Metrics of one slice, by their names in `fewct.metrics.catalog.METRICS`, and of its true structures."""
 
     metrics: dict[str, float]
     structures: tuple[StructureRow, ...]
 
 
 def save_case(image: CTSlice, truth: Labels, path: Path) -> None:
-    """Write a slice and its truth where workers find them, plain and fast: it is read once for each method.
-
-    Args:
-        image: The slice.
-        truth: Its structures, (rows, columns).
-        path: The file.
+    """Write a slice and its truth for the workers, uncompressed: it is read once for each method.
 
     Raises:
         OutputError: If it cannot be written.
@@ -84,11 +67,7 @@ def load_labels(path: Path) -> Labels:
 
 
 def start_worker(method: Method) -> None:
-    """Prepare this process: it works with one thread, ends with its parent, and has loaded its method.
-
-    Args:
-        method: The only method that the process will run, so that its peak memory is that method's.
-    """
+    """Prepare this process: one thread, it ends with its parent, and its only method has been loaded."""
     os.environ["FEWCT_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rows, columns = np.mgrid[:WARM_UP_SIDE, :WARM_UP_SIDE]
@@ -96,21 +75,21 @@ def start_worker(method: Method) -> None:
     try:
         method.segment(CTSlice((100.0 * disk).astype(np.float32), "grey"))
     except FewctError:
-        return  # no slice for this method; each real one tells for itself
+        return  # the method refuses this slice; errors of real ones are reported
 
 
 def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None = None) -> Measured:
     """Segment one slice and score the result.
 
     `seconds` is the wall-clock time of `method.segment` alone. `peak_memory_mb` is the highest resident
-    memory that this process has had so far, in 10**6 bytes, Python included; NaN on Windows. It tells
-    about the slice because a process runs one method only, on small slices first.
+    memory of this process so far, in 10**6 bytes, Python included; NaN on Windows. A process runs one method
+    only, on small slices first.
 
     Args:
-        method: The method.
-        case: The slice, from `save_case`.
+        method: The only method of this process.
+        case: File that `save_case` wrote.
         partial: Whether 0 means unknown in truth.
-        labels_to: NPZ file for the label map found; None to drop it.
+        labels_to: NPZ file for the predicted label map; None to drop it.
 
     Raises:
         FewctError: If the method cannot segment the slice, or the file cannot be written.
@@ -147,7 +126,7 @@ def peak_memory_mb() -> float:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, however that ended: a killed one cannot tell its workers."""
+    """End this process when its parent has ended, even if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
