@@ -19,7 +19,7 @@ import pytest
 
 from fewct.benchmark.prepare import PreparedCase, row_key
 from fewct.benchmark.rows import RowLog
-from fewct.benchmark.run import KEPT_FOLDER, run_benchmark
+from fewct.benchmark.run import run_benchmark
 from fewct.benchmark.work import Measured, StructureRow
 from fewct.cli import main
 from fewct.cli.benchmark import parse_method
@@ -28,6 +28,7 @@ from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.evaluation import evaluate
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Felzenszwalb, UNet, Watershed
+from fewct.segmentation import RESUME_FOLDER
 from fewct.types import CTSlice
 
 DEADLINE_S = 600  # what has not happened by then never will
@@ -144,7 +145,7 @@ def test_an_example_without_its_label_map_is_measured_again(
 ) -> None:
     folder = tmp_path / "again"
     shutil.copytree(done, folder)
-    shutil.rmtree(folder / KEPT_FOLDER / "labels")
+    shutil.rmtree(folder / RESUME_FOLDER / "labels")
     again = run_benchmark([parse_data(str(patients))], METHODS, folder)
     assert again.manifest["timing"]["rows_measured"] == 3 * len(METHODS)
     assert without_times(folder / "rows.csv") == without_times(done / "rows.csv")
@@ -173,7 +174,7 @@ def test_a_killed_run_goes_on_to_the_same_result(done: Path, patients: Path, tmp
     words = ["benchmark", "--data", str(patients), "--methods", *METHODS, "--out", str(folder)]
     killed = subprocess.run([sys.executable, "-c", KILLED, str(patients), str(folder)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    log = folder / KEPT_FOLDER / "rows.jsonl"
+    log = folder / RESUME_FOLDER / "rows.jsonl"
     assert not (folder / "rows.csv").exists()
     kept = log.read_bytes().count(b"\n")
     assert 3 <= kept < 18
@@ -184,7 +185,7 @@ def test_a_killed_run_goes_on_to_the_same_result(done: Path, patients: Path, tmp
     timing = json.loads((folder / "manifest.json").read_text())["timing"]
     assert timing["rows_kept_from_before"] >= 3
     assert timing["rows_kept_from_before"] + timing["rows_measured"] == 18
-    assert not (folder / KEPT_FOLDER / "cases").exists()
+    assert not (folder / RESUME_FOLDER / "cases").exists()
 
 
 ORPHANED = """

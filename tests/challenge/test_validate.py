@@ -256,7 +256,7 @@ def test_classes_beyond_the_edition_are_named(text: str, write: Write, edition: 
     (problem,) = validate(write(text), replace(edition, n_classes=54)).problems
     assert str(problem) == (
         "line 2, column 1.png: expected a class from 0 to 54, found labels up to 255. "
-        "Edition 2023 knows 54 classes; use their numbers."
+        "Edition 2023 has 54 classes; use their numbers."
     )
 
 

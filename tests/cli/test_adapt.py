@@ -129,8 +129,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--budget-minutes", "-1"], "expected minutes, 0 or more"),
-            (["--budget-minutes", "nan"], "expected minutes, 0 or more"),
+            (["--budget-minutes", "-1"], "budget_minutes: expected 0 or more"),
+            (["--budget-minutes", "nan"], "budget_minutes: expected 0 or more"),
             ([*GRADIENTS, "--budget-minutes", "2"], "has no network to train"),
         ],
     )

@@ -23,8 +23,8 @@ from fewct.errors import FewctError, InputError, UsageError, needs_extra
 from fewct.methods import Method
 from fewct.outputs import make_folder, numbered
 from fewct.runtime.threads import thread_count
+from fewct.segmentation import RESUME_FOLDER
 
-KEPT_FOLDER = ".fewct_resume"
 PRELOADED = [
     measure.__module__,
     "fewct.cli",
@@ -79,7 +79,7 @@ def run_benchmark(
         from fewct.benchmark.report import write_report
     start = time.perf_counter()
     _context()
-    kept = folder / KEPT_FOLDER
+    kept = folder / RESUME_FOLDER
     shutil.rmtree(kept / "cases", ignore_errors=True)
     make_folder(kept / "cases")
     make_folder(kept / "labels")

@@ -1,4 +1,4 @@
-"""Checks of a whole label table: its columns against the images, its rows, its labels, its orientation."""
+"""Checks of a whole label table: columns against images, number of rows, labels, orientation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,10 @@ SCRAMBLED_BELOW = 0.5
 
 
 def expected_numbers(names: Sequence[str], edition: Edition) -> tuple[int, ...]:
-    """Return the images that a table seems meant for, when its images are not at hand.
+    """Return the numbers of the images that a table should label, where no folder of images is given.
 
-    Args:
-        names: The table's columns.
-        edition: Tells how many test, training and labelled training images there are.
-
-    Returns:
-        0, 1, 2, ...: as many as the smallest of these sets with room for the table's columns.
+    They are 0, 1, 2, ...: those of the smallest set of the edition, labelled training, test or training
+    images, that has room for the table's columns (`names`).
 
     Example:
         >>> from fewct.challenge.editions import get_edition
@@ -43,7 +39,7 @@ def check_numbers(names: Sequence[str], expected: Sequence[int], images: Path | 
     Args:
         names: The table's columns.
         expected: Numbers of the images that it must label, ascending.
-        images: The folder they stand in; None where the edition tells them.
+        images: Their folder; None where the edition gives their number.
 
     Yields:
         At most one problem of each kind.
@@ -72,7 +68,7 @@ def check_numbers(names: Sequence[str], expected: Sequence[int], images: Path | 
 
 
 def check_image_sizes(files: Iterable[Path], side: int) -> Iterator[Problem]:
-    """Yield the images that are not of the edition's size, so that no column can fit them."""
+    """Yield a problem for each image that is not of the edition's size."""
     for path in files:
         rows, columns = read_size(path)
         if (rows, columns) != (side, side):
@@ -87,7 +83,7 @@ def check_image_sizes(files: Iterable[Path], side: int) -> Iterator[Problem]:
 
 
 def check_row_count(n_rows: int, edition: Edition) -> Iterator[Problem]:
-    """Yield a problem if a table has not one row for each pixel."""
+    """Yield a problem if the number of rows is not the number of pixels."""
     difference = n_rows - edition.n_pixels
     if difference:
         yield Problem(
@@ -106,7 +102,7 @@ def check_labels(
     *,
     allow_empty: bool,
 ) -> Iterator[Problem]:
-    """Yield the columns without any label, unless they are allowed, and those with labels too high."""
+    """Yield a problem for each column without any label, unless allowed, or with a label too high."""
     for name, column in zip(names, labels, strict=True):
         highest = int(column.max(initial=0))
         if highest == 0 and not allow_empty:
@@ -124,22 +120,19 @@ def check_labels(
                 f"line {line}, column {name}",
                 f"a class from 0 to {edition.max_label}",
                 f"labels up to {highest}",
-                f"Edition {edition.name} knows {edition.max_label} classes; use their numbers.",
+                f"Edition {edition.name} has {edition.max_label} classes; use their numbers.",
             )
 
 
 def check_orientation(
     maps: Annotated[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
 ) -> Iterator[Problem]:
-    """Yield a problem if pixels are scrambled, or if the maps would fit their images when turned.
+    """Yield at most one problem: scrambled pixels, or label maps that fit their images better when turned.
 
     Args:
-        maps: The label maps, as the table is read.
+        maps: The label maps of the table.
         names: Its columns.
-        files: Images by number; those of the edition's size are looked at.
-
-    Yields:
-        At most one problem.
+        files: Images by number; only those of the edition's size are compared.
     """
     agreement = neighbour_agreement(maps)
     if agreement < SCRAMBLED_BELOW:
@@ -165,7 +158,7 @@ def check_orientation(
 def _with_images(
     maps: Annotated[NDArray[np.uint8], "images rows columns"], names: Sequence[str], files: Mapping[int, Path]
 ) -> Iterator[tuple[Annotated[NDArray[np.uint8], "n n"], Annotated[NDArray[np.uint8], "n n"]]]:
-    """Yield each label map that holds labels with its image, where there is one of its size."""
+    """Yield image and label map where the map has labels and an image of its size."""
     for name, labels in zip(names, maps, strict=True):
         number = image_number(name)
         path = None if number is None else files.get(number)

@@ -1,4 +1,4 @@
-"""What each edition of the challenge demands."""
+"""The editions of the challenge: image size, numbers of images and classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,13 +48,7 @@ EDITIONS: Mapping[str, Edition] = {
 
 
 def get_edition(name: str) -> Edition:
-    """Return the edition of a year.
-
-    Args:
-        name: "2023", "2024" or "2025".
-
-    Returns:
-        What that edition demands.
+    """Return the edition of a year: "2023", "2024" or "2025".
 
     Raises:
         UsageError: For another name.

@@ -1,4 +1,4 @@
-"""A tiny made edition of the challenge, in the layout of the real one, to try all without an account."""
+"""A tiny synthetic edition of the challenge, in the layout of the real one, to try all without an account."""
 
 import json
 from pathlib import Path
@@ -25,17 +25,17 @@ Picture = Annotated[NDArray[np.uint8], "rows columns"]
 
 
 def write_example(folder: Path, edition: Edition, seed: int = 0) -> None:
-    """Write a made edition: 6 training images, of which 3 are labelled, and 4 test images.
+    """Write a synthetic edition: 6 training images, of which 3 are labelled, and 4 test images.
 
     The folder gets `train/` and `test/` with PNG images, `Y_train.csv`, `Y_test.csv` (which the real
-    challenge keeps to itself) and, where the edition has classes, `annotated_labels.json`. Each image is a
-    slice of another made patient, windowed in its own way to 8 bits.
+    challenge does not publish) and, where the edition has classes, `annotated_labels.json`. Each image is a
+    slice of another phantom, windowed to 8 bits with a random window.
 
     Args:
         folder: Where to write; made if absent.
-        edition: Tells size and layout. With classes, truth holds the first of the phantom's structures as
-            classes, images stand rotated by 90 degrees, and training truth is partially annotated.
-        seed: Another seed gives other patients.
+        edition: With classes, truth holds the first of the phantom's structures as classes, images are
+            rotated by 90 degrees, and training truth is partially annotated.
+        seed: Another seed gives other phantoms.
 
     Raises:
         OutputError: If a file cannot be written.

@@ -1,4 +1,4 @@
-"""Do label maps stand the way their images do? Two looks at the pixels, independent of any file's layout."""
+"""Orientation of label maps against their images, from the pixels alone."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
@@ -17,9 +17,9 @@ FEWEST_IMAGES = 4
 
 
 def neighbour_agreement(maps: Annotated[NDArray[np.uint8], "images rows columns"]) -> float:
-    """Return how often neighbouring pixels share their label, where at least one has one.
+    """Return how often neighbouring pixels share their label, among pairs with at least one label.
 
-    The pixels of label maps that were flattened wrongly land beside strangers, in one direction at least.
+    It is low, in one direction at least, where label maps were flattened in the wrong order.
 
     Args:
         maps: uint8 (images, rows, columns), 0 for background.
@@ -49,8 +49,8 @@ def better_orientation(
         pairs: Image and label map, square and of one size.
 
     Returns:
-        "transposed", "rotated by 90 degrees", ..., or None if they stand best as they are, or if there
-        are fewer than 4 to judge by.
+        "transposed", "rotated by 90 degrees", ..., or None if they fit best as they are, or if there are
+        fewer than 4.
     """
     wins = dict.fromkeys(TURNS, 0)
     edges = dict.fromkeys(TURNS, 0.0)

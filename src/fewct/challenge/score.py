@@ -18,10 +18,9 @@ from fewct.metrics.rand import adjusted_rand_index, rand_index
 
 @dataclass(frozen=True)
 class ImageScores:
-    """The Rand indices of one image; all NaN if its truth has no label.
+    """The Rand indices of one image, by its number; all NaN if its truth has no label.
 
     Args:
-        number: Number of the image.
         rand_index: Rand index on all pixels.
         ari: Adjusted Rand index on all pixels, as in the organisers' notebook.
         ari_foreground: Adjusted Rand index on the pixels that truth labels.
@@ -164,14 +163,10 @@ def score_tables(
 def read_annotated(path: Path) -> tuple[tuple[int, ...], ...]:
     """Read `annotated_labels.json`: for each image, from 0.png on, the classes that were annotated.
 
-    Args:
-        path: JSON file: a list of lists of class numbers.
-
-    Returns:
-        The same; an empty entry for an image that nobody annotated.
+    An image that nobody annotated has an empty entry.
 
     Raises:
-        InputError: If the file cannot be read or holds something else.
+        InputError: If the file is no list of lists of class numbers.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

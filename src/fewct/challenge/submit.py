@@ -1,4 +1,4 @@
-"""From the test images to a submission: predict, write, read back, validate; and go on after a kill."""
+"""A submission from the test images: predict, write, read back, validate; resumed after an interruption."""
 
 import hashlib
 import warnings
@@ -45,18 +45,18 @@ def submit(
     hash of image, method and settings: a later call goes on from there, and never with anything else.
 
     Args:
-        images: Folder of `0.png`, `1.png`, ...
+        images: Folder of `0.png`, `1.png`, ... of the edition's size.
         method: A configured method.
         out: The CSV file to write.
-        edition: Tells the size that images must have.
+        edition: One without classes.
         allow_empty: Write an empty column, with a warning, for an image that fails or has no structures.
         progress: Called with (images done, all images).
 
     Returns:
-        What `validate` says about the table.
+        The report of `validate` about the table.
 
     Raises:
-        UsageError: If the edition asks for classes, which no method finds.
+        UsageError: If the edition asks for classes, which no method predicts.
         InputError: If any image fails or has no structure found in it, after all others are done; no
             table is written then.
         OutputError: If the table cannot be written, or reads back differently.
@@ -94,15 +94,10 @@ def submit(
 
 
 def fit_to_table(labels: NDArray[np.int32], name: str) -> Prediction:
-    """Return a label map with at most 255 structures, which is what a table holds.
+    """Return a label map as uint8, structures numbered 1, 2, ...
 
-    Args:
-        labels: int32 (rows, columns).
-        name: How a warning calls the image.
-
-    Returns:
-        uint8, structures numbered 1, 2, ...; if there are more than 255, the smallest become background,
-        with a warning.
+    Of more than 255, the most that a table holds, the smallest become background, with a warning that calls
+    the image `name`.
     """
     numbered, _ = relabel_sequential(labels)
     areas = np.bincount(numbered.ravel())[1:]
@@ -120,7 +115,7 @@ def fit_to_table(labels: NDArray[np.int32], name: str) -> Prediction:
 def _predict_all(
     files: tuple[Path, ...], method: Method, kept: Path, edition: Edition
 ) -> Iterator[Prediction | FewctError]:
-    """Yield the prediction of each image, or why there is none, in order; all cores work."""
+    """Yield the prediction of each image, or the error, in order; images are shared among threads."""
 
     def predict(path: Path) -> Prediction | FewctError:
         try:
@@ -135,7 +130,7 @@ def _predict_all(
 
 
 def _predict(path: Path, method: Method, kept: Path, edition: Edition) -> Prediction:
-    """Return the prediction of one image, kept from before if there is one."""
+    """Return the prediction of one image, that of an earlier call if there is one."""
     finished = kept / f"{resume_key(method, hashlib.sha256(path.read_bytes()).hexdigest())}.png"
     if finished.exists():
         return read_grey(finished)
@@ -160,7 +155,7 @@ def _predict(path: Path, method: Method, kept: Path, edition: Edition) -> Predic
 
 
 def _all_failures(failures: list[FewctError], n_images: int) -> InputError:
-    """Return one error that names each image that failed."""
+    """Return one error that names all images that failed."""
     return InputError(
         f"{len(failures)} of {n_images} images",
         expected="a prediction for each image",

@@ -1,4 +1,4 @@
-"""Tells everything that is wrong with a label table before it is sent, or that it is valid."""
+"""Validation of a label table before it is submitted: all problems at once, or that it is valid."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -28,12 +28,12 @@ MOST_OF_A_KIND = 10
 
 @dataclass(frozen=True)
 class Report:
-    """What `validate` found.
+    """The result of `validate`.
 
     Args:
-        problems: What is wrong, at most 10 of each kind; empty for a valid table.
-        notes: What is odd but harmless, and what could not be looked at.
-        summary: What the table holds.
+        problems: At most 10 of each kind; none for a valid table.
+        notes: Harmless peculiarities, and what could not be checked.
+        summary: Numbers of images, pixels and labels.
     """
 
     problems: tuple[Problem, ...]

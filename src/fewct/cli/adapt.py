@@ -11,7 +11,7 @@ from rich.table import Table
 from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
 from fewct.cli.train import check_torch
-from fewct.errors import UsageError
+from fewct.errors import UsageError, check_range
 from fewct.methods import Mosaic
 from fewct.metrics.catalog import TruthKind
 
@@ -51,11 +51,11 @@ class Adapt:
     maps: Literal["network", "gradients"] = "network"
     """gradients: tune mosaic without its network."""
     seed: int = 0
-    """Of resampling and training."""
+    """Seed of resampling and training."""
     json: Json = False
 
     def run(self) -> int:
-        """Adapt, write the folder, tell what was gained and return 0."""
+        """Adapt, write the folder, print what was gained and return 0."""
         from fewct.adapt.adaptation import adapt
         from fewct.adapt.few_slices import read_few
         from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
@@ -78,14 +78,9 @@ class Adapt:
         return 0
 
     def _minutes(self, console: Console) -> float:
-        """Return the time for fine-tuning; say so where there is none without the user's wish."""
-        if self.budget_minutes is not None and not 0 <= self.budget_minutes < float("inf"):
-            raise UsageError(
-                "budget_minutes",
-                expected="minutes, 0 or more",
-                found=f"{self.budget_minutes}",
-                fix="0 tunes settings only.",
-            )
+        """Return the time for fine-tuning; print why there is none where PyTorch is missing."""
+        if self.budget_minutes is not None:
+            check_range("budget_minutes", self.budget_minutes, fix="0 tunes settings only.")
         if self.maps == "gradients":
             if self.budget_minutes:
                 raise UsageError(
@@ -110,21 +105,21 @@ class Adapt:
 
 
 def _print(found: "Adaptation", folder: Path) -> None:
-    """Print what was tried, what it scored, what is kept and how to use it."""
+    """Print the candidates with their scores, what is kept and how to use it."""
     from fewct.adapt.settings_search import OBJECTIVE_METRICS
 
     few = found.few
     console = Console()
     slices = f"{len(few.cases)} slice{'s' * (len(few.cases) > 1)}"
     title = f"{slices}, cross-validated by {few.grouped_by} ({few.n_groups})"
-    shown = {name: TITLES[name] for name in OBJECTIVE_METRICS[few.truth]}
-    table = Table("", "score", "gain", *shown.values(), title=title)
+    names = OBJECTIVE_METRICS[few.truth]
+    table = Table("", "score", "gain", *(TITLES[name] for name in names), title=title)
     for one in found.candidates:
         table.add_row(
             f"[bold]{one.name}, kept[/]" if one is found.winner else one.name,
             _with_interval(one.score, one.low, one.high),
             "" if one is found.candidates[0] else _with_interval(one.gain, one.gain_low, one.gain_high),
-            *(f"{one.metrics[name]:.3f}" for name in shown),
+            *(f"{one.metrics[name]:.3f}" for name in names),
         )
     console.print(table)
     console.print("The score is the mean of the metrics to its right, each slice judged without itself.")

@@ -45,7 +45,7 @@ class Benchmark:
     step: int = 1
     """Take every n-th slice. A JSON file tells its own."""
     seed: int = 0
-    """Of the resampling behind the intervals."""
+    """Seed of the resampling behind the intervals."""
     json: Json = False
 
     def run(self) -> int:
@@ -74,7 +74,7 @@ def parse_method(text: str) -> Method:
     """Return a method from its name and settings, such as `mosaic:level=0.3,depth=0.2`.
 
     Raises:
-        SystemExit: If a setting is not known or has no such value (code 2), as on the command line.
+        SystemExit: If there is no such setting or value (code 2), as on the command line.
         UsageError: If there is no such method, or a setting is out of its range or has no value.
     """
     name, _, settings = text.partition(":")

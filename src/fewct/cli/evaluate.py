@@ -99,7 +99,7 @@ class Evaluate:
         if self.partial or self.structures:
             raise UsageError(
                 "--definition paper",
-                expected="neither --partial nor --structures, which the paper does not know",
+                expected="neither --partial nor --structures, which the paper does not have",
                 found="--partial" if self.partial else "--structures",
                 fix="Leave it out, or use --definition standard.",
             )
