@@ -35,7 +35,7 @@ class Options:
 
     weights: str = ""
     """A trained BAM; the one that comes with fewct if left out."""
-    least_fit: tuple[float, ...] = (BAM.least_fit,)
+    min_match: tuple[float, ...] = (BAM.min_match,)
     """Thresholds to try, see `BAM`."""
     out: Path = RESULTS / "bam_named.csv"
     """Table to write."""
@@ -94,7 +94,7 @@ def judge(job: Job, method: BAM) -> list[Found]:
     structures = sorted(set().union(*(shown(case.truth) for case in job.supports)))
     outcomes = []
     for case in job.queries:
-        labels = method.segment(case.image).labels
+        labels = method.load().segment(case.image).labels
         there = shown(case.truth)
         for structure in structures:
             mask, truth = labels == structure, case.truth == structure
@@ -134,8 +134,8 @@ def row_of(outcomes: Sequence[Found]) -> dict[str, object]:
 def main() -> None:
     options = tyro.cli(Options)
     print(machine())
-    settings = [{"outlines": "mosaic", "least_fit": least} for least in options.least_fit]
-    settings.append({"outlines": "pixels"})
+    settings = [{"outlines_from": "mosaic", "min_match": least} for least in options.min_match]
+    settings.append({"outlines_from": "pixels"})
     outcomes: dict[tuple[str, str], list[Found]] = {}
     for job in jobs():
         with tempfile.TemporaryDirectory() as name:
@@ -145,7 +145,9 @@ def main() -> None:
                 found = judge(job, BAM(name, options.weights, **setting))
                 outcomes.setdefault(key, []).extend(found)
         print(job.data, len(job.queries), "slices", flush=True)
-    rows = [{"data": data, "outlines": words} | row_of(found) for (data, words), found in outcomes.items()]
+    rows = [
+        {"data": data, "outlines_from": words} | row_of(found) for (data, words), found in outcomes.items()
+    ]
     for row in rows:
         print(*row.values(), sep="\t")
     save_results(options.out, rows, "python benchmarks/bam_named.py")

@@ -43,22 +43,22 @@ def main() -> None:
     with np.load(DATA / "btcv" / "val" / "033.npz") as file:
         images = file["image"][:: len(file["image"]) // QUERIES][:QUERIES]
     slices = [CTSlice(image.astype(np.float32), "grey") for image in images]
-    Mosaic().segment(slices[0])  # loads the libraries and its network
+    Mosaic().load().segment(slices[0])  # loads the libraries and its network
     with tempfile.TemporaryDirectory() as name:
         for side_px, outlines in product((256, 512), ("pixels", "mosaic")):
             support = Path(name, f"{side_px}_{outlines}")  # a new folder, so that supports are encoded again
             support.mkdir()
             write_supports(support)
-            method = BAM(f"{support}", structures=ANNOTATED, outlines=outlines)
+            method = BAM(f"{support}", structures=ANNOTATED, outlines_from=outlines)
             seconds = []
             for image in slices:
                 larger = CTSlice(image.pixels.repeat(side_px // 256, 0).repeat(side_px // 256, 1), "grey")
                 start = time.perf_counter()
-                method.segment(larger)
+                method.load().segment(larger)
                 seconds.append(time.perf_counter() - start)
             metrics = {"first slice": seconds[0], "later slices, median": statistics.median(seconds[1:])}
             for metric, value in metrics.items():
-                row = {"side_px": side_px, "outlines": outlines, "metric": metric}
+                row = {"side_px": side_px, "outlines_from": outlines, "metric": metric}
                 rows.append(row | {"seconds": f"{value:.2f}"})
                 print(*rows[-1].values(), flush=True)
     save_results(RESULTS / f"{Path(__file__).stem}.csv", rows, "python benchmarks/bam_speed.py")

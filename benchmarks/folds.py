@@ -47,9 +47,17 @@ from fewct.methods.bam.episodes import (
 from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice, prototype
 from fewct.methods.bam.method import FITS
 from fewct.methods.bam.network import BAMNet, EncodedSlices
-from fewct.methods.bam.preprocessing import frame_of, place_back, seen, seen_labels, seen_mask
+from fewct.methods.bam.preprocessing import frame_of, network_square, restore, square_labels, square_mask
 from fewct.methods.bam.recipe import BAMRecipe, train
-from fewct.methods.bam.region_matching import assign, candidates, fits, join, likely_in, nearest_region, shown
+from fewct.methods.bam.region_matching import (
+    match_regions,
+    match_scores,
+    mean_in_regions,
+    merge_regions,
+    nearest_region,
+    region_features,
+    support_features,
+)
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice, Image, Labels, Mask
@@ -107,14 +115,14 @@ def recipe_of(steps: int, seed: int) -> BAMRecipe:
 
 def load(side: str, step: int, with_regions: bool) -> list[EpisodeSlice]:
     """Return the slices of one side; on demand with regions that gradients alone tell apart."""
-    method = Mosaic(maps="gradients")
+    method = Mosaic(boundary_source="gradients")
     slices = []
     for path in sorted((DATA / "btcv" / side).glob("*.npz")):
         with np.load(path) as file:
             images, labels = file["image"][::step], file["label"][::step]
         for pixels, label in zip(images, labels, strict=True):
             image = CTSlice(as_hu(pixels), "hu")
-            regions = method.segment(image).labels if with_regions else None
+            regions = method.load().segment(image).labels if with_regions else None
             slices.append(episode_slice(image, label.astype(np.int32), path.stem, regions))
     return slices
 
@@ -130,13 +138,13 @@ class Seen:
     def mask(self, structure: int) -> torch.Tensor:
         """Return a structure on the network's square, (1, size, size)."""
         frame = frame_of(self.one.example.body, self.size_px)
-        return torch.from_numpy(seen_mask(self.one.example.labels == structure, frame, self.size_px))[None]
+        return torch.from_numpy(square_mask(self.one.example.labels == structure, frame, self.size_px))[None]
 
     def placed(self, values: torch.Tensor) -> Image:
         """Return a map of any resolution on the slice's own grid."""
         square = enlarged(values[None], self.size_px)[0].numpy()
         body = self.one.example.body
-        return place_back(square, frame_of(body, self.size_px), body.shape)
+        return restore(square, frame_of(body, self.size_px), body.shape)
 
 
 class Encoder:
@@ -150,7 +158,7 @@ class Encoder:
         if number not in self.kept:
             one = self.slices[number]
             image = CTSlice(one.example.pixels, one.example.unit)
-            channels = torch.from_numpy(seen(image, one.example.body, self.size_px))
+            channels = torch.from_numpy(network_square(image, one.example.body, self.size_px))
             with torch.no_grad():
                 self.kept[number] = Seen(one, self.network.encode(channels[None]), self.size_px)
         return self.kept[number]
@@ -205,12 +213,14 @@ def answers(
         "prototype": query.placed(cosine_map(deep, mean)) >= threshold,
     }
     frame, size_px = frame_of(query.one.example.body, query.size_px), query.size_px
-    known = shown(theirs.deep.numpy(), theirs.place.numpy(), masks.numpy())
+    known = support_features(theirs.deep.numpy(), theirs.place.numpy(), masks.numpy())
     for suffix, regions in kinds.items():
-        squared = seen_labels(regions, frame, size_px)
-        there = candidates(squared, deep.numpy(), query.encoded.place[0].numpy())
-        likely_there = likely_in(squared, enlarged(likely[None], size_px)[0].numpy())[None]
-        owners = join(assign(fits(there, likely_there[0], known)[None], FITS[0]), likely_there)
+        squared = square_labels(regions, frame, size_px)
+        there = region_features(squared, deep.numpy(), query.encoded.place[0].numpy())
+        likely_there = mean_in_regions(squared, enlarged(likely[None], size_px)[0].numpy())[None]
+        owners = merge_regions(
+            match_regions(match_scores(there, likely_there[0], known)[None], FITS[0]), likely_there
+        )
         nearest = nearest_region(deep.numpy(), squared, mean.numpy())
         found[f"bam{suffix}"] = np.isin(regions, there.ids[owners == 0])
         found[f"region{suffix}"] = (regions == nearest) & (nearest > 0)
@@ -248,8 +258,8 @@ def run(
     folder = options.work_folder / f"training_{fold}_{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     network = train(recipe, training, base, folder).float().eval()
-    shown = Episodes(training, base, 1, recipe.size_px, CALIBRATION, seed + 2, 0.0, recipe.scanner)
-    threshold = prototype_threshold(network, shown)
+    support_features = Episodes(training, base, 1, recipe.size_px, CALIBRATION, seed + 2, 0.0, recipe.scanner)
+    threshold = prototype_threshold(network, support_features)
     encoder = Encoder(network, data.test, recipe.size_px)
     rows: list[dict[str, object]] = []
     for episode in test_episodes(data.test, novel, seed):
@@ -283,7 +293,7 @@ class Regions:
         path = self.folder / f"{number:04d}.npz"
         if not path.exists():
             example = self.slices[number].example
-            labels = self.method.segment(CTSlice(example.pixels, example.unit)).labels
+            labels = self.method.load().segment(CTSlice(example.pixels, example.unit)).labels
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, labels=labels)
         with np.load(path) as file:
@@ -366,7 +376,9 @@ def main() -> None:
     data = Data(load("train", STEP, with_regions=True), load("val", 1, with_regions=False))
     kinds = {
         "": Regions(Mosaic(), data.test, options.work_folder / "regions"),
-        ", gradients": Regions(Mosaic(maps="gradients"), data.test, options.work_folder / "gradients"),
+        ", gradients": Regions(
+            Mosaic(boundary_source="gradients"), data.test, options.work_folder / "gradients"
+        ),
     }
     command = f"python benchmarks/folds.py --steps {options.steps} --seeds {options.seeds}"
     print(machine())

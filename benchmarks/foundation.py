@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "foundation.csv"
 VARIANTS: dict[str, Method] = {
     "watershed": Watershed(),
     "felzenszwalb": Felzenszwalb(),
-    "mosaic, gradients": Mosaic(maps="gradients", level=0.15),
+    "mosaic, gradients": Mosaic(boundary_source="gradients", level=0.15),
     "mosaic": Mosaic(),
 }
 
@@ -64,7 +64,7 @@ def measure(method: Method, pairs: Pairs) -> dict[str, object]:
     scores, seconds, cpu_seconds = [], [], []
     for image, truth in pairs:
         start, cpu_start = time.perf_counter(), time.process_time()
-        found = method.segment(image)
+        found = method.load().segment(image)
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
         scores.append(metrics.score(truth, found.labels))
@@ -85,7 +85,7 @@ def main() -> None:
         "--data", type=Path, default=Path("../shared/data"), help="folder of the real CT data"
     )
     data = parser.parse_args().data
-    Mosaic().segment(next(abdomen_series(data, 1))[0])  # loads the libraries
+    Mosaic().load().segment(next(abdomen_series(data, 1))[0])  # loads the libraries
     print(machine())
     rows = []
     for name, pairs in SETS.items():

@@ -15,12 +15,12 @@ import numpy as np
 
 from end_to_end import timed
 from fewct.imaging.agglomeration import merge_tree
+from fewct.imaging.body import body_mask
 from fewct.imaging.merge_tree import oversegment
 from fewct.io import read
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.gradient_maps import pixel_size_mm
 from fewct.methods.mosaic.maps import region_pairs
-from fewct.methods.mosaic.network_maps import network_maps
 from fewct.types import CTSlice, CTVolume
 from organs import DATA
 from results_io import RESULTS, machine, save_results
@@ -62,20 +62,23 @@ def median_seconds(function: Callable[[], object]) -> float:
 
 def of_slice(image: CTSlice) -> dict[str, float]:
     """Return the seconds of the parts of one slice."""
-    method = Mosaic()
-    maps = network_maps(image)
+    method, body = Mosaic(), body_mask(image)
+    segmenter = method.load()
+    maps = segmenter.maps_of(image, body)
     assert maps.affinities is not None
-    inside = maps.structure >= method.structure
+    inside = maps.foreground >= method.foreground_threshold
     smallest = round(method.min_region_mm2 / pixel_size_mm(image) ** 2)
 
     def agglomerate() -> None:
-        leaves = oversegment(maps.boundary, inside, depth=method.depth, min_leaf_px=smallest)
-        merge_tree(leaves, maps.boundary, region_pairs(leaves, maps.affinities), method.pairs)
+        leaves = oversegment(maps.boundary, inside, depth=method.minima_depth, min_leaf_px=smallest)
+        merge_tree(leaves, maps.boundary, region_pairs(leaves, maps.affinities), method.affinity_weight)
 
     return {
-        "512 x 512 slice: network and maps": median_seconds(lambda: network_maps(image)),
+        "512 x 512 slice: network and maps": median_seconds(
+            lambda: segmenter.maps_of(image, body_mask(image))
+        ),
         "512 x 512 slice: regions and merge tree": median_seconds(agglomerate),
-        "512 x 512 slice: all": median_seconds(lambda: method.segment(image)),
+        "512 x 512 slice: all": median_seconds(lambda: segmenter.segment(image)),
     }
 
 

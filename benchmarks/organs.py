@@ -50,7 +50,7 @@ def organ_scores(method: Method, cases: Sequence[LabelledCase]) -> list[OrganSco
 
 def _scores_of_case(method: Method, case: LabelledCase) -> list[OrganScore]:
     os.environ["FEWCT_NUM_THREADS"] = "1"
-    table = contingency(case.truth, method.segment(case.image).labels)
+    table = contingency(case.truth, method.load().segment(case.image).labels)
     organs = table.true_ids[table.true_ids > 0].tolist()
     ious = best_iou(table).tolist()
     return [OrganScore(f"{case.patient}", organ, iou) for organ, iou in zip(organs, ious, strict=True)]

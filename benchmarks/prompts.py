@@ -29,7 +29,7 @@ from fewct.data.cases import LabelledCase
 from fewct.methods import Everything
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import load_backend
-from fewct.methods.sam.box_prompted import masks_in_boxes, moved_boxes
+from fewct.methods.sam.inference import masks_in_boxes, moved_boxes
 from fewct.methods.sam.predictor import Predictor
 from fewct.metrics.bootstrap import cluster_means
 from foundation import abdomen_series
@@ -111,7 +111,7 @@ def prompted(backend: Backend, case: LabelledCase, rng: np.random.Generator) -> 
 def from_nothing(method: Everything, case: LabelledCase) -> Iterator[Value]:
     """Give the metrics of everything on one slice."""
     start = time.perf_counter()
-    labels = method.segment(case.image).labels
+    labels = method.load().segment(case.image).labels
     yield Value("everything, seconds", f"{case.patient}", time.perf_counter() - start)
     scores = metrics.score(case.truth, labels)
     yield Value("everything, mean best IoU", f"{case.patient}", scores.mean_best_iou)
@@ -153,7 +153,7 @@ def main() -> None:
     print(machine())
     for name, cases in cases_of_sets(options.step):
         rng = np.random.default_rng(0)
-        method.segment(cases[0].image)  # loads the libraries
+        method.load().segment(cases[0].image)  # loads the libraries
         values = [v for case in cases for v in (*prompted(backend, case, rng), *from_nothing(method, case))]
         for row in summary(name, values):
             rows.append(row)

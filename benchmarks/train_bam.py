@@ -69,7 +69,7 @@ def load() -> list[EpisodeSlice]:
             images += [CTSlice(pixels.astype(np.float32), "grey") for pixels in file.get("dense_image", ())]
             labels = [*file["label"], *file.get("dense_label", ())]
         for image, label in zip(images, labels, strict=True):
-            regions = method.segment(image).labels
+            regions = method.load().segment(image).labels
             slices.append(episode_slice(image, label.astype(np.int32), path.stem, regions))
     return slices
 

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fewct.benchmark.paper_scores import paper_scores, union_as_coded, union_as_meant
 from fewct.imaging.masks import proposals_from_labels
 from fewct.methods import Mosaic
 from fewct.metrics import adjusted_rand_index, mean_best_iou
-from fewct.benchmark.paper_scores import paper_scores, union_as_coded, union_as_meant
 from fewct.phantom import phantom_slice
 from fewct.plot import overlay
 from fewct.types import CTSlice, Labels
@@ -34,7 +34,7 @@ def answers(image: CTSlice, truth: Labels) -> dict[str, Labels]:
     rows, columns = np.indices(truth.shape)
     return {
         "perfect: truth itself": truth,
-        "the default method": Mosaic().segment(image).labels,
+        "the default method": Mosaic().load().segment(image).labels,
         "checkerboard of 32 px": (rows // 32 * 8 + columns // 32 + 1).astype(np.int32),
         "all structures in one mask": (truth > 0).astype(np.int32),
         "the whole slice, one mask": np.ones_like(truth),

@@ -37,8 +37,8 @@ def named_picture() -> None:
             np.save(f"{support}/{seed}.npy", shown.pixels)
             np.save(f"{support}/{seed}_labels.npy", labels.astype(np.uint8))
         other, _ = phantom_slice(7)
-        found = BAM(support).segment(other)
-        both = BAM(support, over="mosaic").segment(other)
+        found = BAM(support).load().segment(other)
+        both = BAM(support, fill_with="mosaic").load().segment(other)
     tiles = [
         ("one of two labelled slices", overlay(shown, labels.astype(np.int32))),
         ("another patient, bam", overlay(other, found.labels)),

@@ -40,13 +40,9 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the test run in one thread, and forget the networks of SAM that it has loaded."""
-    from fewct.methods.sam.backends import load
-
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test run in one thread."""
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    load._loaded.cache_clear()
 
 
 @pytest.fixture(scope="session")

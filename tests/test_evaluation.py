@@ -7,7 +7,8 @@ import pytest
 from fewct import metrics
 from fewct.errors import InputError, UsageError
 from fewct.evaluation import evaluate
-from fewct.types import Geometry, LabelMap, Manifest, Segmentation
+from fewct.result import Segmentation
+from fewct.types import Geometry, LabelMap, Manifest
 
 SPACING = (5.0, 0.8, 0.7)
 GEOMETRY = Geometry.from_spacing(SPACING)

@@ -8,7 +8,7 @@ from pathlib import Path
 from fewct.errors import FewctError, UsageError
 from fewct.imaging.slice_linking import Linking
 from fewct.io import DiscoveredImage, discover
-from fewct.methods import Method
+from fewct.methods import Method, Segmenter
 from fewct.outputs import make_folder, numbered, save
 from fewct.segmentation import RESUME_FOLDER, forget, segment
 from fewct.types import Format, UnitChoice, WindowName
@@ -69,9 +69,11 @@ def segment_files(
 
     Raises:
         UsageError: If a setting cannot be applied; this is no fault of one input.
+        InputError: If the method's weights are absent or damaged.
         OutputError: If the folder cannot be made.
     """
     make_folder(folder)
+    segmenter = method.load()
     taken: set[str] = set()
     for path in inputs:
         try:
@@ -87,7 +89,7 @@ def segment_files(
                 yield _segment_one(
                     image,
                     name,
-                    method,
+                    segmenter,
                     folder,
                     linking=linking,
                     format=format,
@@ -103,7 +105,7 @@ def segment_files(
 def _segment_one(
     found: DiscoveredImage,
     name: str,
-    method: Method,
+    segmenter: Segmenter,
     folder: Path,
     *,
     linking: Linking | None,
@@ -116,7 +118,7 @@ def _segment_one(
     resume_dir = folder / RESUME_FOLDER / name
     result = segment(
         image,
-        method,
+        segmenter,
         linking=linking,
         resume_dir=resume_dir,
         progress=None if progress is None else lambda done, total: progress(name, done, total),

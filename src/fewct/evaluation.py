@@ -20,7 +20,8 @@ from fewct.metrics import (
     score,
     surface_scores,
 )
-from fewct.types import AnyLabels, LabelMap, Segmentation
+from fewct.result import Segmentation
+from fewct.types import AnyLabels, LabelMap
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Evaluation:
 
 def evaluate(
     *,
-    truth: LabelMap | Segmentation | NDArray[Any],
-    prediction: LabelMap | Segmentation | NDArray[Any],
+    truth: LabelMap | NDArray[Any],
+    prediction: LabelMap | NDArray[Any],
     partial: bool = False,
     tolerance_mm: float = 2.0,
 ) -> Evaluation:
@@ -152,10 +153,10 @@ def evaluate(
     return Evaluation(overall, slices, rows, tolerance_mm)
 
 
-def _as_label_map(labels: LabelMap | Segmentation | NDArray[Any], name: str) -> LabelMap:
+def _as_label_map(labels: LabelMap | NDArray[Any], name: str) -> LabelMap:
     """Return labels, checked, with the geometry that they have."""
-    if isinstance(labels, LabelMap | Segmentation):
-        return LabelMap(as_labels(labels.labels, name), labels.geometry)
+    if isinstance(labels, LabelMap):
+        return labels
     return LabelMap(as_labels(np.asarray(labels), name))
 
 

@@ -7,7 +7,8 @@ from fewct.io import default_format, label_suffix, write
 from fewct.io.images import write_picture
 from fewct.io.tables import write_manifest, write_structures_csv
 from fewct.plot import contact_sheet, overlay
-from fewct.types import CTSlice, CTVolume, Segmentation, WindowName
+from fewct.result import Segmentation
+from fewct.types import CTSlice, CTVolume, WindowName
 
 
 def save(

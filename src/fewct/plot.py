@@ -5,7 +5,8 @@ Colours belong to ids and are the same in every picture.
 
 import colorsys
 from collections.abc import Iterable
-from typing import Annotated
+from io import BytesIO
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,23 @@ def contact_sheet(
         picture = overlay(volume[int(index)], labels[index], window=window, numbers=False, side=1)
         pictures.append(_tile(picture[rows, columns], tile_side, f"{index}"))
     return _grid(pictures)
+
+
+def png_of(record: object) -> bytes:
+    """Return the picture by which a record shows itself: a slice, scan, label map or result, as PNG."""
+    image: Any = getattr(record, "image", record)
+    labels: Any = getattr(record, "labels", None)
+    if not isinstance(image, (CTSlice, CTVolume)):  # labels alone: on black
+        black = np.zeros(labels.shape[-2:], np.float32)
+        image = (
+            CTSlice(black, "grey") if labels.ndim == 2 else CTVolume(labels.shape, lambda _: black, "grey")
+        )
+    if labels is None:
+        labels = np.zeros(image.shape, np.int32)
+    picture = overlay(image, labels) if isinstance(image, CTSlice) else contact_sheet(image, labels)
+    buffer = BytesIO()
+    PillowImage.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def side_by_side(pictures: Iterable[tuple[str, RGB]], tile_side: int = 512) -> RGB:

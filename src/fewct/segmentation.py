@@ -1,4 +1,4 @@
-"""The main job on a scan: slices are streamed through a method, linked along z, and kept for a resume."""
+"""The main job: a slice or scan in, label map, table of structures and manifest out."""
 
 import hashlib
 import json
@@ -16,85 +16,103 @@ import numpy as np
 from fewct._version import __version__
 from fewct.imaging.slice_linking import Linking, link_named_slices
 from fewct.imaging.structure_table import StructureTable, structure_table
-from fewct.io import read
 from fewct.io.atomic import atomic_path
-from fewct.methods import Method, get_method
+from fewct.io.in_memory import ImageLike, SpacingMm, as_image
+from fewct.methods import Method, Segmenter, get_method
+from fewct.result import Segmentation, SliceSegmentation
 from fewct.runtime.threads import thread_count
-from fewct.types import CTSlice, CTVolume, Manifest, Segmentation, SliceSegmentation
+from fewct.types import CTSlice, CTVolume, Manifest, UnitChoice
 
 Progress = Callable[[int, int], None]
+RESUME_FOLDER = ".fewct_resume"
 
 
 def segment(
-    image: CTSlice | CTVolume | Path | str,
-    method: str | Method = "mosaic",
+    image: ImageLike,
+    method: str | Method | Segmenter = "mosaic",
     *,
+    spacing_mm: SpacingMm | None = None,
+    unit: UnitChoice = "auto",
     linking: Linking | None = None,
-    resume_dir: Path | None = None,
+    resume_dir: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Delineate every structure on a slice or scan, without naming organs.
+    """Segment every structure on a slice or scan, without naming organs.
 
     Args:
-        image: A slice, a scan, or a path that `fewct.read` understands.
-        method: Name of a method at its default settings, or a configured one such as `Mosaic(level=0.3)`.
+        image: A slice, a scan, an array (rows, columns) or (slices, rows, columns), a nibabel image, or a
+            path that `fewct.read` understands.
+        method: Name of a method at its default settings, or a configured one such as `Mosaic(level=0.3)`. For
+            many images, `Mosaic().load()` opens the network once.
+        spacing_mm: Distance between neighbouring pixels, for images that do not tell: one number, or one for
+            each axis of the array.
+        unit: "hu", "grey", or "auto" to look at the values.
         linking: How structures of neighbouring slices are joined into one; for scans.
         resume_dir: Folder in which finished slices of a scan are kept until the end; a later call with
             the same input and settings goes on from there.
         progress: Called with (finished slices, all slices) as a scan advances.
 
     Returns:
-        Label map, table of structures and manifest, in the geometry of the input.
+        Label map, table of structures and manifest, in the geometry of the input. Of a scan, ids run through
+        all slices; ids that a method fixes stay as they are.
 
     Raises:
-        InputError: If the path holds no image, several, or one that cannot be used.
-        UsageError: If no method has that name.
+        InputError: If the image cannot be used, or the method's weights are absent or damaged.
+        UsageError: If no method has that name, or spacing or unit contradict the image.
 
     Example:
-        >>> from fewct.phantom import phantom_slice
-        >>> ct, truth = phantom_slice(seed=0, size=128)
-        >>> segment(ct, "mosaic").labels.shape
-        (128, 128)
+        >>> import numpy as np
+        >>> radius = np.hypot(*np.mgrid[-64:64, -64:64])
+        >>> segment(np.select([radius < 20, radius < 50], [40.0, -100.0], -1000.0), spacing_mm=2)
+        Segmentation(128 x 128, 1 structures, method mosaic)
     """
-    ct = read(image) if isinstance(image, (str, Path)) else image
-    chosen = get_method(method)() if isinstance(method, str) else method
+    ct = as_image(image, spacing_mm, unit)
+    if isinstance(method, str):
+        method = get_method(method)()
+    segmenter = method.load() if hasattr(method, "load") else method
     if isinstance(ct, CTSlice):
-        return segment_slice(ct, chosen)
-    return segment_volume(ct, chosen, linking or Linking(), resume_dir=resume_dir, progress=progress)
+        return segment_slice(ct, segmenter)
+    kept = None if resume_dir is None else Path(resume_dir)
+    return segment_volume(ct, segmenter, linking or Linking(), resume_dir=kept, progress=progress)
+
+
+def segment_slice(image: CTSlice, segmenter: Segmenter) -> Segmentation:
+    """Segment one slice; see `segment`."""
+    start = time.perf_counter()
+    found = segmenter.segment(image)
+    seconds = {"segment": time.perf_counter() - start}
+    return Segmentation(
+        labels=found.labels,
+        structures=structure_table(found.labels, image, found.scores),
+        manifest=manifest(image, segmenter, input_sha256(image), seconds),
+        geometry=image.geometry,
+        source=image.source,
+        image=image,
+        cut=found.cut,
+    )
 
 
 def segment_volume(
     volume: CTVolume,
-    method: Method,
+    segmenter: Segmenter,
     linking: Linking,
     *,
     resume_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Delineate every structure on a scan, slice by slice, and link them along z.
+    """Segment a scan slice by slice, and link structures along z; see `segment`.
 
     Memory grows with the number of slices only by the label map. Slices are worked on by several threads
     (environment variable FEWCT_NUM_THREADS).
-
-    Args:
-        volume: The scan.
-        method: A configured method.
-        linking: How structures of neighbouring slices are joined into one.
-        resume_dir: As in `segment`.
-        progress: As in `segment`.
-
-    Returns:
-        The result; ids run through the scan, and `structures` has one row an id. Ids that a method names
-        (see `SliceSegmentation`) stay as they are. A merge tree belongs to one slice, so there is none.
     """
     start = time.perf_counter()
     input_hash = input_sha256(volume)
-    kept = None if resume_dir is None else _KeptSlices(resume_dir, resume_key(method, input_hash))
+    kept = None if resume_dir is None else _KeptSlices(resume_dir, resume_key(segmenter, input_hash))
     labels = np.zeros(volume.shape, dtype=np.int32)
     table = StructureTable(volume.spacing_mm)
     previous, next_id = np.zeros(volume.shape[1:], dtype=np.int32), 1
-    for index, (image, found) in enumerate(_delineations(volume, method, kept)):
-        linked = link_named_slices(previous, found.labels, next_id, linking, found.named)
+    for index, (image, found) in enumerate(_slices_of(volume, segmenter, kept)):
+        linked = link_named_slices(previous, found.labels, next_id, linking, found.n_fixed_ids)
         present = np.unique(found.labels[found.labels > 0])
         scores = linked.scores(found.scores[present - 1])
         table.add_slice(index, linked.labels, image.pixels, scores, linked.qualities)
@@ -106,22 +124,23 @@ def segment_volume(
     return Segmentation(
         labels=labels,
         structures=table.rows(),
-        manifest=manifest(volume, method, input_hash, seconds, linking=asdict(linking)),
+        manifest=manifest(volume, segmenter, input_hash, seconds, linking=asdict(linking)),
         geometry=volume.geometry,
         source=volume.source,
+        image=volume,
     )
 
 
-def _delineations(
-    volume: CTVolume, method: Method, kept: "_KeptSlices | None"
+def _slices_of(
+    volume: CTVolume, segmenter: Segmenter, kept: "_KeptSlices | None"
 ) -> Iterator[tuple[CTSlice, SliceSegmentation]]:
-    """Yield each slice with what the method finds on it, in order, a few slices at a time in threads."""
+    """Yield each slice with its segmentation, in order, a few slices at a time in threads."""
 
     def work(index: int) -> tuple[CTSlice, SliceSegmentation]:
         image = volume[index]
         found = None if kept is None else kept.load(index)
         if found is None:
-            found = replace(method.segment(image), tree=None)
+            found = replace(segmenter.segment(image), cut=None)
             if kept is not None:
                 kept.save(index, found)
         return image, found
@@ -143,58 +162,42 @@ class _KeptSlices:
         if not (path := self._path(index)).exists():
             return None
         with np.load(path) as arrays:
-            return SliceSegmentation(arrays["labels"], arrays["scores"], named=int(arrays["named"]))
+            return SliceSegmentation(
+                arrays["labels"], arrays["scores"], n_fixed_ids=int(arrays["n_fixed_ids"])
+            )
 
     def save(self, index: int, found: SliceSegmentation) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._path(index)) as partial:
-            np.savez_compressed(partial, labels=found.labels, scores=found.scores, named=found.named)
+            np.savez_compressed(
+                partial, labels=found.labels, scores=found.scores, n_fixed_ids=found.n_fixed_ids
+            )
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{self.key[:16]}_{index:05d}.npz"
 
 
-def segment_slice(image: CTSlice, method: Method) -> Segmentation:
-    """Delineate every structure on one slice.
-
-    Args:
-        image: The slice.
-        method: A configured method, such as `Mosaic()`.
-
-    Returns:
-        Label map, table of structures, manifest and, where the method has one, the merge tree, in the
-        slice's own geometry.
-    """
-    start = time.perf_counter()
-    found = method.segment(image)
-    seconds = {"segment": time.perf_counter() - start}
-    return Segmentation(
-        labels=found.labels,
-        structures=structure_table(found.labels, image, found.scores),
-        manifest=manifest(image, method, input_sha256(image), seconds),
-        geometry=image.geometry,
-        source=image.source,
-        tree=found.tree,
-    )
-
-
 def manifest(
-    image: CTSlice | CTVolume, method: Method, input_hash: str, seconds: Mapping[str, float], **settings: Any
+    image: CTSlice | CTVolume,
+    segmenter: Segmenter,
+    input_hash: str,
+    seconds: Mapping[str, float],
+    **settings: Any,
 ) -> Manifest:
     """Return the record of how a result came to be.
 
     Args:
         image: The input.
-        method: The method with its configuration.
+        segmenter: What segmented it.
         input_hash: What `input_sha256` gave for the input.
         seconds: Wall-clock time by step.
         settings: Settings of other steps, by step.
     """
     return Manifest(
         version=__version__,
-        method=method.name,
-        configuration={**asdict(method), **settings},
-        weights_sha256=method.weights_sha256,
+        method=segmenter.method.name,
+        configuration={**asdict(segmenter.method), **settings},
+        weights_sha256=segmenter.weights_sha256,
         input_sha256=input_hash,
         unit=image.unit,
         seconds=seconds,
@@ -223,20 +226,10 @@ def _pixel_chunks(image: CTSlice | CTVolume) -> Iterable[bytes]:
         yield plane.pixels.tobytes()
 
 
-RESUME_FOLDER = ".fewct_resume"
-
-
-def resume_key(method: Method, input_sha256: str) -> str:
-    """Return a name for what a method makes of an input; a change to anything that matters changes it.
-
-    Args:
-        method: A configured method.
-        input_sha256: Hash of the input.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    made_from = [__version__, method.name, asdict(method), method.weights_sha256, input_sha256]
+def resume_key(segmenter: Segmenter, input_sha256: str) -> str:
+    """Return a name, 64 hexadecimal digits, for what a segmenter makes of an input with some hash."""
+    settings = asdict(segmenter.method)
+    made_from = [__version__, segmenter.method.name, settings, segmenter.weights_sha256, input_sha256]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 

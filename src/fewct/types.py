@@ -5,16 +5,17 @@ the columns. Background is 0. Patient space is LPS (towards left, posterior, sup
 in DICOM.
 """
 
+import operator
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, check_image
+from fewct.errors import InputError, as_labels, check_image
 
 Image: TypeAlias = Annotated[NDArray[np.float32], "rows columns"]
 Mask: TypeAlias = Annotated[NDArray[np.bool_], "rows columns"]
@@ -103,8 +104,17 @@ class Provenance:
     stored_ndim: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class CTSlice:
+class _ShowsItself:
+    """Shows itself as a picture in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        from fewct.plot import png_of  # the one import upwards; see the contract in pyproject.toml
+
+        return png_of(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CTSlice(_ShowsItself):
     """One CT slice.
 
     Args:
@@ -129,6 +139,12 @@ class CTSlice:
         check_image(pixels)
         object.__setattr__(self, "pixels", pixels.astype(np.float32, copy=False))
 
+    def __repr__(self) -> str:
+        return f"CTSlice({_size(self.shape, self.spacing_mm)}, {self.unit})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
@@ -146,9 +162,11 @@ class CTSlice:
         return float("nan") if self.spacing_mm is None else self.spacing_mm[0] * self.spacing_mm[1]
 
 
-@dataclass(frozen=True, eq=False)
-class CTVolume:
+@dataclass(frozen=True, eq=False, repr=False)
+class CTVolume(_ShowsItself):
     """A scan, read slice by slice: it never holds the whole unless made from an array.
+
+    `scan[3]` is a slice, `scan[5:8]` a scan, `np.asarray(scan)` all pixels.
 
     Args:
         shape: (slices, rows, columns).
@@ -164,6 +182,10 @@ class CTVolume:
     geometry: Geometry | None = None
     source: Provenance | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise _no_volume(self.shape)
+
     @classmethod
     def from_array(
         cls,
@@ -178,12 +200,7 @@ class CTVolume:
             InputError: If the array has another number of dimensions or no slices.
         """
         if pixels.ndim != 3 or pixels.size == 0:
-            raise InputError(
-                "pixels",
-                expected="a non-empty array (slices, rows, columns)",
-                found=f"shape {pixels.shape}",
-                fix="Use CTSlice for one slice.",
-            )
+            raise _no_volume(pixels.shape)
         slices, rows, columns = pixels.shape
         return cls((slices, rows, columns), lambda k: pixels[k].astype(np.float32), unit, geometry, source)
 
@@ -192,33 +209,75 @@ class CTVolume:
         """Distance between neighbouring (slices, rows, columns) in millimetres, None where unknown."""
         return None if self.geometry is None else self.geometry.spacing_mm
 
+    def __repr__(self) -> str:
+        return f"CTVolume({_size(self.shape, self.spacing_mm)}, {self.unit})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a scan is read slice by slice: its array is always a copy")
+        return np.stack([plane.pixels for plane in self]).astype(dtype or np.float32, copy=False)
+
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: int) -> CTSlice:
+    @overload
+    def __getitem__(self, index: int) -> CTSlice: ...
+    @overload
+    def __getitem__(self, index: slice) -> "CTVolume": ...
+    def __getitem__(self, index: int | slice) -> "CTSlice | CTVolume":
+        if isinstance(index, slice):
+            return self._part(range(len(self))[index])
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"slice {index} of a volume of {len(self)}")
         index %= len(self)
         geometry = None if self.geometry is None else self.geometry.at_slice(index)
         return CTSlice(self.load(index), self.unit, geometry, self.source, index)
 
+    def _part(self, chosen: range) -> "CTVolume":
+        """Return the volume of some slices."""
+        geometry, source = self.geometry, self.source
+        if geometry is not None and len(chosen):
+            affine = geometry.at_slice(chosen[0]).affine
+            affine[:3, 0] *= chosen.step
+            geometry = replace(geometry, affine=affine)
+        if source is not None and len(source.files) == len(self):
+            source = replace(source, files=tuple(source.files[k] for k in chosen))
+        shape = (len(chosen), *self.shape[1:])
+        return CTVolume(shape, lambda k: self.load(chosen[k]), self.unit, geometry, source)
+
     def __iter__(self) -> Iterator[CTSlice]:
         return (self[index] for index in range(len(self)))
 
 
-@dataclass(frozen=True, eq=False)
-class LabelMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelMap(_ShowsItself):
     """A label map with its place in the patient.
 
     Args:
-        labels: int32 (rows, columns) or (slices, rows, columns), 0 for background.
+        labels: (rows, columns) or (slices, rows, columns), 0 for background; any integers of 0 or more that
+            int32 holds are taken, and kept as int32.
         geometry: Where it stands; None where the file does not tell.
         source: Where it came from; None for arrays.
+
+    Raises:
+        InputError: If labels have another dimension, or are fractional, negative or too large.
     """
 
     labels: AnyLabels
     geometry: Geometry | None = None
     source: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", as_labels(np.asarray(self.labels)))
+
+    def __repr__(self) -> str:
+        spacing_mm = None if self.geometry is None else self.geometry.spacing_mm[-self.labels.ndim :]
+        n_labels = np.unique(self.labels[self.labels > 0]).size
+        return f"LabelMap({_size(self.labels.shape, spacing_mm)}, {n_labels} labels)"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.labels, dtype=dtype, copy=copy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +295,16 @@ class MaskProposals:
     boxes_xyxy: Boxes
     crops: tuple[NDArray[np.bool_], ...]
     scores: Annotated[NDArray[np.float32], "n"]
+
+    def __post_init__(self) -> None:
+        sizes = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in np.reshape(self.boxes_xyxy, (-1, 4)).tolist()]
+        if sizes != [crop.shape for crop in self.crops] or np.shape(self.scores) != (len(sizes),):
+            raise InputError(
+                "masks",
+                expected="for each box a crop of its size and a score",
+                found=f"{len(sizes)} boxes, {len(self.crops)} crops, {len(self.scores)} scores",
+                fix="Crop each mask to its box.",
+            )
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -277,28 +346,20 @@ class MergeTree:
     parents: Annotated[NDArray[np.int64], "nodes"]
     levels: Annotated[NDArray[np.float64], "nodes"]
 
+    def __post_init__(self) -> None:
+        if len(self.parents) != len(self.levels) or int(np.max(self.leaves, initial=0)) != self.n_leaves:
+            raise InputError(
+                "merge tree",
+                expected="leaves numbered 1 .. n, and parents and levels of all 2 n - 1 nodes",
+                found=f"{np.max(self.leaves, initial=0)} leaves, {len(self.parents)} parents, "
+                f"{len(self.levels)} levels",
+                fix="Build it with fewct.imaging.agglomeration.merge_tree.",
+            )
+
     @property
     def n_leaves(self) -> int:
         """Number of leaves."""
         return (len(self.parents) + 1) // 2
-
-
-@dataclass(frozen=True, eq=False)
-class SliceSegmentation:
-    """What a method finds on one slice.
-
-    Args:
-        labels: int32 (rows, columns): structures numbered 1 .. n, 0 for the rest; without gaps above `named`.
-        scores: float32 (n,): confidence of each structure in [0, 1]; NaN where the method gives none, and for
-            named structures that the slice lacks.
-        tree: The hierarchy that the labels were cut from, when the method has one.
-        named: Ids up to this one mean the same on every slice, and a slice may lack some; 0 for none.
-    """
-
-    labels: Labels
-    scores: Annotated[NDArray[np.float32], "n"]
-    tree: MergeTree | None = None
-    named: int = 0
 
 
 @dataclass(frozen=True)
@@ -352,39 +413,16 @@ class Manifest:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The result for one slice or scan.
-
-    Args:
-        labels: int32 (rows, columns) or (slices, rows, columns), 0 for background.
-        structures: One row a structure, by id.
-        manifest: How the result came to be.
-        geometry: Where the labels stand, as in the input.
-        source: Where the input came from.
-        tree: The hierarchy, for one slice, when the method has one.
-    """
-
-    labels: AnyLabels
-    structures: tuple[Structure, ...]
-    manifest: Manifest
-    geometry: Geometry | None = None
-    source: Provenance | None = None
-    tree: MergeTree | None = None
+def _no_volume(shape: Sequence[int]) -> InputError:
+    return InputError(
+        "pixels",
+        expected="a non-empty array (slices, rows, columns)",
+        found=f"shape {tuple(shape)}",
+        fix="Use CTSlice for one slice; choose at least one slice of a scan.",
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class Prompts:
-    """What a user points at on one slice.
-
-    Args:
-        points_xy: float32 (n, 2): x, y in pixels.
-        point_labels: int64 (n,): 1 inside the structure, 0 outside.
-        boxes_xyxy: float32 (m, 4): x0, y0, x1, y1 in pixels.
-        mask: bool (rows, columns), a first guess.
-    """
-
-    points_xy: Annotated[NDArray[np.float32], "n 2"]
-    point_labels: Annotated[NDArray[np.int64], "n"]
-    boxes_xyxy: Annotated[NDArray[np.float32], "m 4"]
-    mask: Mask | None = None
+def _size(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> str:
+    """Return a size in pixels, and in millimetres where they are known."""
+    pixels = " x ".join(map(str, shape)) + (" px" if len(shape) == 2 else " voxels")
+    return pixels if spacing_mm is None else f"{pixels} of {' x '.join(f'{mm:.3g}' for mm in spacing_mm)} mm"

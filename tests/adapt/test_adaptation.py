@@ -18,7 +18,7 @@ from fewct.data.cases import LabelledCase
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network_maps import WEIGHTS
 
-BASE = Mosaic(maps="gradients")
+BASE = Mosaic(boundary_source="gradients")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def as_level_finds(level: float, cases: Sequence[LabelledCase]) -> list[LabelledCase]:
     """Return cases whose truth is what mosaic finds at a level."""
     method = replace(BASE, level=level)
-    return [replace(case, truth=method.segment(case.image).labels) for case in cases]
+    return [replace(case, truth=method.load().segment(case.image).labels) for case in cases]
 
 
 @pytest.mark.usefixtures("few_settings")

@@ -16,7 +16,6 @@ from fewct.errors import InputError, OutputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.io.tables import json_text
 from fewct.methods import Mosaic
-from fewct.methods.mosaic import load_adapted
 from fewct.methods.mosaic.network_maps import WEIGHTS
 
 METHOD = Mosaic(level=0.35, cleanup=Cleanup("0.1%", "40%", body_only=True))
@@ -39,9 +38,9 @@ def write(found: Adaptation, folder: Path) -> dict[str, object]:
 class TestWriting:
     def test_what_is_written_is_loaded(self, found: Adaptation, tmp_path: Path) -> None:
         content = write(found, tmp_path / "new" / "site")
-        loaded = load_adapted(tmp_path / "new" / "site")
-        assert loaded == replace(METHOD, weights=f"{tmp_path / 'new' / 'site'}")
-        assert loaded.weights_sha256 == Mosaic().weights_sha256
+        loaded = Mosaic.adapted(tmp_path / "new" / "site")
+        assert loaded == replace(METHOD, weights=f"{tmp_path / 'new' / 'site' / 'model.onnx'}")
+        assert loaded.load().weights_sha256 == Mosaic().load().weights_sha256
         text = (tmp_path / "new" / "site" / "adapted.json").read_text()
         assert text == json_text(content) + "\n"
         assert json.loads(text)["candidates"][0]["low"] is None
@@ -50,9 +49,9 @@ class TestWriting:
         assert names == {"site", "adapted.json", "model.onnx", "model.onnx.sha256"}
 
     def test_settings_without_a_network(self, found: Adaptation, tmp_path: Path) -> None:
-        write(replace(found, method=replace(METHOD, maps="gradients")), tmp_path / "site")
+        write(replace(found, method=replace(METHOD, boundary_source="gradients")), tmp_path / "site")
         assert [path.name for path in (tmp_path / "site").iterdir()] == ["adapted.json"]
-        assert load_adapted(tmp_path / "site").maps == "gradients"
+        assert Mosaic.adapted(tmp_path / "site").boundary_source == "gradients"
 
     def test_curves_of_a_network_that_was_trained(self, found: Adaptation, tmp_path: Path) -> None:
         with scratch_beside(tmp_path / "site") as scratch:
@@ -63,7 +62,7 @@ class TestWriting:
             trained = replace(found, method=replace(METHOD, weights=f"{scratch / 'all' / 'model.onnx'}"))
             write_adaptation(trained, MADE_FROM, scratch, tmp_path / "site")
         assert (tmp_path / "site" / "curves.csv").read_text() == "step\n1\n"
-        assert load_adapted(tmp_path / "site").weights_sha256 == Mosaic().weights_sha256
+        assert Mosaic.adapted(tmp_path / "site").load().weights_sha256 == Mosaic().load().weights_sha256
 
     def test_the_same_again(self, found: Adaptation, tmp_path: Path) -> None:
         write(found, tmp_path / "site")
@@ -122,7 +121,7 @@ class TestFree:
             origin(few, Mosaic(), 0, 0),
             origin(few_of(people[:1], "partial"), Mosaic(), 0, 0),
             origin(few_of(people[:2], "complete"), Mosaic(), 0, 0),
-            origin(few, Mosaic(maps="gradients"), 0, 0),
+            origin(few, Mosaic(boundary_source="gradients"), 0, 0),
             origin(few, Mosaic(), 5, 0),
             origin(few, Mosaic(), 0, 1),
         ]

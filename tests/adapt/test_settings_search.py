@@ -8,18 +8,18 @@ import pytest
 from adapt.conftest import make_case
 from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid, slice_metrics
 from fewct.data.cases import LabelledCase
-from fewct.errors import InputError, UsageError
+from fewct.errors import UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import Mosaic
 from fewct.metrics import score
 from fewct.types import CTSlice
 
-BASE = Mosaic(maps="gradients")
+BASE = Mosaic(boundary_source="gradients")
 
 
 def by_hand(case: LabelledCase, method: Mosaic) -> list[float]:
     """Segment, then score: what `slice_metrics` must come to."""
-    metrics = score(case.truth, method.segment(case.image).labels).as_dict()
+    metrics = score(case.truth, method.load().segment(case.image).labels).as_dict()
     return [metrics[name] for name in SLICE_METRICS]
 
 
@@ -44,9 +44,14 @@ class TestSettingsToTry:
         }
 
     def test_all_else_stays(self) -> None:
-        base = Mosaic(maps="gradients", depth=0.2, pairs=0.1, min_region_mm2=5)
+        base = Mosaic(boundary_source="gradients", minima_depth=0.2, affinity_weight=0.1, min_region_mm2=5)
         for one in settings_grid(base).settings:
-            assert (one.depth, one.pairs, one.min_region_mm2, one.maps) == (0.2, 0.1, 5, "gradients")
+            assert (
+                one.minima_depth,
+                one.affinity_weight,
+                one.min_region_mm2,
+                one.boundary_source,
+            ) == (0.2, 0.1, 5, "gradients")
 
 
 class TestSliceMetrics:
@@ -55,7 +60,7 @@ class TestSliceMetrics:
         case = make_case(3)
         base = replace(BASE, cleanup=Cleanup("0.03%", body_only=body_only))
         settings = settings_grid(base).settings[::211]
-        found = slice_metrics(case.image, case.truth, settings)
+        found = slice_metrics(BASE.load(), case.image, case.truth, settings)
         np.testing.assert_allclose(found, [by_hand(case, one) for one in settings], rtol=1e-12)
         assert len(np.unique(found[:, 1])) > 5
 
@@ -66,21 +71,21 @@ class TestSliceMetrics:
         truth[:4] = 99
         settings = settings_grid(BASE).settings[:3]
         beside = replace(case, truth=truth)
-        found = slice_metrics(case.image, truth, settings)
+        found = slice_metrics(BASE.load(), case.image, truth, settings)
         np.testing.assert_allclose(found, [by_hand(beside, one) for one in settings], rtol=1e-12)
 
     def test_a_slice_without_any_region(self) -> None:
         truth = np.eye(32, dtype=np.int32)
-        found = slice_metrics(CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
+        found = slice_metrics(BASE.load(), CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
         np.testing.assert_array_equal(found, [[1.0, 0.0, 0.0]])
 
     def test_a_known_better_level_wins(self) -> None:
         """Truth is what mosaic finds at another level, so that level is perfect."""
         case = make_case(2)
         better = replace(BASE, level=0.1)
-        truth = better.segment(case.image).labels
+        truth = better.load().segment(case.image).labels
         settings = settings_grid(BASE).settings
-        scores = objective(slice_metrics(case.image, truth, settings), "complete")
+        scores = objective(slice_metrics(BASE.load(), case.image, truth, settings), "complete")
         assert scores[settings.index(better)] == pytest.approx(1.0)
         assert scores[0] < 0.99
 
@@ -88,12 +93,7 @@ class TestSliceMetrics:
         image = CTSlice(make_case(0).image.pixels, "hu")
         method = replace(BASE, cleanup=Cleanup("20mm2"))
         with pytest.raises(UsageError, match="spacing"):
-            slice_metrics(image, make_case(0).truth, (method,))
-
-    def test_weights_of_nothing(self) -> None:
-        case = make_case(0)
-        with pytest.raises(InputError, match="no such file"):
-            slice_metrics(case.image, case.truth, (Mosaic(weights="nowhere"),))
+            slice_metrics(BASE.load(), image, make_case(0).truth, (method,))
 
 
 def test_the_objective_leaves_out_what_partial_truth_cannot_tell() -> None:

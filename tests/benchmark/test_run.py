@@ -1,7 +1,6 @@
 """A whole benchmark: its rows against direct scoring, its resume, its kill, its failures."""
 
 import csv
-import hashlib
 import json
 import math
 import os
@@ -62,7 +61,7 @@ def test_rows_are_what_direct_scoring_gives(done: Path, patients: Path) -> None:
     with np.load(patients / "p1.npz") as arrays:
         image, truth = arrays["image"][2], arrays["label"][2].astype(np.int32)
     for method in METHODS.values():
-        labels = method.segment(CTSlice(image.astype(np.float32), "grey")).labels
+        labels = method.load().segment(CTSlice(image.astype(np.float32), "grey")).labels
         expected = evaluate(truth=truth, prediction=labels)
         (row,) = [row for row in rows if (row["method"], row["case"]) == (method.name, "p1/002")]
         for name, value in expected.overall.as_dict().items():
@@ -353,16 +352,13 @@ def test_settings_of_methods_on_the_command_line() -> None:
 
 def test_other_weights_are_another_row(tmp_path: Path) -> None:
     case = PreparedCase("data", "0", "A", "patient", "complete", "ab12", tmp_path, False)
-    method = UNet(weights=str(tmp_path))
-    keys = set()
-    for content in (b"one", b"two"):
-        digest = hashlib.sha256(content).hexdigest()
-        (tmp_path / "model.onnx").write_bytes(content)
-        (tmp_path / "model.onnx.sha256").write_text(digest)
-        assert method.weights_sha256 == digest
-        keys.add(row_key(case, method, {}))
+    keys = {row_key(case, UNet(weights="net"), sha256, {}) for sha256 in ("ab", "cd", "ab")}
     assert len(keys) == 2
-    assert Watershed().weights_sha256 is None
+
+
+def test_weights_that_are_absent_are_told_before_the_work(patients: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: .*found no such file"):
+        run_benchmark([parse_data(str(patients / "p0.npz"))], {"unet": UNet(weights="nowhere")}, tmp_path)
 
 
 def test_a_worker_that_dies_is_told(patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

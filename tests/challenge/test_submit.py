@@ -15,8 +15,9 @@ from fewct.challenge.submit import fit_to_table, submit
 from fewct.errors import FewctWarning, InputError, UsageError
 from fewct.io.label_table.table import read_table
 from fewct.methods import Watershed
+from fewct.result import SliceSegmentation
 from fewct.segmentation import RESUME_FOLDER
-from fewct.types import CTSlice, SliceSegmentation
+from fewct.types import CTSlice
 
 KILLED = """
 import os, signal, sys
@@ -78,7 +79,7 @@ def test_predictions_stand_in_the_columns_of_their_images(
     table = read_table(tmp_path / "y.csv")
     for number, labels in zip(table.numbers, table.labels, strict=True):
         pixels = np.asarray(Image.open(images / f"{number}.png").copy(), dtype=np.float32)
-        np.testing.assert_array_equal(labels, Watershed().segment(CTSlice(pixels, "grey")).labels)
+        np.testing.assert_array_equal(labels, Watershed().load().segment(CTSlice(pixels, "grey")).labels)
     assert not (tmp_path / RESUME_FOLDER).exists()
 
 

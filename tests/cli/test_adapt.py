@@ -12,10 +12,9 @@ from fewct.cli import main, parse
 from fewct.cli.benchmark import parse_method
 from fewct.errors import InputError
 from fewct.methods import Mosaic
-from fewct.methods.mosaic import load_adapted
 from fewct.phantom import phantom_slice
 
-GRADIENTS = ["--maps", "gradients"]
+GRADIENTS = ["--boundary-source", "gradients"]
 PEOPLE = 5
 
 
@@ -71,7 +70,7 @@ class TestAdapt:
         assert "Kept: tuned settings, a gain of" in text
         assert "--level 0.15" in text
         assert f"Use it: fewct segment INPUT --weights {tmp_path / 'site'}" in text
-        assert load_adapted(tmp_path / "site").level == 0.15
+        assert Mosaic.adapted(tmp_path / "site").level == 0.15
 
     def test_json(self, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert adapt("--data", few, "-o", tmp_path / "site", "--json") == 0
@@ -101,7 +100,7 @@ class TestAdapt:
         ]
         assert main(["adapt", *words]) == 0
         assert "Kept: unchanged." in capsys.readouterr().out
-        assert load_adapted(tmp_path / "site").weights_sha256 == Mosaic().weights_sha256
+        assert Mosaic.adapted(tmp_path / "site").load().weights_sha256 == Mosaic().load().weights_sha256
 
     def test_without_torch_settings_are_tuned_and_that_is_said(
         self, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -201,16 +200,16 @@ class TestUse:
 
     def test_the_challenge_takes_them(self, site: Path) -> None:
         words = ["challenge", "submit", "--images", "test", "--weights", f"{site}"]
-        assert parse(words).action.settings == load_adapted(site)  # type: ignore[attr-defined]
+        assert parse(words).action.settings == Mosaic.adapted(site)  # type: ignore[attr-defined]
 
     def test_the_benchmark_takes_them(self, site: Path) -> None:
-        assert parse_method(f"mosaic:weights={site}") == load_adapted(site)
+        assert parse_method(f"mosaic:weights={site}") == Mosaic.adapted(site)
         assert parse_method(f"mosaic:level=0.7,weights={site}").level == 0.7  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("content", ["{", "{}", '{"settings": {"level": 7, "cleanup": {}}}'])
     def test_damaged_settings(self, site: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
         (site / "adapted.json").write_text(content)
         with pytest.raises(InputError, match="the settings of an adapted mosaic"):
-            load_adapted(site)
+            Mosaic.adapted(site)
         assert main(["segment", "x.png", "--weights", f"{site}"]) == 1
         assert "expected the settings of an adapted mosaic" in capsys.readouterr().err

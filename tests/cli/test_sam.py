@@ -1,4 +1,4 @@
-"""`everything` and `medsam-boxes` on the command line, with a small checkpoint of random weights."""
+"""`everything` and `boxes` on the command line, with a small checkpoint of random weights."""
 
 import csv
 import json
@@ -61,11 +61,11 @@ def test_everything(picture: Path, weights: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["mosaic", "watershed"])
 def test_boxes_of_a_method(picture: Path, weights: str, tmp_path: Path, source: str) -> None:
-    words = ("segment", picture, "--method", "medsam-boxes", "--boxes-from", source, "--weights", weights)
+    words = ("segment", picture, "--method", "boxes", "--boxes-from", source, "--weights", weights)
     assert run(*words, *ANYWHERE, "-o", tmp_path / "out") == 0
     assert areas_in(tmp_path / "out" / "one_structures.csv")
     manifest = json.loads((tmp_path / "out" / "one_manifest.json").read_text())
-    assert manifest["method"] == "medsam-boxes"
+    assert manifest["method"] == "boxes"
     assert manifest["configuration"]["boxes_from"] == source
 
 
@@ -73,7 +73,7 @@ def test_boxes_of_a_method(picture: Path, weights: str, tmp_path: Path, source: 
 def test_boxes_of_a_file(picture: Path, weights: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\none,20,20,60,50\none,50,40,90,80\n")
     (tmp_path / "labels.png").write_bytes((picture.parent / "one_labels.png").read_bytes())
-    words = ("segment", picture, "--method", "medsam-boxes", "--boxes", tmp_path / name)
+    words = ("segment", picture, "--method", "boxes", "--boxes", tmp_path / name)
     assert run(*words, "--weights", weights, *ANYWHERE, "-o", tmp_path / "out") == 0
     assert areas_in(tmp_path / "out" / "one_structures.csv")
 
@@ -83,7 +83,7 @@ def test_an_image_without_boxes_does_not_lose_the_others(
 ) -> None:
     (picture.parent / "two.png").write_bytes(picture.read_bytes())
     (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\ntwo.png,20,20,60,50\n")
-    words = ("segment", picture.parent, "--method", "medsam-boxes", "--boxes", tmp_path / "boxes.csv")
+    words = ("segment", picture.parent, "--method", "boxes", "--boxes", tmp_path / "boxes.csv")
     assert run(*words, "--weights", weights, "-o", tmp_path / "out") == 1
     assert "expected boxes of the image one" in capsys.readouterr().err
     assert (tmp_path / "out" / "two_labels.png").exists()
@@ -93,8 +93,8 @@ def test_an_image_without_boxes_does_not_lose_the_others(
     ("words", "message"),
     [
         (("everything", "--image-size", "512"), "image_size: expected 256"),
-        (("medsam-boxes", "--boxes", "b.csv", "--boxes-from", "mosaic"), "found b.csv and mosaic"),
-        (("medsam-boxes", "--boxes-from", "unet"), "boxes_weights: expected the weights of unet"),
+        (("boxes", "--boxes", "b.csv", "--boxes-from", "mosaic"), "found b.csv and mosaic"),
+        (("boxes", "--boxes-from", "unet"), "boxes_weights: expected the weights of unet"),
     ],
 )
 def test_wrong_usage_is_code_2(
@@ -112,7 +112,7 @@ def test_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods", "--json") == 0
     listed = {row["name"]: row["settings"] for row in json.loads(capsys.readouterr().out)}
     assert listed["everything"]["points_per_side"] == 32
-    assert listed["medsam-boxes"]["boxes_from"] is None
+    assert listed["boxes"]["boxes_from"] is None
 
 
 def test_they_are_compared(
@@ -121,7 +121,7 @@ def test_they_are_compared(
     methods = (
         "watershed",
         f"everything:weights={weights},points_per_side=4,pred_iou_thresh=0.3",
-        f"medsam-boxes:weights={weights},boxes_from=felzenszwalb",
+        f"boxes:weights={weights},boxes_from=felzenszwalb",
     )
     words = ("benchmark", "--data", picture.parent, "--methods", *methods, "-o", tmp_path / "out", "--json")
     assert run(*words) == 0

@@ -85,7 +85,7 @@ CHECKPOINTS: dict[Callable[[Path, Path], Path], str] = {
 }
 
 
-@pytest.mark.parametrize("method", ["everything", "medsam-boxes"])
+@pytest.mark.parametrize("method", ["everything", "boxes"])
 @pytest.mark.parametrize(("make", "message"), CHECKPOINTS.items())
 def test_bad_checkpoints(
     picture: Path,
@@ -118,7 +118,7 @@ def test_bad_boxes(
 ) -> None:
     boxes = picture.parent / "boxes.csv"
     boxes.write_text(f"image,x0,y0,x1,y1\none,{row}\n")
-    assert run(picture, "medsam-boxes", weights, "--boxes", boxes) == 1
+    assert run(picture, "boxes", weights, "--boxes", boxes) == 1
     assert message in capsys.readouterr().err
 
 
@@ -127,14 +127,14 @@ def test_a_label_map_of_another_size(
 ) -> None:
     labels = picture.parent / "labels.png"
     Image.fromarray(np.ones((32, 64), dtype=np.uint8)).save(labels)
-    assert run(picture, "medsam-boxes", weights, "--boxes", labels) == 1
+    assert run(picture, "boxes", weights, "--boxes", labels) == 1
     assert "labels.png: expected a label map of the slice's shape (64, 64)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [("everything", "--pred-iou-thresh", 1), ("medsam-boxes",)])
+@pytest.mark.parametrize("words", [("everything", "--pred-iou-thresh", 1), ("boxes",)])
 def test_nothing_found_is_an_empty_label_map(picture: Path, weights: Path, words: tuple[object, ...]) -> None:
     method, *more = words
-    if method == "medsam-boxes":
+    if method == "boxes":
         (picture.parent / "boxes.json").write_text('{"one": []}')
         more = ["--boxes", picture.parent / "boxes.json"]
     assert run(picture, str(method), weights, *more) == 0

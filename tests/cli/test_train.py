@@ -23,7 +23,7 @@ from fewct.methods.mosaic.recipe import MosaicRecipe
 from fewct.phantom import phantom_slice
 from fewct.recipes import RECIPES
 from fewct.recipes.export import export_folder
-from fewct.runtime.onnx_session import load_session
+from fewct.runtime.onnx_session import load_network
 from fewct.training.checkpoints import load_weights, save_weights
 from fewct.training.curves import CURVES, EVENTS
 from fewct.training.loop import CHECKPOINT
@@ -234,7 +234,7 @@ class TestData:
             (tmp_path / part / "a.npz").touch()
         run = tmp_path / "run"
         assert main(["train", "mosaic", "--data", str(tmp_path), "-o", str(run), "--steps", "7"]) == 0
-        outputs = [output.name for output in load_session(run / "model.onnx").get_outputs()]
+        outputs = [output.name for output in load_network(run / "model.onnx").session.get_outputs()]
         assert outputs == list(MapLogits._fields)
 
     def test_mosaic_without_its_data(self, tmp_path: Path) -> None:

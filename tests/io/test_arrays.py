@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from fewct.errors import InputError
+from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.region_tree import RegionCut, RegionTree
 from fewct.io import read, read_labels, write
-from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Manifest, MergeTree, Segmentation, Structure
+from fewct.result import Segmentation
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Manifest, MergeTree, Structure
 
 SLICE = np.random.default_rng(6).normal(0, 300, (6, 7))
 SCAN = np.random.default_rng(6).normal(0, 300, (4, 6, 7)).astype(np.float32)
@@ -109,7 +112,9 @@ def segmentation() -> Segmentation:
     manifest = Manifest("0.1.0", "mosaic", {"level": 0.3}, None, "ab", "hu")
     tree = MergeTree(labels, np.array([2, 2, 2]), np.array([0, 0, 0.5]))
     geometry = Geometry(Geometry.from_spacing((5.0, 0.8, 0.7)).affine, "1.2.3")
-    return Segmentation(labels, rows, manifest, geometry, None, tree)
+    regions = RegionTree(tree, CTSlice(np.zeros((2, 3)), "grey"), labels > 0, labels > 0, 0.0, Cleanup())
+    cut = RegionCut(regions, labels, np.zeros(2, np.float32), np.zeros(tree.n_leaves, np.int32))
+    return Segmentation(labels, geometry, structures=rows, manifest=manifest, cut=cut)
 
 
 def test_whole_result(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fewct.io import write
-from fewct.types import LabelMap, Manifest, Provenance, Segmentation, Structure
+from fewct.result import Segmentation
+from fewct.types import LabelMap, Manifest, Provenance, Structure
 
 NAN = float("nan")
 
@@ -51,7 +52,9 @@ def test_scores_where_there_are_any(tmp_path: Path) -> None:
         Structure(i, 1, NAN, NAN, 0, 0, 0, 1, 1, 1, 0.0, 0.0, 0.0, 0.0, score, NAN)
         for i, score in ((1, 0.5), (2, NAN))
     )
-    result = Segmentation(np.array([[1, 2]], np.int32), rows, Manifest("0", "m", {}, None, "", "hu"))
+    result = Segmentation(
+        np.array([[1, 2]]), structures=rows, manifest=Manifest("0", "m", {}, None, "", "hu")
+    )
     first, second = json.loads(write(result, tmp_path / "a.json").read_text())["annotations"]
     assert first["score"] == 0.5
     assert "score" not in second

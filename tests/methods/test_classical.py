@@ -28,12 +28,12 @@ def organisers_watershed(grey):
 
 def test_watershed_is_the_organisers_recipe():
     grey = blobs()
-    found = Watershed().segment(CTSlice(grey, "grey"))
+    found = Watershed().load().segment(CTSlice(grey, "grey"))
     expected = organisers_watershed(grey)
     assert expected.max() > 3
     np.testing.assert_array_equal(found.labels, expected)
     assert np.isnan(found.scores).all()
-    assert found.tree is None
+    assert found.cut is None
 
 
 @pytest.mark.parametrize("settings", [(200.0, 1.0, 100), (30.0, 0.5, 40)])
@@ -42,7 +42,9 @@ def test_felzenszwalb_is_that_of_scikit_image(settings):
     scale, sigma, min_size = settings
     expected = segmentation.felzenszwalb(grey, scale=scale, sigma=sigma, min_size=min_size)
     assert expected.max() > 1
-    np.testing.assert_array_equal(Felzenszwalb(*settings).segment(CTSlice(grey, "grey")).labels, expected + 1)
+    np.testing.assert_array_equal(
+        Felzenszwalb(*settings).load().segment(CTSlice(grey, "grey")).labels, expected + 1
+    )
 
 
 def test_defaults_are_the_published_ones():
@@ -54,14 +56,14 @@ def test_defaults_are_the_published_ones():
 def test_hounsfield_units_are_seen_through_the_soft_tissue_window(method):
     grey = blobs().astype(np.float32)
     hu = grey / 255 * 399 - 160
-    seen = method.segment(CTSlice(grey, "grey")).labels
-    np.testing.assert_array_equal(method.segment(CTSlice(hu, "hu")).labels, seen)
+    seen = method.load().segment(CTSlice(grey, "grey")).labels
+    np.testing.assert_array_equal(method.load().segment(CTSlice(hu, "hu")).labels, seen)
 
 
 @pytest.mark.parametrize("method", [Watershed, Felzenszwalb])
 def test_limits_apply_where_asked(method):
     image = CTSlice(blobs(), "grey")
-    assert not method(cleanup=Cleanup(max_area="5px")).segment(image).labels.any()
+    assert not method(cleanup=Cleanup(max_area="5px")).load().segment(image).labels.any()
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,6 @@ def test_watershed_reaches_the_organisers_figure(shared_data):
     for path in sorted((shared_data / "btcv" / "val").glob("*.npz")):
         with np.load(path) as patient:
             for grey, truth in zip(patient["image"][::6], patient["label"][::6], strict=True):
-                found = Watershed().segment(CTSlice(grey, "grey"))
+                found = Watershed().load().segment(CTSlice(grey, "grey"))
                 figures.append(adjusted_rand_score(truth.ravel(), found.labels.ravel()))
     assert np.mean(figures) == pytest.approx(0.136, abs=0.005)

@@ -46,7 +46,7 @@ def test_names():
         "unet",
         "bam",
         "everything",
-        "medsam-boxes",
+        "boxes",
     ]
     assert all(get_method(name) is method and method.name == name for name, method in METHODS.items())
 
@@ -54,7 +54,7 @@ def test_names():
 def test_unknown_method():
     with pytest.raises(
         UsageError,
-        match=r"one of mosaic, watershed, felzenszwalb, unet, bam, everything, medsam-boxes, found 'net'",
+        match=r"one of mosaic, watershed, felzenszwalb, unet, bam, everything, boxes, found 'net'",
     ):
         get_method("net")
 
@@ -85,7 +85,7 @@ def test_configuration_loads_nothing_heavy():
 @pytest.mark.parametrize("name", ODD_SLICES)
 def test_odd_slices(method, name, unit):
     image = CTSlice(ODD_SLICES[name], unit)
-    found = method.segment(image)
+    found = method.load().segment(image)
     n = found.labels.max()
     assert found.labels.shape == image.shape
     assert found.labels.dtype == np.int32
@@ -96,12 +96,12 @@ def test_odd_slices(method, name, unit):
 
 def test_same_slice_same_result(method):
     image = CTSlice(NOISE, "hu", Geometry.from_spacing((1.0, 2.0, 2.0)))
-    first, second = method.segment(image), method.segment(image)
+    first, second = method.load().segment(image), method.load().segment(image)
     np.testing.assert_array_equal(first.labels, second.labels)
     np.testing.assert_array_equal(first.scores, second.scores)
 
 
 def test_slice_stays_as_it_was(method):
     image = CTSlice(NOISE, "hu")
-    method.segment(image)
+    method.load().segment(image)
     np.testing.assert_array_equal(image.pixels, NOISE.astype(np.float32))

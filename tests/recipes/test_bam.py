@@ -11,8 +11,8 @@ from fewct.errors import InputError, UsageError
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.recipe import BAMRecipe, load_trained
 from fewct.recipes.bam import TrainBAM, fill_unlabelled
+from fewct.result import SliceSegmentation
 from fewct.training.checkpoints import save_weights
-from fewct.types import SliceSegmentation
 from methods.bam.tiny import body_slice, tiny_network
 
 SMALL = [

@@ -72,7 +72,7 @@ class TestImport:
         model = import_model(tmp_path / "net.onnx", "net")
         record = (model.folder / "net.onnx.sha256").read_text()
         assert record == f"{sha256(WEIGHTS)}  net.onnx\n"
-        assert Mosaic(weights="net").weights_sha256 == sha256(WEIGHTS)
+        assert Mosaic(weights="net").load().weights_sha256 == sha256(WEIGHTS)
 
     def test_the_same_again_is_no_error(self, checkpoint: Path, store: Path, tmp_path: Path) -> None:
         first = import_model(checkpoint, "mine")
@@ -243,8 +243,9 @@ class TestNamed:
 
     def test_for_unet_and_mosaic(self, tmp_path: Path) -> None:
         import_model(training_folder(tmp_path / "run"), "mine")
-        assert Mosaic(weights="mine").weights_sha256 == sha256(WEIGHTS)
-        assert UNet(weights="mine").weights_sha256 == sha256(WEIGHTS)
+        assert Mosaic(weights="mine").load().weights_sha256 == sha256(WEIGHTS)
+        with pytest.raises(InputError, match=r"expected the weights of a U-Net, found .* boundary"):
+            UNet(weights="mine").load()
 
     def test_a_path_wins(self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = import_model(checkpoint, "mine")

@@ -146,8 +146,10 @@ def fine_tuned(
 
     folder.mkdir()
     settings = FineTuning(budget_minutes=budget.minutes_for_next(), seed=seed)
-    sources = [example_mix(cases, base, complete=truth == "complete")]
-    return fine_tune(base.weights_file(), sources, settings, folder)
+    segmenter = base.load()
+    assert segmenter.network is not None
+    sources = [example_mix(cases, segmenter, complete=truth == "complete")]
+    return fine_tune(segmenter.network.path, sources, settings, folder)
 
 
 class Budget:
@@ -175,9 +177,9 @@ def all_metrics(
     cases: Sequence[LabelledCase], grid: SettingsGrid, progress: Progress | None = None
 ) -> AllMetrics:
     """Return the metrics of each slice for each setting; slices are shared among threads."""
-    rows = []
+    rows, segmenter = [], grid.settings[0].load()
     with ThreadPoolExecutor(thread_count()) as pool:
-        work = pool.map(lambda case: slice_metrics(case.image, case.truth, grid.settings), cases)
+        work = pool.map(lambda case: slice_metrics(segmenter, case.image, case.truth, grid.settings), cases)
         for number, metrics in enumerate(work, start=1):
             rows.append(metrics)
             if progress is not None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fewct.data.cases import LabelledCase
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample, labelled_example
-from fewct.methods import Mosaic
+from fewct.imaging.body import body_mask
+from fewct.methods.mosaic.inference import MosaicSegmenter
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import working_factor
 from fewct.methods.mosaic.preprocessing import network_input
@@ -98,7 +99,7 @@ def _between(before: Tensor, after: Tensor, share: float) -> Tensor:
     return torch.lerp(before, after, share) if after.is_floating_point() else after
 
 
-def example_mix(cases: Sequence[LabelledCase], base: Mosaic, *, complete: bool) -> ExampleMix:
+def example_mix(cases: Sequence[LabelledCase], base: MosaicSegmenter, *, complete: bool) -> ExampleMix:
     """Return the source of training examples, which draws each slice equally often.
 
     Args:
@@ -110,7 +111,9 @@ def example_mix(cases: Sequence[LabelledCase], base: Mosaic, *, complete: bool) 
     @cache
     def example(number: int) -> TrainingExample:
         case = cases[number]
-        return few_slice_example(case, None if complete else base.maps_of(case.image).structure)
+        return few_slice_example(
+            case, None if complete else base.maps_of(case.image, body_mask(case.image)).foreground
+        )
 
     return ExampleMix(1.0, lambda rng: example(int(rng.integers(len(cases)))), synthetic=False)
 

@@ -16,7 +16,7 @@ from fewct.errors import InputError, UsageError, output_errors
 from fewct.io.atomic import write_text
 from fewct.io.tables import json_text
 from fewct.methods import Mosaic
-from fewct.methods.mosaic.method import ADAPTED, settings_of
+from fewct.methods.mosaic.method import ADAPTED
 from fewct.outputs import make_folder
 from fewct.runtime.onnx_session import HASH_SUFFIX
 
@@ -32,8 +32,8 @@ def origin(few: FewSlices, base: Mosaic, budget_minutes: float, seed: int) -> di
     return {
         "data_sha256": few.sha256,
         "truth": few.truth,
-        "settings": settings_of(base),
-        "weights_sha256": base.weights_sha256,
+        "settings": base.portable_settings,
+        "weights_sha256": base.load().weights_sha256,
         "budget_minutes": budget_minutes,
         "seed": seed,
     }
@@ -101,13 +101,14 @@ def write_adaptation(
         OutputError: If a file cannot be written; what was there stays.
     """
     fresh, old = scratch / "fresh", scratch / "old"
-    content = _record(adaptation) | {"made_from": made_from}
+    opened = adaptation.method.load().network
+    content = _record(adaptation, opened and opened.sha256) | {"made_from": made_from}
     with output_errors(folder):
         fresh.mkdir()
-        if adaptation.method.maps == "network":
-            network = adaptation.method.weights_file()
+        if opened is not None:
+            network = opened.path
             shutil.copyfile(network, fresh / MODEL)
-            write_text(f"{adaptation.method.weights_sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
+            write_text(f"{opened.sha256}  {MODEL}\n", fresh / (MODEL + HASH_SUFFIX))
             if (curves := network.with_name(CURVES)).exists() and network.is_relative_to(scratch):
                 shutil.copyfile(curves, fresh / CURVES)
         write_text(json_text(content) + "\n", fresh / ADAPTED)
@@ -122,17 +123,17 @@ def write_adaptation(
     return content
 
 
-def _record(adaptation: Adaptation) -> dict[str, Any]:
+def _record(adaptation: Adaptation, weights_sha256: str | None) -> dict[str, Any]:
     """Return the content of adapted.json."""
     few = adaptation.few
     return {
         "version": __version__,
-        "settings": settings_of(adaptation.method),
-        "weights_sha256": adaptation.method.weights_sha256,
+        "settings": adaptation.method.portable_settings,
+        "weights_sha256": weights_sha256,
         "kept": adaptation.winner.name,
         "verdict": adaptation.verdict,
         "candidates": [asdict(one) for one in adaptation.candidates],
-        "tuned_settings": settings_of(adaptation.tuned),
+        "tuned_settings": adaptation.tuned.portable_settings,
         "slices": [{"name": case.name, "patient": case.patient} for case in few.cases],
         "groups": few.n_groups,
         "grouped_by": few.grouped_by,

@@ -1,6 +1,6 @@
 """Grid search over the settings of `mosaic`: the grid, and the metrics of a slice for all of it at once.
 
-The network runs once a slice, and a merge tree is built once for each `structure` threshold. A setting then
+The network runs once a slice, and a merge tree is built once for each `foreground_threshold`. A setting then
 needs no pixels: a cut adds up rows of one table, the pixels that each leaf shares with each true structure,
 and all metrics follow from that table.
 """
@@ -17,6 +17,7 @@ from fewct.imaging.body import body_mask
 from fewct.imaging.labelmap import MOSTLY
 from fewct.imaging.merge_tree import LeafNodes, nodes_at_level
 from fewct.methods import Mosaic
+from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of
 from fewct.metrics import Contingency, adjusted_rand_index, mean_best_iou
 from fewct.metrics.catalog import TruthKind
 from fewct.metrics.overlap import foreground_overlap
@@ -61,7 +62,13 @@ def settings_grid(base: Mosaic) -> SettingsGrid:
         >>> grid.settings[0] == Mosaic(), grid.steps[:3]
         (True, array([0, 1, 1]))
     """
-    own = (base.level, base.structure, base.certainty, base.cleanup.min_area, base.cleanup.max_area)
+    own = (
+        base.level,
+        base.foreground_threshold,
+        base.min_foreground,
+        base.cleanup.min_area,
+        base.cleanup.max_area,
+    )
     lists: list[list[Any]] = [
         *(sorted({*values, value}) for values, value in zip(NUMBERS, own[:3], strict=True)),
         *(list(dict.fromkeys((*values, value))) for values, value in zip(AREAS, own[3:], strict=True)),
@@ -75,42 +82,47 @@ def settings_grid(base: Mosaic) -> SettingsGrid:
 
 
 def _changed(
-    base: Mosaic, level: float, structure: float, certainty: float, smallest: str, largest: str | None
+    base: Mosaic, level: float, threshold: float, min_foreground: float, smallest: str, largest: str | None
 ) -> Mosaic:
     cleanup = replace(base.cleanup, min_area=smallest, max_area=largest)
-    return replace(base, level=level, structure=structure, certainty=certainty, cleanup=cleanup)
+    return replace(
+        base, level=level, foreground_threshold=threshold, min_foreground=min_foreground, cleanup=cleanup
+    )
 
 
-def slice_metrics(image: CTSlice, truth: Labels, settings: Sequence[Mosaic]) -> Values:
+def slice_metrics(
+    segmenter: MosaicSegmenter, image: CTSlice, truth: Labels, settings: Sequence[Mosaic]
+) -> Values:
     """Return the metrics of one labelled slice for each setting, as if it were segmented with each.
 
     Args:
+        segmenter: Has the network of the settings open.
         image: The slice.
         truth: int32 (rows, columns): its structures, at least one; 0 for the rest.
-        settings: They may differ only in `level`, `structure`, `certainty` and the areas of `cleanup`.
+        settings: They may differ only in `level`, `foreground_threshold`, `min_foreground` and the areas of
+            `cleanup`.
 
     Returns:
         float64 (settings, metrics): `SLICE_METRICS` of each.
 
     Raises:
-        InputError: If the weights are absent, damaged, or of another network.
         UsageError: If an area is in mm2 and the slice has no spacing.
     """
-    maps = settings[0].maps_of(image)
-    cleanup = settings[0].cleanup
     body = body_mask(image)
+    maps = segmenter.maps_of(image, body)
+    cleanup = settings[0].cleanup
     limits = {one: one.limits_px(image, body) for one in {method.cleanup for method in settings}}
     counted = body if cleanup.body_only else np.ones_like(body)
     metrics = np.full((len(settings), len(SLICE_METRICS)), np.nan)
-    for numbers in _equal_in(settings, range(len(settings)), "structure"):
-        tree = settings[numbers[0]].tree_of(image, maps)
-        leaves = _Regions.of_leaves(tree, maps.structure, truth, counted)
+    for numbers in _equal_in(settings, range(len(settings)), "foreground_threshold"):
+        tree = tree_of(settings[numbers[0]], image, maps)
+        leaves = _Regions.of_leaves(tree, maps.foreground, truth, counted)
         for same_level in _equal_in(settings, numbers, "level"):
             cut = leaves.merged(nodes_at_level(tree, settings[same_level[0]].level))
             known: dict[bytes, tuple[float, ...]] = {}
             for number in same_level:
                 method = settings[number]
-                kept = cut.kept(method.certainty, *limits[method.cleanup])
+                kept = cut.kept(method.min_foreground, *limits[method.cleanup])
                 key = kept.tobytes()
                 if key not in known:
                     known[key] = _metrics(cut.table(kept))
@@ -147,17 +159,17 @@ class _Regions:
         true_sizes: int64 (ids,): their pixels.
         shared: int64 (regions, ids): pixels that count and that a region shares with each.
         areas: int64 (regions,): all pixels of each region.
-        structure: float64 (regions,): sum of the structure map over them.
+        foreground: float64 (regions,): sum of the foreground map over them.
     """
 
     true_ids: Annotated[NDArray[np.int64], "ids"]
     true_sizes: Annotated[NDArray[np.int64], "ids"]
     shared: Annotated[NDArray[np.int64], "regions ids"]
     areas: Annotated[NDArray[np.int64], "regions"]
-    structure: Annotated[NDArray[np.float64], "regions"]
+    foreground: Annotated[NDArray[np.float64], "regions"]
 
     @staticmethod
-    def of_leaves(tree: MergeTree, structure: Image, truth: Labels, counted: Mask) -> "_Regions":
+    def of_leaves(tree: MergeTree, foreground: Image, truth: Labels, counted: Mask) -> "_Regions":
         """Count the leaves of a tree; only `counted` pixels can end up in a structure."""
         true_ids, column, true_sizes = np.unique(truth, return_inverse=True, return_counts=True)
         width, rows = len(true_ids), tree.n_leaves + 1
@@ -168,7 +180,7 @@ class _Regions:
             true_sizes,
             np.bincount(codes, minlength=rows * width).reshape(rows, width)[1:],
             np.bincount(leaf, minlength=rows)[1:],
-            np.bincount(leaf, structure.ravel(), minlength=rows)[1:].astype(np.float64),
+            np.bincount(leaf, foreground.ravel(), minlength=rows)[1:].astype(np.float64),
         )
 
     def merged(self, nodes: LeafNodes) -> "_Regions":
@@ -180,16 +192,16 @@ class _Regions:
             self,
             shared=shared,
             areas=np.bincount(region, self.areas, len(first)).astype(np.int64),
-            structure=np.bincount(region, self.structure, len(first)).astype(np.float64),
+            foreground=np.bincount(region, self.foreground, len(first)).astype(np.float64),
         )
 
     def kept(
-        self, certainty: float, smallest: float, largest: float
+        self, min_foreground: float, smallest: float, largest: float
     ) -> Annotated[NDArray[np.bool_], "regions"]:
-        """Tell which regions `Mosaic.segment` would keep."""
+        """Tell which regions `mosaic` keeps."""
         inside = self.shared.sum(axis=1)
         kept: Annotated[NDArray[np.bool_], "regions"] = (
-            (self.structure / self.areas >= certainty)
+            (self.foreground / self.areas >= min_foreground)
             & (inside >= MOSTLY * self.areas)
             & (inside >= smallest)
             & (inside <= largest)

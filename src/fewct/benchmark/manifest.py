@@ -20,6 +20,7 @@ def manifest(
     data: Sequence[DataSet],
     cases: Sequence[PreparedCase],
     methods: Mapping[str, Method],
+    hashes: Mapping[str, str | None],
     program: Mapping[str, str],
     failures: Sequence[Failure],
     seed: int,
@@ -40,7 +41,7 @@ def manifest(
             name: {
                 "method": method.name,
                 "configuration": asdict(method),
-                "weights_sha256": method.weights_sha256,
+                "weights_sha256": hashes[name],
             }
             for name, method in methods.items()
         },

@@ -82,9 +82,11 @@ def prepare(data: DataSet, folder: Path) -> list[PreparedCase]:
     ]
 
 
-def row_key(case: PreparedCase, method: Method, program: Mapping[str, str]) -> str:
+def row_key(
+    case: PreparedCase, method: Method, weights_sha256: str | None, program: Mapping[str, str]
+) -> str:
     """Return the hash of all that a row follows from: image, truth, method, settings, weights, program."""
-    made_from = [case.sha256, case.truth, method.name, asdict(method), method.weights_sha256, dict(program)]
+    made_from = [case.sha256, case.truth, method.name, asdict(method), weights_sha256, dict(program)]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 

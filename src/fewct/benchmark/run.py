@@ -68,7 +68,8 @@ def run_benchmark(
 
     Raises:
         MissingExtraError: If the extra `report` is not installed; nothing is done then.
-        InputError: If data cannot be read, a worker dies, or no method finishes any slice.
+        InputError: If data cannot be read, weights are absent or damaged, a worker dies, or no method ends
+            with any slice.
         OutputError: If a file cannot be written.
         UsageError: If there is no data or no method.
     """
@@ -89,7 +90,12 @@ def run_benchmark(
         prepared = threads.map(lambda one: prepare(one, kept / "cases"), named)
         cases = [case for of_one in prepared for case in of_one]
     program = program_versions()
-    keys = {(name, case): row_key(case, methods[name], program) for name in methods for case in cases}
+    hashes = {name: method.load().weights_sha256 for name, method in methods.items()}
+    keys = {
+        (name, case): row_key(case, method, hashes[name], program)
+        for name, method in methods.items()
+        for case in cases
+    }
     with RowLog(kept / "rows.jsonl") as log:
         failures: list[Failure] = []
         for name, method in methods.items():
@@ -100,7 +106,7 @@ def run_benchmark(
         about_time = timing(log, len(rows), time.perf_counter() - start)
     if not rows:
         raise failures[0].error
-    about = manifest(named, cases, methods, program, failures, seed) | {"timing": about_time}
+    about = manifest(named, cases, methods, hashes, program, failures, seed) | {"timing": about_time}
     result = BenchmarkResult(tuple(rows), tuple(summarise(rows, seed)), tuple(failures), about)
     write_tables(result, folder)
     write_report(result, _examples(methods, cases, keys, kept / "labels"), folder)
@@ -159,7 +165,7 @@ def _measure(
         for key, case in tasks.items():
             labels_to = labels / f"{key}.npz" if case.is_example else None
             partial = case.truth == "partial"
-            futures[pool.submit(measure, method, case.file, partial=partial, labels_to=labels_to)] = key
+            futures[pool.submit(measure, case.file, partial=partial, labels_to=labels_to)] = key
         for done, future in enumerate(as_completed(futures), start=1):
             try:
                 measured = future.result()

@@ -15,7 +15,7 @@ from fewct.errors import FewctError, output_errors
 from fewct.evaluation import evaluate
 from fewct.io.atomic import atomic_path
 from fewct.io.pixels import narrow
-from fewct.methods import Method
+from fewct.methods import Method, Segmenter
 from fewct.types import CTSlice, Geometry, LabelMap, Labels, Unit
 
 WARM_UP_SIDE = 64
@@ -66,28 +66,32 @@ def load_labels(path: Path) -> Labels:
         return np.asarray(arrays["labels"], dtype=np.int32)
 
 
+_segmenter: list[Segmenter] = []
+"""The one method of this process, open."""
+
+
 def start_worker(method: Method) -> None:
     """Prepare this process: one thread, it ends with its parent, and its only method has been loaded."""
     os.environ["FEWCT_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rows, columns = np.mgrid[:WARM_UP_SIDE, :WARM_UP_SIDE]
     disk = np.hypot(rows - WARM_UP_SIDE / 2, columns - WARM_UP_SIDE / 2) < WARM_UP_SIDE / 3
+    _segmenter[:] = [method.load()]
     try:
-        method.segment(CTSlice((100.0 * disk).astype(np.float32), "grey"))
+        _segmenter[0].segment(CTSlice((100.0 * disk).astype(np.float32), "grey"))
     except FewctError:
         return  # the method refuses this slice; errors of real ones are reported
 
 
-def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None = None) -> Measured:
-    """Segment one slice and score the result.
+def measure(case: Path, *, partial: bool, labels_to: Path | None = None) -> Measured:
+    """Segment one slice with the method of this process and score the result.
 
-    `seconds` is the wall-clock time of `method.segment` alone. `peak_memory_mb` is the highest resident
+    `seconds` is the wall-clock time of `segment` alone. `peak_memory_mb` is the highest resident
     memory of this process so far, in 10**6 bytes, Python included; NaN on Windows. A process runs one method
     only, on small slices first.
 
     Args:
-        method: The only method of this process.
-        case: File that `save_case` wrote.
+                    case: File that `save_case` wrote.
         partial: Whether 0 means unknown in truth.
         labels_to: NPZ file for the predicted label map; None to drop it.
 
@@ -96,7 +100,7 @@ def measure(method: Method, case: Path, *, partial: bool, labels_to: Path | None
     """
     image, truth = load_case(case)
     start = time.perf_counter()
-    labels = method.segment(image).labels
+    labels = _segmenter[0].segment(image).labels
     seconds = time.perf_counter() - start
     scored = evaluate(
         truth=LabelMap(truth, image.geometry), prediction=LabelMap(labels, image.geometry), partial=partial

@@ -19,7 +19,7 @@ from fewct.io.images import write_picture
 from fewct.io.label_table.layout import list_images
 from fewct.io.label_table.pictures import read_grey
 from fewct.io.label_table.table import read_table, write_table
-from fewct.methods import Method
+from fewct.methods import Method, Segmenter
 from fewct.outputs import make_folder
 from fewct.runtime.threads import thread_count
 from fewct.segmentation import RESUME_FOLDER, forget, resume_key
@@ -73,7 +73,7 @@ def submit(
     make_folder(kept)
     stack = np.zeros((len(files), edition.side, edition.side), np.uint8)
     failures = []
-    for index, predicted in enumerate(_predict_all(tuple(files.values()), method, kept, edition)):
+    for index, predicted in enumerate(_predict_all(tuple(files.values()), method.load(), kept, edition)):
         if isinstance(predicted, FewctError):
             failures.append(predicted)
         else:
@@ -113,13 +113,13 @@ def fit_to_table(labels: NDArray[np.int32], name: str) -> Prediction:
 
 
 def _predict_all(
-    files: tuple[Path, ...], method: Method, kept: Path, edition: Edition
+    files: tuple[Path, ...], segmenter: Segmenter, kept: Path, edition: Edition
 ) -> Iterator[Prediction | FewctError]:
     """Yield the prediction of each image, or the error, in order; images are shared among threads."""
 
     def predict(path: Path) -> Prediction | FewctError:
         try:
-            return _predict(path, method, kept, edition)
+            return _predict(path, segmenter, kept, edition)
         except FewctError as error:
             return error
 
@@ -129,9 +129,9 @@ def _predict_all(
             yield from pool.map(predict, files[start : start + workers])
 
 
-def _predict(path: Path, method: Method, kept: Path, edition: Edition) -> Prediction:
+def _predict(path: Path, segmenter: Segmenter, kept: Path, edition: Edition) -> Prediction:
     """Return the prediction of one image, that of an earlier call if there is one."""
-    finished = kept / f"{resume_key(method, hashlib.sha256(path.read_bytes()).hexdigest())}.png"
+    finished = kept / f"{resume_key(segmenter, hashlib.sha256(path.read_bytes()).hexdigest())}.png"
     if finished.exists():
         return read_grey(finished)
     image = read(path, unit="grey")
@@ -142,7 +142,7 @@ def _predict(path: Path, method: Method, kept: Path, edition: Edition) -> Predic
             found=" x ".join(map(str, image.shape)),
             fix="Use the edition's own images.",
         )
-    prediction = fit_to_table(method.segment(image).labels, str(path))
+    prediction = fit_to_table(segmenter.segment(image).labels, str(path))
     if not prediction.any():
         raise InputError(
             path,

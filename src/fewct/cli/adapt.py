@@ -48,7 +48,7 @@ class Adapt:
     PyTorch is not installed."""
     start: str = ""
     """Network to begin with, as `fewct segment --weights` takes it; empty: the one that comes with fewct."""
-    maps: Literal["network", "gradients"] = "network"
+    boundary_source: Literal["network", "gradients"] = "network"
     """gradients: tune mosaic without its network."""
     seed: int = 0
     """Seed of resampling and training."""
@@ -63,7 +63,7 @@ class Adapt:
 
         console = Console(stderr=True, soft_wrap=True)
         minutes = self._minutes(console)
-        base = Mosaic(maps=self.maps, weights=self.start)
+        base = Mosaic(boundary_source=self.boundary_source, weights=self.start)
         few = read_few(self.data, self.truth, self.step)
         made_from = origin(few, base, minutes, self.seed)
         check_free(self.out, made_from)
@@ -81,11 +81,11 @@ class Adapt:
         """Return the time for fine-tuning; print why there is none where PyTorch is missing."""
         if self.budget_minutes is not None:
             check_range("budget_minutes", self.budget_minutes, fix="0 tunes settings only.")
-        if self.maps == "gradients":
+        if self.boundary_source == "gradients":
             if self.budget_minutes:
                 raise UsageError(
                     "budget_minutes",
-                    expected="0 with --maps gradients, which has no network to train",
+                    expected="0 with --boundary-source gradients, which has no network to train",
                     found=f"{self.budget_minutes}",
                     fix="Leave one of the two out.",
                 )

@@ -14,7 +14,7 @@ from fewct.cli.progress import progress_of_slices
 from fewct.cli.segment import settings_as_words
 from fewct.errors import UsageError
 from fewct.methods import Method, get_method
-from fewct.methods.mosaic.method import is_adapted, load_adapted
+from fewct.methods.mosaic.method import Mosaic, is_adapted
 from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def parse_method(text: str) -> Method:
         UsageError: If there is no such method, or a setting is out of its range or has no value.
     """
     name, _, settings = text.partition(":")
-    words = []
+    words: list[str] = []
     for setting in settings.split(",") if settings else ():
         key, equals, value = setting.partition("=")
         if not equals:
@@ -88,9 +88,10 @@ def parse_method(text: str) -> Method:
                 found=repr(setting),
                 fix=f"`fewct segment --method {name} --help` shows them.",
             )
-        words += [f"--{key.replace('_', '-')}", value]
         if name == "mosaic" and key == "weights" and is_adapted(value):
-            words = [*settings_as_words(load_adapted(value)), *words]
+            words = [*settings_as_words(Mosaic.adapted(value)), *words]
+        else:
+            words += [f"--{key.replace('_', '-')}", value]
     method: Method = tyro.cli(get_method(name), args=words, config=(tyro.conf.OmitArgPrefixes,))
     return method
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from fewct.cli.progress import progress_of_slices
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
 from fewct.methods import Method, Mosaic, get_method
-from fewct.methods.mosaic.method import is_adapted, load_adapted, settings_of
+from fewct.methods.mosaic.method import is_adapted
 from fewct.types import Format, UnitChoice, WindowName
 
 if TYPE_CHECKING:
@@ -126,17 +126,22 @@ def with_adapted_settings(words: Sequence[str]) -> list[str]:
     if words[:1] not in (["segment"], ["challenge"]) or named is not Mosaic or not is_adapted(weights):
         return list(words)
     first = next(k for k, word in enumerate(words) if word.startswith("-"))
-    return [*words[:first], *settings_as_words(load_adapted(weights)), *words[first:]]
+    adapted = settings_as_words(Mosaic.adapted(weights))
+    given = [word for word in words[first:] if word != f"--weights={weights}"]
+    if "--weights" in given:
+        place = given.index("--weights")
+        given[place : place + 2] = []
+    return [*words[:first], *adapted, *given]
 
 
 def settings_as_words(method: Mosaic) -> list[str]:
-    """Return the settings of mosaic, but for its weights, as options of the command line.
+    """Return the settings of mosaic as options of the command line.
 
     Example:
-        >>> settings_as_words(Mosaic(level=0.3))[2:4]
+        >>> settings_as_words(Mosaic(level=0.3))[4:6]
         ['--level', '0.3']
     """
-    settings = settings_of(method)
+    settings = asdict(method)
     words = []
     for name, value in (settings | settings.pop("cleanup")).items():
         option = name.replace("_", "-")

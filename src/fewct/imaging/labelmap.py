@@ -111,7 +111,11 @@ def filter_by_area(labels: NDArray[Any], min_px: float = 0, max_px: float = np.i
 
 
 def clean(
-    labels: NDArray[Any], image: CTSlice, cleanup: Cleanup, scores: ArrayLike | None = None
+    labels: NDArray[Any],
+    image: CTSlice,
+    cleanup: Cleanup,
+    scores: ArrayLike | None = None,
+    body: Mask | None = None,
 ) -> tuple[Labels, Annotated[NDArray[np.float32], "n"]]:
     """Remove what lies outside the body and outside the area limits, and number the rest 1 .. n.
 
@@ -123,6 +127,7 @@ def clean(
         image: The slice that it belongs to.
         cleanup: What stays.
         scores: One for each id, so that structure k has `scores[k - 1]`; NaN by default.
+        body: bool (rows, columns): the patient, as `body_mask` finds it; None to find it where it is needed.
 
     Returns:
         int32 (rows, columns) and float32 (n,), the scores of the structures left.
@@ -133,20 +138,23 @@ def clean(
     """
     labels = as_labels(labels)
     check_same_shape(labels, image.pixels, ("labels", "slice"))
-    body = _body(image) if cleanup.needs_body else np.ones(image.shape, dtype=np.bool_)
+    body = _body(image, cleanup) if body is None else body
     if cleanup.body_only:
         labels = _clip_labels(labels, body)
     cleaned, ids = relabel_sequential(filter_by_area(labels, *cleanup.limits_px(image, body)))
     return cleaned, _scores_of(ids, scores)
 
 
-def clean_proposals(proposals: MaskProposals, image: CTSlice, cleanup: Cleanup) -> MaskProposals:
+def clean_proposals(
+    proposals: MaskProposals, image: CTSlice, cleanup: Cleanup, body: Mask | None = None
+) -> MaskProposals:
     """Remove proposals outside the body and outside the area limits, before they are suppressed and merged.
 
     Args:
         proposals: Masks on the slice.
         image: The slice.
         cleanup: What stays.
+        body: As for `clean`.
 
     Returns:
         The proposals left, in their order; with `body_only` clipped to the body. Empty ones go.
@@ -162,7 +170,7 @@ def clean_proposals(proposals: MaskProposals, image: CTSlice, cleanup: Cleanup) 
             found=f"shape {proposals.shape}",
             fix="Resize the masks to the slice.",
         )
-    body = _body(image) if cleanup.needs_body else np.ones(image.shape, dtype=np.bool_)
+    body = _body(image, cleanup) if body is None else body
     smallest, largest = cleanup.limits_px(image, body)
     if cleanup.body_only:
         proposals = _clip(proposals, body)
@@ -223,9 +231,11 @@ def place_on_grid(label_map: LabelMap, geometry: Geometry | None, shape: tuple[i
     return placed.reshape(shape)
 
 
-def _body(image: CTSlice) -> Mask:
-    """Find the patient. Imported here, since `fewct --help` shows `Cleanup` and should not load SciPy."""
-    from fewct.imaging.body import body_mask
+def _body(image: CTSlice, cleanup: Cleanup) -> Mask:
+    """Find the patient where a clean-up needs to know; else all of the slice."""
+    if not cleanup.needs_body:
+        return np.ones(image.shape, dtype=np.bool_)
+    from fewct.imaging.body import body_mask  # here, as `fewct --help` shows `Cleanup` and needs no SciPy
 
     return body_mask(image)
 

@@ -14,7 +14,8 @@ from fewct.io.atomic import atomic_path
 from fewct.io.discovered import image_name
 from fewct.io.pixels import DAMAGED, Content, RawImage, geometry_from_affine, unreadable
 from fewct.io.tables import manifest_json
-from fewct.types import Geometry, LabelMap, Provenance, Segmentation, Structure
+from fewct.result import Segmentation
+from fewct.types import Geometry, LabelMap, Provenance, Structure
 
 _KEYS: dict[Content, tuple[str, ...]] = {"image": ("image",), "labels": ("labels", "label")}
 _PLACE_KEYS = ("affine", "spacing_mm", "frame_of_reference_uid")
@@ -96,7 +97,7 @@ def _geometry_of(archive: NpzFile, path: Path) -> Geometry | None:
     return Geometry.from_spacing((slice_mm, row_mm, column_mm))
 
 
-def write_npz(result: Segmentation | LabelMap, path: Path) -> None:
+def write_npz(result: LabelMap, path: Path) -> None:
     """Write a whole result as one compressed NPZ, or nothing.
 
     Keys: `labels`; where known `affine`, `spacing_mm` and `frame_of_reference_uid`; for a segmentation

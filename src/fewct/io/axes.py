@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fewct.errors import InputError
 from fewct.io.discovered import image_name
 from fewct.io.pixels import RawImage, geometry_from_affine, narrow
-from fewct.types import Affine, LabelMap, Provenance, Segmentation
+from fewct.types import Affine, LabelMap, Provenance
 
 StoredAxes = tuple[int, int, int]
 
@@ -84,7 +84,7 @@ def arranged_image(
     return RawImage(values, source, geometry_from_affine(arrange_affine(affine, values.shape, axes), path))
 
 
-def restored_labels(result: Segmentation | LabelMap) -> tuple[NDArray[Any], Affine | None]:
+def restored_labels(result: LabelMap) -> tuple[NDArray[Any], Affine | None]:
     """Return labels in the source's axis order, narrow and three-dimensional, and their affine, if known."""
     stack = result.labels if result.labels.ndim == 3 else result.labels[np.newaxis]
     axes = result.source.stored_axes if result.source and result.source.stored_axes else COLUMN_FIRST

@@ -17,10 +17,11 @@ from fewct.imaging.masks import (
     xyxy_to_xywh,
 )
 from fewct.io.atomic import write_text
-from fewct.types import LabelMap, Labels, Mask, MaskProposals, Segmentation
+from fewct.result import Segmentation
+from fewct.types import LabelMap, Labels, Mask, MaskProposals, Structure
 
 
-def write_coco(result: Segmentation | LabelMap, path: Path) -> None:
+def write_coco(result: LabelMap, path: Path) -> None:
     """Write labels as COCO JSON, whole or not at all.
 
     Each slice is one COCO image, each structure on it one annotation of the only category "structure": its
@@ -31,7 +32,7 @@ def write_coco(result: Segmentation | LabelMap, path: Path) -> None:
         OutputError: If the file cannot be written.
     """
     stack = result.labels if result.labels.ndim == 3 else result.labels[np.newaxis]
-    structures = result.structures if isinstance(result, Segmentation) else ()
+    structures: tuple[Structure, ...] = result.structures if isinstance(result, Segmentation) else ()
     scores = {row.id: row.score for row in structures if not math.isnan(row.score)}
     _, rows, columns = stack.shape
     images: list[dict[str, Any]] = []
@@ -62,7 +63,7 @@ def _annotations(labels: Labels, scores: dict[int, float]) -> list[dict[str, Any
     return annotations
 
 
-def _file_names(result: Segmentation | LabelMap, count: int) -> list[str]:
+def _file_names(result: LabelMap, count: int) -> list[str]:
     """Return a file name for each slice: the source's own where it has one a slice."""
     source = result.source
     if source is not None and len(source.files) == count:

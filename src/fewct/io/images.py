@@ -12,7 +12,7 @@ from fewct.errors import InputError, OutputError
 from fewct.io.atomic import atomic_path
 from fewct.io.discovered import image_name
 from fewct.io.pixels import DAMAGED, Content, RawImage, narrow, unreadable
-from fewct.types import LabelMap, Provenance, Segmentation
+from fewct.types import LabelMap, Provenance
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -48,7 +48,7 @@ def open_image(path: Path, content: Content = "image") -> RawImage:
 open_label_image = partial(open_image, content="labels")
 
 
-def write_png(result: Segmentation | LabelMap, path: Path) -> None:
+def write_png(result: LabelMap, path: Path) -> None:
     """Write the label map of a slice as grey PNG, whole or not at all.
 
     It has 8 bits up to label 255, 16 bits up to 65535.

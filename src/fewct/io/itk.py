@@ -13,7 +13,7 @@ from fewct.errors import InputError, OutputError, needs_extra
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import arranged_image, restored_labels
 from fewct.io.pixels import RawImage, unreadable
-from fewct.types import Affine, LabelMap, Segmentation
+from fewct.types import Affine, LabelMap
 
 _READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 _SPACING_FIELD = re.compile(rb"^(spacings:|space directions:|ElementSpacing|ElementSize)", re.MULTILINE)
@@ -55,7 +55,7 @@ open_nrrd = partial(_open, kind="nrrd")
 open_metaimage = partial(_open, kind="metaimage")
 
 
-def write_itk(result: Segmentation | LabelMap, path: Path) -> None:
+def write_itk(result: LabelMap, path: Path) -> None:
     """Write labels as NRRD or MetaImage on the source's own grid, whole or not at all.
 
     The grid is the source's axis order, shape and place. Labels become uint8, uint16 or int32, the narrowest

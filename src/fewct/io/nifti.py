@@ -17,7 +17,7 @@ from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 from fewct.io.axes import arranged_image, restored_labels
 from fewct.io.pixels import DAMAGED, RawImage, unreadable
-from fewct.types import Affine, LabelMap, Provenance, Segmentation
+from fewct.types import Affine, LabelMap, Provenance
 
 # NIfTI's patient space is RAS, ours is LPS; the same matrix leads there and back.
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -126,7 +126,7 @@ def read_header(path: Path) -> Any:
     raise unreadable(path, "a NIfTI file of one piece (.nii or .nii.gz)", "other content")
 
 
-def write_nifti(result: Segmentation | LabelMap, path: Path) -> None:
+def write_nifti(result: LabelMap, path: Path) -> None:
     """Write labels as NIfTI on the source's own grid, whole or not at all.
 
     The grid is the source's axis order, shape and place. The place is copied from the header of a NIfTI
@@ -142,7 +142,7 @@ def write_nifti(result: Segmentation | LabelMap, path: Path) -> None:
         image.to_filename(temporary)
 
 
-def _nifti_image(result: Segmentation | LabelMap) -> Any:
+def _nifti_image(result: LabelMap) -> Any:
     """Return labels as an image of nibabel's."""
     data, affine = restored_labels(result)
     source = result.source

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fewct.errors import UsageError, as_labels
 from fewct.io.formats import FORMATS, FormatSpec, all_formats, load
-from fewct.types import LabelMap, Provenance, Segmentation
+from fewct.types import LabelMap, Provenance
 
 
 def default_format(source: Provenance | None) -> str:
@@ -32,7 +32,7 @@ def label_suffix(format: str) -> str:
     return _spec(format).label_suffixes[0]
 
 
-def write(result: Segmentation | LabelMap, path: str | Path, format: str | None = None) -> Path:
+def write(result: LabelMap, path: str | Path, format: str | None = None) -> Path:
     """Write a label map, whole or not at all, on the grid and in the place of its source.
 
     Args:

@@ -1,17 +1,13 @@
-"""What a method is, and which there are."""
+"""The methods by name: those of fewct, and those of other packages."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
-
-from fewct.errors import UsageError
 from fewct.methods.bam.method import BAM
 from fewct.methods.classical import Felzenszwalb, Watershed
-from fewct.methods.mosaic import Mosaic
-from fewct.methods.sam import Everything
+from fewct.methods.mosaic.method import Mosaic
+from fewct.methods.protocol import Method, Segmenter
 from fewct.methods.sam.box_prompted import BoxPrompted
-from fewct.methods.unet import UNet
-from fewct.types import CTSlice, SliceSegmentation
+from fewct.methods.sam.everything import Everything
+from fewct.methods.unet.method import UNet
+from fewct.runtime.entry_points import Registry
 
 __all__ = [
     "BAM",
@@ -21,36 +17,29 @@ __all__ = [
     "Felzenszwalb",
     "Method",
     "Mosaic",
+    "Segmenter",
     "UNet",
     "Watershed",
     "get_method",
 ]
 
-
-class Method(Protocol):
-    """A way to find every structure on a slice.
-
-    A method is a frozen dataclass and its own configuration: its fields are the options of the command
-    line, and `dataclasses.asdict` gives what the manifest keeps. All fields have defaults.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    name: ClassVar[str]
-    summary: ClassVar[str]
-
-    @property
-    def weights_sha256(self) -> str | None:
-        """Hash of the network's weights, and of what else the result depends on; None for methods without."""
-        ...
-
-    def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Delineate every structure on one slice; the same slice always gives the same result."""
-        ...
+_BUILT_IN: tuple[type[Method], ...] = (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, BoxPrompted)
+_OLD_NAMES = {"medsam-boxes": "boxes"}  # taken for one release
 
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, BoxPrompted)}
+def _check(method: type[Method]) -> None:
+    """Raise unless an object of another package is a method."""
+    missing = [
+        part for part in ("name", "summary", "load", "__dataclass_fields__") if not hasattr(method, part)
+    ]
+    if missing:
+        raise TypeError(f"a method is a frozen dataclass with name, summary and load; it lacks {missing}")
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "fewct.methods", {method.name: method for method in _BUILT_IN}, _check
 )
+"""All methods: those of fewct first, then those that other packages name in the entry point group."""
 
 
 def get_method(name: str) -> type[Method]:
@@ -64,13 +53,10 @@ def get_method(name: str) -> type[Method]:
 
     Raises:
         UsageError: If there is no such method.
+        InputError: If another package's method cannot be loaded.
 
     Example:
         >>> get_method("mosaic").name
         'mosaic'
     """
-    if name not in METHODS:
-        raise UsageError(
-            "method", expected=f"one of {', '.join(METHODS)}", found=repr(name), fix="Choose one of these."
-        )
-    return METHODS[name]
+    return METHODS.find(_OLD_NAMES.get(name, name), "method")

@@ -4,18 +4,34 @@ Their label maps stay as published: every pixel belongs to a structure, air and 
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import UsageError
+from fewct.errors import check_range
 from fewct.imaging.labelmap import Cleanup, clean
-from fewct.types import CTSlice, SliceSegmentation
+from fewct.result import SliceSegmentation
+from fewct.types import CTSlice
+
+
+class _NothingToOpen:
+    """A method that is its own segmenter."""
+
+    weights_sha256: ClassVar[None] = None
+
+    @property
+    def method(self) -> Self:
+        """Itself."""
+        return self
+
+    def load(self) -> Self:
+        """Return itself: there are no files to open."""
+        return self
 
 
 @dataclass(frozen=True)
-class Watershed:
+class Watershed(_NothingToOpen):
     """Watershed from flat places, as the organisers of the challenge did it.
 
     Median filter (a disk of radius 2), markers where its local range (a disk of radius 5) is below 20 of 256
@@ -42,14 +58,10 @@ class Watershed:
 
     def __post_init__(self) -> None:
         for setting in ("median_radius_px", "flat_radius_px", "flat_range", "compactness"):
-            _check_not_negative(setting, getattr(self, setting))
-
-    @property
-    def weights_sha256(self) -> None:
-        """There are no weights."""
+            check_range(setting, getattr(self, setting))
 
     def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Delineate one slice; structures have no score."""
+        """Segment one slice; structures have no score."""
         from scipy import ndimage
         from skimage.filters import rank, sobel
         from skimage.morphology import disk
@@ -63,7 +75,7 @@ class Watershed:
 
 
 @dataclass(frozen=True)
-class Felzenszwalb:
+class Felzenszwalb(_NothingToOpen):
     """Graph-based segmentation of Felzenszwalb and Huttenlocher.
 
     Neighbouring regions merge while the contrast between them is not above the contrast within them
@@ -87,24 +99,15 @@ class Felzenszwalb:
 
     def __post_init__(self) -> None:
         for setting in ("scale", "sigma", "min_size_px"):
-            _check_not_negative(setting, getattr(self, setting))
-
-    @property
-    def weights_sha256(self) -> None:
-        """There are no weights."""
+            check_range(setting, getattr(self, setting))
 
     def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Delineate one slice; structures have no score."""
+        """Segment one slice; structures have no score."""
         from skimage.segmentation import felzenszwalb
 
         grey = _eight_bit(image)
         regions = felzenszwalb(grey, scale=self.scale, sigma=self.sigma, min_size=self.min_size_px)
         return SliceSegmentation(*clean(regions + 1, image, self.cleanup))
-
-
-def _check_not_negative(setting: str, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise UsageError(setting, expected="0 or more", found=f"{value}", fix="Leave it out for the default.")
 
 
 def _eight_bit(image: CTSlice) -> Annotated[NDArray[np.uint8], "rows columns"]:

@@ -10,14 +10,15 @@ from fewct.data.cases import parse_data, read_cases
 from fewct.errors import UsageError
 from fewct.methods import Mosaic
 from fewct.methods.bam.episodes import EpisodeSlice, episode_slice, without_structures
-from fewct.methods.bam.method import lay_over
+from fewct.methods.bam.method import overlay_named
 from fewct.methods.bam.onnx_export import export_folder
 from fewct.methods.bam.recipe import BAMRecipe, train
 from fewct.outputs import make_folder
+from fewct.result import SliceSegmentation
 from fewct.training.distributed import process_group
 from fewct.training.loop import Progress
 from fewct.training.runs import keep_settings
-from fewct.types import Labels, SliceSegmentation
+from fewct.types import Labels
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,12 @@ class TrainBAM:
 
     def _slices(self) -> list[EpisodeSlice]:
         """Return the slices, with regions unless there are to be none."""
-        method = (
-            None
-            if self.regions == "none"
-            else Mosaic(maps="network" if self.regions == "mosaic" else "gradients")
-        )
+        source: Literal["network", "gradients"] = "network" if self.regions == "mosaic" else "gradients"
+        segmenter = None if self.regions == "none" else Mosaic(boundary_source=source).load()
         slices = []
         for text in self.data:
             for case in read_cases(parse_data(text, "partial", self.step)):
-                segmented = None if method is None else method.segment(case.image)
+                segmented = None if segmenter is None else segmenter.segment(case.image)
                 truth, regions = case.truth, None if segmented is None else segmented.labels
                 if not self.named:
                     regions = truth if segmented is None else fill_unlabelled(truth, segmented)
@@ -93,6 +91,6 @@ class TrainBAM:
 def fill_unlabelled(truth: Labels, segmented: SliceSegmentation) -> Labels:
     """Return labelled structures, and segmented ones where nothing is labelled, int32 (rows, columns)."""
     largest = int(truth.max())
-    return lay_over(
-        SliceSegmentation(truth, np.full(largest, np.nan, np.float32), named=largest), segmented
+    return overlay_named(
+        SliceSegmentation(truth, np.full(largest, np.nan, np.float32), n_fixed_ids=largest), segmented
     ).labels

@@ -25,7 +25,7 @@ from fewct.runtime.model_store import (
     get_model,
     store_folder,
 )
-from fewct.runtime.onnx_session import HASH_SUFFIX, load_session
+from fewct.runtime.onnx_session import HASH_SUFFIX, load_network
 
 CHUNK = 1 << 20  # bytes that are copied at a time
 
@@ -170,7 +170,7 @@ def _check_onnx(file: StoredFile, folder: Path, source: Path) -> StoredFile:
     try:
         if not record.exists():
             store_file([f"{file.sha256}  {file.name}\n".encode()], record)
-        load_session(folder / file.name)
+        load_network(folder / file.name)
     except InputError as error:
         raise InputError(source, expected=error.expected, found=error.found, fix=error.fix) from error
     content = record.read_bytes()

@@ -141,6 +141,12 @@ def verify_model(model: Model) -> dict[str, State]:
     return {file.name: _state(file, model.folder / file.name) for file in model.files}
 
 
+def onnx_file(named: str) -> Path:
+    """Return the ONNX file that a setting names, as `weights_path`: itself, or model.onnx of a folder."""
+    path = weights_path(named)
+    return path if path.suffix == ".onnx" else path / "model.onnx"
+
+
 def weights_path(named: str) -> Path:
     """Return the path of the weights that a setting names: an existing path, else a model of the store.
 

@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -20,19 +19,42 @@ DATA_SUFFIX = ".data"
 _REFUSALS = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NoSuchFile)
 
 
-def load_session(path: Path) -> onnxruntime.InferenceSession:
-    """Load a network, once a process for each file and number of threads.
+class Network(NamedTuple):
+    """A network that is open.
+
+    Args:
+        session: It, on the CPU; several threads may run it at a time.
+        sha256: Hash of its file.
+        path: The file.
+    """
+
+    session: onnxruntime.InferenceSession
+    sha256: str
+    path: Path
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of its outputs."""
+        return tuple(output.name for output in self.session.get_outputs())
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file tells beside the graph."""
+        metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
+        return metadata
+
+
+def load_network(path: Path) -> Network:
+    """Open a network with as many threads as fewct may use.
 
     Args:
         path: An ONNX file. A file beside it with `.sha256` added to the name holds its hash.
 
-    Returns:
-        The session; the same one for the same file.
-
     Raises:
         InputError: If a file is absent, the hash is another one, or the file is no network.
     """
-    return _load(path.resolve(), thread_count())
+    content = _checked_bytes(path)
+    return Network(_session(content, path, thread_count()), hashlib.sha256(content).hexdigest(), path)
 
 
 def checked_sha256(path: Path) -> str:
@@ -64,11 +86,6 @@ def open_session(
         return _session(content, path, threads)
     _check_hash(data, sha256[data.name])
     return _session(str(path), path, threads)
-
-
-@lru_cache(maxsize=4)
-def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    return _session(_checked_bytes(path), path, threads)
 
 
 def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.InferenceSession:

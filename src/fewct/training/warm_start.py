@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
-from fewct.runtime.onnx_session import checked_sha256, load_session
+from fewct.runtime.onnx_session import checked_sha256, load_network
 from fewct.training.onnx_export import write_hash
 
 EXPORTED = "network."  # prefix of the names of weights in exported networks
@@ -111,7 +111,7 @@ def _within(name: str, parts: Collection[str]) -> bool:
 def _stored(path: Path) -> dict[str, Tensor]:
     """Return the weights in an exported network by their names in training."""
     checked_sha256(path)
-    load_session(path)  # which refuses what is no network
+    load_network(path)  # which refuses what is no network
     return {
         tensor.name.removeprefix(EXPORTED): torch.from_numpy(numpy_helper.to_array(tensor).copy())
         for tensor in onnx.load(path).graph.initializer

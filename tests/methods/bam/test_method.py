@@ -16,17 +16,18 @@ from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
 from fewct.methods.bam.feature_matching import dice
 from fewct.methods.bam.method import (
-    Claims,
-    claims_of_pixels,
-    claims_of_regions,
-    lay_over,
+    PixelAssignment,
+    assign_pixels,
+    assign_regions,
     named_labels,
+    overlay_named,
 )
-from fewct.methods.bam.preprocessing import frame_of, place_back, seen_labels, seen_mask
+from fewct.methods.bam.preprocessing import frame_of, restore, square_labels, square_mask
 from fewct.phantom import STRUCTURES, phantom_slice
+from fewct.result import SliceSegmentation
 from fewct.segmentation import segment
 from fewct.training.onnx_export import write_hash
-from fewct.types import CTSlice, CTVolume, Geometry, SliceSegmentation
+from fewct.types import CTSlice, CTVolume, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
 
 KEEP_ALL = Cleanup()
@@ -34,19 +35,19 @@ KEEP_ALL = Cleanup()
 
 def delineation(labels: list[list[int]], scores: list[float], named: int = 0) -> SliceSegmentation:
     return SliceSegmentation(
-        np.array(labels, dtype=np.int32), np.array(scores, dtype=np.float32), named=named
+        np.array(labels, dtype=np.int32), np.array(scores, dtype=np.float32), n_fixed_ids=named
     )
 
 
 class TestMethod:
     @pytest.fixture
     def method(self, weights: Path, support: Path) -> BAM:
-        return BAM(f"{support}", f"{weights}", outlines="pixels", threshold=0.0, cleanup=KEEP_ALL)
+        return BAM(f"{support}", f"{weights}", outlines_from="pixels", threshold=0.0, cleanup=KEEP_ALL)
 
     def test_ids_are_those_of_the_supports(self, method: BAM) -> None:
         image, _ = body_slice(7)
-        found = method.segment(image)
-        assert found.named == 300
+        found = method.load().segment(image)
+        assert found.n_fixed_ids == 300
         assert set(np.unique(found.labels)) <= {0, 3, 300}
         assert found.scores.shape == (300,)
         present = np.unique(found.labels[found.labels > 0])
@@ -54,20 +55,21 @@ class TestMethod:
         assert np.isnan(found.scores).sum() == 300 - len(present)
 
     def test_one_structure_of_those_shown(self, weights: Path, support: Path) -> None:
-        one = BAM(f"{support}", f"{weights}", (3,), outlines="pixels", threshold=0.0, cleanup=KEEP_ALL)
-        found = one.segment(body_slice(7)[0])
+        one = BAM(f"{support}", f"{weights}", (3,), outlines_from="pixels", threshold=0.0, cleanup=KEEP_ALL)
+        found = one.load().segment(body_slice(7)[0])
         assert 3 in np.unique(found.labels)
         assert set(np.unique(found.labels)) <= {0, 3}
-        assert found.named == 300
+        assert found.n_fixed_ids == 300
 
     def test_same_slice_same_result_and_other_spacing_too(self, method: BAM) -> None:
         image, _ = body_slice(7)
         spaced = CTSlice(image.pixels, "hu", Geometry.from_spacing((5.0, 0.7, 0.7)))
-        np.testing.assert_array_equal(method.segment(image).labels, method.segment(spaced).labels)
+        np.testing.assert_array_equal(
+            method.load().segment(image).labels, method.load().segment(spaced).labels
+        )
 
     def test_supports_are_encoded_once(self, method: BAM, monkeypatch: pytest.MonkeyPatch) -> None:
         image, _ = body_slice(7)
-        method.segment(image)
         calls = []
         encode = inference.encode
         monkeypatch.setattr(
@@ -75,17 +77,20 @@ class TestMethod:
             "encode",
             lambda *args: calls.append(args) or encode(*args),  # type: ignore[func-returns-value]
         )
-        method.segment(image)
-        assert len(calls) == 1
+        segmenter = method.load()
+        assert len(calls) == 2
+        for _ in range(3):
+            segmenter.segment(image)
+        assert len(calls) == 2 + 3
 
     def test_a_support_changed_on_disk_is_read_anew(self, method: BAM, support: Path) -> None:
         image, _ = body_slice(7)
-        before = method.weights_sha256
-        method.segment(image)
+        before = method.load().weights_sha256
+        method.load().segment(image)
         np.save(support / "0_labels.npy", np.where(np.load(support / "0_labels.npy") == 3, 8, 0))
         np.save(support / "1_labels.npy", np.where(np.load(support / "1_labels.npy") == 3, 8, 0))
-        assert set(np.unique(method.segment(image).labels)) <= {0, 8}
-        assert method.weights_sha256 != before
+        assert set(np.unique(method.load().segment(image).labels)) <= {0, 8}
+        assert method.load().weights_sha256 != before
 
     def test_grey_supports_and_padding(self, method: BAM, support: Path) -> None:
         image, labels = body_slice(3)
@@ -95,44 +100,48 @@ class TestMethod:
         pixels = image.pixels.copy()
         pixels[:10] = np.nan
         for odd in (pixels, np.full((20, 20), np.nan), np.zeros((1, 1))):
-            assert method.segment(CTSlice(odd, "hu")).labels.shape == odd.shape
+            assert method.load().segment(CTSlice(odd, "hu")).labels.shape == odd.shape
 
     def test_over_mosaic(self, weights: Path, support: Path) -> None:
         image, _ = body_slice(7, (128, 160))
-        both = BAM(f"{support}", f"{weights}", over="mosaic", outlines="pixels", threshold=0.9).segment(image)
+        both = (
+            BAM(f"{support}", f"{weights}", fill_with="mosaic", outlines_from="pixels", threshold=0.9)
+            .load()
+            .segment(image)
+        )
         unnamed = both.labels[both.labels > 300]
         assert unnamed.size
         assert set(np.unique(unnamed)) == set(range(301, len(both.scores) + 1))
 
     def test_outlines_are_those_of_mosaic(self, weights: Path, support: Path) -> None:
         image, _ = body_slice(7, (128, 160))
-        unnamed = Mosaic().segment(image).labels
-        named = BAM(f"{support}", f"{weights}", least_fit=-7.0, cleanup=KEEP_ALL)
-        found = named.segment(image)
+        unnamed = Mosaic().load().segment(image).labels
+        named = BAM(f"{support}", f"{weights}", min_match=-7.0, cleanup=KEEP_ALL)
+        found = named.load().segment(image)
         regions = [np.unique(unnamed[found.labels == structure]) for structure in (3, 300)]
         assert [len(region) for region in regions] == [1, 1]
         for structure, (region,) in zip((3, 300), regions, strict=True):
             np.testing.assert_array_equal(found.labels == structure, unnamed == region)
             assert 0 <= found.scores[structure - 1] <= 1
-        both = replace(named, over="mosaic").segment(image)
+        both = replace(named, fill_with="mosaic").load().segment(image)
         np.testing.assert_array_equal(both.labels == 0, unnamed == 0)
         assert len(np.unique(both.labels)) == len(np.unique(unnamed))
 
     def test_what_fits_too_little_is_not_there(self, weights: Path, support: Path) -> None:
         image, _ = body_slice(7, (128, 160))
-        found = BAM(f"{support}", f"{weights}", least_fit=1.5).segment(image)
+        found = BAM(f"{support}", f"{weights}", min_match=1.5).load().segment(image)
         assert not found.labels.any()
         assert np.isnan(found.scores).all()
 
     def test_a_slice_without_regions(self, weights: Path, support: Path) -> None:
         nothing = CTSlice(np.full((20, 20), -1000.0, np.float32), "hu")
-        assert not BAM(f"{support}", f"{weights}", least_fit=-7.0).segment(nothing).labels.any()
+        assert not BAM(f"{support}", f"{weights}", min_match=-7.0).load().segment(nothing).labels.any()
 
     def test_ids_stay_on_a_scan(self, method: BAM) -> None:
         pixels = np.stack([body_slice(7)[0].pixels, body_slice(8)[0].pixels])
         found = segment(CTVolume.from_array(pixels, "hu"), method)
         for index in range(2):
-            alone = method.segment(CTSlice(pixels[index], "hu")).labels
+            alone = method.load().segment(CTSlice(pixels[index], "hu")).labels
             np.testing.assert_array_equal(found.labels[index], alone)
 
 
@@ -142,7 +151,7 @@ def test_the_network_that_comes_with_fewct_finds_organs_of_made_patients(tmp_pat
         np.save(tmp_path / f"{seed}.npy", image.pixels)
         np.save(tmp_path / f"{seed}_labels.npy", truth.labels.astype(np.uint16))
     image, truth = phantom_slice(7, size=256)
-    found = BAM(f"{tmp_path}").segment(image).labels
+    found = BAM(f"{tmp_path}").load().segment(image).labels
     organs = [i for i, name in STRUCTURES.items() if name in ("liver", "spleen", "kidney_left")]
     assert len(organs) == 3
     for organ in organs:
@@ -152,7 +161,7 @@ def test_the_network_that_comes_with_fewct_finds_organs_of_made_patients(tmp_pat
 class TestBadInput:
     def test_absent_weights(self, support: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="found no such file"):
-            BAM(f"{support}", f"{tmp_path / 'none'}").segment(body_slice(0)[0])
+            BAM(f"{support}", f"{tmp_path / 'none'}").load().segment(body_slice(0)[0])
 
     def test_weights_of_another_backbone(self, weights: Path, support: Path, tmp_path: Path) -> None:
         mixed = tmp_path / "mixed"
@@ -164,13 +173,13 @@ class TestBadInput:
         with pytest.raises(
             InputError, match=r"the decoder that was trained with the backbone in model\.onnx"
         ):
-            BAM(f"{support}", f"{mixed}").segment(body_slice(0)[0])
+            BAM(f"{support}", f"{mixed}").load().segment(body_slice(0)[0])
         other = tmp_path / "other"
         shutil.copytree(weights, other)
         (other / "model.onnx").write_bytes(decoder)
         write_hash(other / "model.onnx")
         with pytest.raises(InputError, match="the encoder of BAM, found a network that gives likely"):
-            BAM(f"{support}", f"{other}").segment(body_slice(0)[0])
+            BAM(f"{support}", f"{other}").load().segment(body_slice(0)[0])
 
     @pytest.mark.parametrize("outlines", ["mosaic", "pixels"])
     def test_a_structure_outside_of_the_patient(
@@ -180,11 +189,11 @@ class TestBadInput:
             labels = np.load(support / name)
             labels[:2, :2] = 7
             np.save(support / name, labels)
-        method = BAM(f"{support}", f"{weights}", outlines=outlines)
+        method = BAM(f"{support}", f"{weights}", outlines_from=outlines)
         with pytest.raises(InputError, match="a slice that shows structure 7 on the patient"):
-            method.segment(body_slice(0)[0])
+            method.load().segment(body_slice(0)[0])
 
-    @pytest.mark.parametrize("setting", ["threshold", "least_fit"])
+    @pytest.mark.parametrize("setting", ["threshold", "min_match"])
     @pytest.mark.parametrize("value", [2, -8, math.nan])
     def test_out_of_range(self, setting: str, value: float) -> None:
         with pytest.raises(UsageError, match=rf"{setting}: expected a number in \[.*\], found {value}"):
@@ -195,40 +204,40 @@ class TestLayOver:
     def test_unnamed_fill_the_rest_with_ids_after_the_largest(self) -> None:
         named = delineation([[5, 5, 0, 0, 0, 0]], [np.nan] * 4 + [0.9], named=5)
         unnamed = delineation([[1, 1, 1, 2, 2, 0]], [0.1, 0.2])
-        found = lay_over(named, unnamed)
+        found = overlay_named(named, unnamed)
         # two of the three pixels of the first are named already, so it is the same structure
         assert found.labels.tolist() == [[5, 5, 0, 6, 6, 0]]
         np.testing.assert_allclose(found.scores, [np.nan] * 4 + [0.9, 0.2], rtol=1e-6)
-        assert found.named == 5
+        assert found.n_fixed_ids == 5
 
     def test_half_covered_stays(self) -> None:
         named = delineation([[1, 0, 0]], [0.9], named=1)
-        assert lay_over(named, delineation([[1, 1, 0]], [0.3])).labels.tolist() == [[1, 2, 0]]
+        assert overlay_named(named, delineation([[1, 1, 0]], [0.3])).labels.tolist() == [[1, 2, 0]]
 
     def test_nothing_named_and_nothing_unnamed(self) -> None:
         empty = delineation([[0, 0]], [np.nan, np.nan], named=2)
-        assert lay_over(empty, delineation([[0, 1]], [0.3])).labels.tolist() == [[0, 3]]
-        assert lay_over(empty, delineation([[0, 0]], [])).labels.tolist() == [[0, 0]]
+        assert overlay_named(empty, delineation([[0, 1]], [0.3])).labels.tolist() == [[0, 3]]
+        assert overlay_named(empty, delineation([[0, 0]], [])).labels.tolist() == [[0, 0]]
 
 
 class TestNamedLabels:
     def test_the_most_likely_structure_takes_a_pixel(self) -> None:
         maps = [np.array([[0.6, 0.8, 0.1, 0.0]], "f4"), np.array([[0.9, 0.7, 0.4, 0.0]], "f4")]
-        claims = claims_of_pixels(maps, 0.5)
-        assert claims.ranks.tolist() == [[2, 1, 0, 0]]
-        labels, scores = named_labels(claims, [4, 9], CTSlice(np.ones((1, 4)), "hu"), KEEP_ALL)
+        assignment = assign_pixels(maps, 0.5)
+        assert assignment.ranks.tolist() == [[2, 1, 0, 0]]
+        labels, scores = named_labels(assignment, [4, 9], CTSlice(np.ones((1, 4)), "hu"), KEEP_ALL)
         assert labels.tolist() == [[9, 4, 0, 0]]
         np.testing.assert_allclose(scores, [0.8, 0.9], rtol=1e-6)
 
     def test_a_region_is_the_structure_that_has_it(self) -> None:
         regions = np.array([[1, 2, 2, 5, 0]], dtype=np.int32)
-        claims = claims_of_regions(regions, [{2: 0.7}, {}, {5: 0.25, 1: 0.5}])
-        assert claims.ranks.tolist() == [[3, 1, 1, 3, 0]]
-        np.testing.assert_allclose(claims.likely, [[0.5, 0.7, 0.7, 0.25, 0]], rtol=1e-6)
+        assignment = assign_regions(regions, [{2: 0.7}, {}, {5: 0.25, 1: 0.5}])
+        assert assignment.ranks.tolist() == [[3, 1, 1, 3, 0]]
+        np.testing.assert_allclose(assignment.probability, [[0.5, 0.7, 0.7, 0.25, 0]], rtol=1e-6)
 
     def test_small_ones_go_and_the_others_keep_their_ids(self) -> None:
-        claims = Claims(np.array([[1, 2, 2]], "i4"), np.array([[0.9, 0.7, 0.9]], "f4"))
-        labels, scores = named_labels(claims, [4, 9], CTSlice(np.ones((1, 3)), "hu"), Cleanup("2px"))
+        assignment = PixelAssignment(np.array([[1, 2, 2]], "i4"), np.array([[0.9, 0.7, 0.9]], "f4"))
+        labels, scores = named_labels(assignment, [4, 9], CTSlice(np.ones((1, 3)), "hu"), Cleanup("2px"))
         assert labels.tolist() == [[0, 9, 9]]
         np.testing.assert_allclose(scores, [0.8], rtol=1e-6)
 
@@ -238,11 +247,13 @@ class TestFrame:
         image, labels = body_slice(0, (200, 260))
         frame = frame_of(body_mask(image), 96)
         mask = labels == 1
-        back = place_back(seen_mask(mask, frame, 96), frame, mask.shape) >= 0.5
+        back = restore(square_mask(mask, frame, 96), frame, mask.shape) >= 0.5
         assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.95
-        on_square = seen_labels(labels, frame, 96)
+        on_square = square_labels(labels, frame, 96)
         assert set(np.unique(on_square)) == {0, 1, 2}
-        assert abs((on_square == 1).sum() - seen_mask(mask, frame, 96).sum()) < 0.05 * (on_square == 1).sum()
+        assert (
+            abs((on_square == 1).sum() - square_mask(mask, frame, 96).sum()) < 0.05 * (on_square == 1).sum()
+        )
 
     def test_no_body_is_the_whole_slice(self) -> None:
         frame = frame_of(np.zeros((10, 20), dtype=bool), SIZE_PX)

@@ -162,13 +162,15 @@ def test_exported_file_gives_what_pytorch_gives(weights: Path, shots: int, rando
     assert networks.size_px == SIZE_PX
     slices, mask = random(1 + shots, 3, SIZE_PX, SIZE_PX), masks(shots, SIZE_PX, SIZE_PX)
     encoded = [
-        EncodedSlices(*map(torch.from_numpy, networks.encoder.run(list(ENCODED), {"x": one[None].numpy()})))
+        EncodedSlices(
+            *map(torch.from_numpy, networks.encoder.session.run(list(ENCODED), {"x": one[None].numpy()}))
+        )
         for one in slices
     ]
     feeds = {f"query_{name}": part.numpy() for name, part in encoded[0]._asdict().items()}
     for name in ENCODED[:-1]:
         feeds[f"support_{name}"] = torch.cat([getattr(one, name) for one in encoded[1:]]).numpy()
-    (found,) = networks.decoder.run(list(DECODED), feeds | {"masks": mask.numpy()})
+    (found,) = networks.decoder.session.run(list(DECODED), feeds | {"masks": mask.numpy()})
     with torch.no_grad():
         final = network(slices[:1], slices[None, 1:], mask[None]).final
         full = functional.interpolate(final, size=(SIZE_PX, SIZE_PX), mode="bilinear")

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fewct.methods.bam.region_matching import (
-    assign,
-    candidates,
-    fits,
-    join,
-    likely_in,
+    match_regions,
+    match_scores,
+    mean_in_regions,
+    merge_regions,
     nearest_region,
+    region_features,
     region_means,
-    shown,
+    support_features,
 )
 
 SIDE, COARSE = 12, 4
@@ -36,7 +36,7 @@ def test_region_means_are_a_loop(rng: np.random.Generator) -> None:
 def test_means_of_a_map_in_regions() -> None:
     regions = np.array([[7, 7, 0], [2, 0, 7]], np.int32)
     values = np.array([[0.5, 0.25, 9], [0.125, 9, 0]], np.float32)
-    assert likely_in(regions, values).tolist() == [0.125, 0.25]
+    assert mean_in_regions(regions, values).tolist() == [0.125, 0.25]
 
 
 def test_nearest_region_by_direction_not_by_length() -> None:
@@ -49,10 +49,12 @@ def test_nearest_region_by_direction_not_by_length() -> None:
 def test_no_region_no_answer(rng: np.random.Generator) -> None:
     nothing = np.zeros((2, 2), np.int32)
     assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0
-    structure = shown(*maps(2, rng), np.ones((2, SIDE, SIDE), np.float32))
+    structure = support_features(*maps(2, rng), np.ones((2, SIDE, SIDE), np.float32))
     (deep,), (place,) = maps(1, rng)
     none = np.zeros((SIDE, SIDE), np.int32)
-    assert fits(candidates(none, deep, place), likely_in(none, likely(rng)), structure).shape == (0,)
+    assert match_scores(
+        region_features(none, deep, place), mean_in_regions(none, likely(rng)), structure
+    ).shape == (0,)
 
 
 def maps(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -69,12 +71,12 @@ def likely(rng: np.random.Generator) -> np.ndarray:
 def test_a_region_that_is_the_support_itself_fits_best_and_how_well_it_does(rng: np.random.Generator) -> None:
     deep, place = maps(1, rng)
     regions = (np.arange(SIDE * SIDE).reshape(SIDE, SIDE) // (SIDE * SIDE // 4) + 1).astype(np.int32)
-    structure = shown(deep, place, (regions == 3)[None].astype(np.float32))
+    structure = support_features(deep, place, (regions == 3)[None].astype(np.float32))
     sure = (regions == 3).astype(np.float32)
-    known, probabilities = candidates(regions, deep[0], place[0]), likely_in(regions, sure)
+    known, probabilities = region_features(regions, deep[0], place[0]), mean_in_regions(regions, sure)
     assert known.ids.tolist() == [1, 2, 3, 4]
     assert probabilities.tolist() == [0, 0, 1, 0]
-    values = fits(known, probabilities, structure)
+    values = match_scores(known, probabilities, structure)
     assert values.argmax() == 2
     assert values[2] == pytest.approx(1.5)
 
@@ -83,10 +85,10 @@ def test_each_difference_costs_what_it_says(rng: np.random.Generator) -> None:
     deep, place = np.ones((1, 2, COARSE, COARSE), np.float32), maps(1, rng)[1]
     mask = np.zeros((1, SIDE, SIDE), np.float32)
     mask[0, :4, :4] = 1
-    structure = shown(deep, place, mask)
+    structure = support_features(deep, place, mask)
     regions = np.zeros((SIDE, SIDE), np.int32)
     regions[:4, :4], regions[8:, 8:], regions[:1, 8:] = 1, 2, 3
-    values = fits(candidates(regions, deep[0], place[0]), np.full(3, 0.4), structure)
+    values = match_scores(region_features(regions, deep[0], place[0]), np.full(3, 0.4), structure)
     step = 2 / (SIDE - 1)
     assert values[0] == pytest.approx(1 + 0.5 * 0.4)
     assert values[1] == pytest.approx(values[0] - 0.5 * 2 * (8 * step) ** 2)
@@ -98,8 +100,8 @@ def test_supports_count_alike(rng: np.random.Generator) -> None:
     deep, place = maps(2, rng)
     masks = np.zeros((2, SIDE, SIDE), np.float32)
     masks[0, :3, :3], masks[1, :6, :6] = 1, 0.4  # a faint mask counts from half of its own maximum
-    both = shown(deep, place, masks)
-    ones = [shown(deep[i : i + 1], place[i : i + 1], masks[i : i + 1]) for i in range(2)]
+    both = support_features(deep, place, masks)
+    ones = [support_features(deep[i : i + 1], place[i : i + 1], masks[i : i + 1]) for i in range(2)]
     np.testing.assert_allclose(both.deep, (ones[0].deep + ones[1].deep) / 2)
     assert both.log_area == pytest.approx((np.log(9) + np.log(36)) / 2)
 
@@ -109,7 +111,7 @@ def test_supports_count_alike(rng: np.random.Generator) -> None:
 )
 def test_no_assignment_sums_up_to_more(values: np.ndarray) -> None:
     least = 0.25
-    chosen = assign(values, least)
+    chosen = match_regions(values, least)
     taken = chosen[chosen >= 0]
     assert len(set(taken.tolist())) == len(taken)
     assert all(values[i, k] > least for i, k in enumerate(chosen) if k >= 0)
@@ -131,13 +133,13 @@ def test_what_is_all_but_sure_joins_what_is_found() -> None:
         ]
     )
     # chosen ones stay; 1 joins the likeliest; at 3 and 5 that is not on the slice; 4 is not sure
-    assert join(chosen, likely).tolist() == [2, 0, 0, -1, -1, -1]
+    assert merge_regions(chosen, likely).tolist() == [2, 0, 0, -1, -1, -1]
 
 
 def test_no_region_to_join() -> None:
-    assert join(np.array([-1]), np.zeros((1, 3))).tolist() == [-1, -1, -1]
-    assert join(np.array([-1, -1]), np.zeros((2, 0))).shape == (0,)
+    assert merge_regions(np.array([-1]), np.zeros((1, 3))).tolist() == [-1, -1, -1]
+    assert merge_regions(np.array([-1, -1]), np.zeros((2, 0))).shape == (0,)
 
 
 def test_no_region_to_assign() -> None:
-    assert assign(np.zeros((2, 0)), 0.0).tolist() == [-1, -1]
+    assert match_regions(np.zeros((2, 0)), 0.0).tolist() == [-1, -1]

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fewct.errors import InputError
+from fewct.imaging.body import body_mask
 from fewct.methods.bam import recipe as recipes
 from fewct.methods.bam.episodes import EpisodeSlice
-from fewct.methods.bam.inference import decode, encode, load_networks, showing
+from fewct.methods.bam.inference import decode, encode, load_networks, masks_of
 from fewct.methods.bam.onnx_export import export_network
 from fewct.methods.bam.recipe import load_trained, train
 from fewct.methods.bam.resnet import ResNetBackbone
@@ -54,8 +55,9 @@ def test_from_a_pretrained_folder_to_masks(slices: list[EpisodeSlice], tmp_path:
     export_network(again, SIZE_PX, tmp_path)
     networks = load_networks(tmp_path)
     image, labels = body_slice(0)
-    query = encode(image, networks)
-    likely = decode(query, showing([(Support(image, labels, "one"), query)], 1, networks), networks)
+    query = encode(image, body_mask(image), networks)
+    supports = ((Support(image, labels, "one"), query),)
+    likely = decode(query, masks_of(supports, 1, networks.size_px), networks)
     assert likely.shape == (SIZE_PX, SIZE_PX)
     assert np.isfinite(likely).all()
 

@@ -15,7 +15,6 @@ from fewct.methods import Mosaic
 from fewct.methods.mosaic.gradient_maps import (
     approximate_hu,
     boundary_map,
-    gradient_maps,
     pixel_size_mm,
     solid_bone,
     structure_map,
@@ -23,7 +22,7 @@ from fewct.methods.mosaic.gradient_maps import (
 from fewct.metrics import adjusted_rand_index, contingency, mean_best_iou
 from fewct.types import CTSlice, Geometry
 
-by_gradients = partial(Mosaic, maps="gradients", level=0.15)
+by_gradients = partial(Mosaic, boundary_source="gradients", level=0.15)
 
 SIDE, PIXEL_MM = 200, 2.0
 ORGANS = {  # row, column, radius in pixels, HU
@@ -58,6 +57,10 @@ def trunk(noise=8.0):
     return CTSlice(trunk_hu(noise), "hu", Geometry.from_spacing((5.0, PIXEL_MM, PIXEL_MM)))
 
 
+def maps_of(image):
+    return by_gradients().load().maps_of(image, body_mask(image))
+
+
 def centre(name):
     return ORGANS[name][:2]
 
@@ -67,7 +70,7 @@ def windowed(low, high):
 
 
 def test_every_organ_is_one_structure():
-    labels = by_gradients().segment(trunk()).labels
+    labels = by_gradients().load().segment(trunk()).labels
     for name, (row, column, radius, _) in ORGANS.items():
         organ, found = ellipse(row, column, radius, radius), labels == labels[centre(name)]
         assert labels[centre(name)] > 0
@@ -76,54 +79,59 @@ def test_every_organ_is_one_structure():
 
 
 def test_bone_holds_its_marrow():
-    labels = by_gradients().segment(trunk()).labels
+    labels = by_gradients().load().segment(trunk()).labels
     assert labels[150, 100] == labels[150, 108] != 0
 
 
 @pytest.mark.parametrize("where", [(5, 5), (191, 100), (100, 30), (26, 100), (115, 100)])
 def test_air_table_fat_skin_and_septa_are_background(where):
-    assert by_gradients().segment(trunk()).labels[where] == 0
+    assert by_gradients().load().segment(trunk()).labels[where] == 0
 
 
 def test_scores_and_tree():
-    found = by_gradients().segment(trunk())
+    found = by_gradients().load().segment(trunk())
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
     liver, spleen = (found.scores[found.labels[centre(name)] - 1] for name in ("liver", "spleen"))
     assert min(liver, spleen) > 0.3
-    assert found.tree is not None
-    regions = cut_level(found.tree, by_gradients().level)
+    assert found.cut is not None
+    regions = cut_level(found.cut.regions.tree, by_gradients().level)
     assert len(np.unique(regions[found.labels > 0])) == found.labels.max()
 
 
-@pytest.mark.parametrize(("setting", "values"), [("level", (0.0, 0.3, 1.0)), ("depth", (0.0, 0.3, 1.0))])
+@pytest.mark.parametrize(
+    ("setting", "values"), [("level", (0.0, 0.3, 1.0)), ("minima_depth", (0.0, 0.3, 1.0))]
+)
 def test_higher_levels_and_depths_give_fewer_structures(setting, values):
     counts = []
     for value in values:
-        method = by_gradients(**{"level": 0.0, "depth": 0.0, setting: value}, cleanup=Cleanup())
-        counts.append(len(method.segment(trunk(40)).scores))
-    parts = ndimage.label(gradient_maps(trunk(40)).structure)[1]
+        method = by_gradients(**{"level": 0.0, "minima_depth": 0.0, setting: value}, cleanup=Cleanup())
+        counts.append(len(method.load().segment(trunk(40)).scores))
+    parts = ndimage.label(maps_of(trunk(40)).foreground)[1]
     assert counts[0] > counts[1] > counts[2] == parts
 
 
 def test_small_regions_join_a_neighbour():
     image = trunk(60)
-    fine, coarse = (by_gradients(depth=0, min_region_mm2=area).segment(image).tree for area in (0, 400))
+    fine, coarse = (
+        by_gradients(minima_depth=0, min_region_mm2=area).load().segment(image).cut.regions.tree
+        for area in (0, 400)
+    )
     assert fine.n_leaves > 2 * coarse.n_leaves
 
 
 def test_structure_threshold():
-    maps = gradient_maps(trunk())
-    everything = by_gradients(structure=1.0, cleanup=Cleanup()).segment(trunk()).labels
-    np.testing.assert_array_equal(everything > 0, maps.structure == 1)
+    maps = maps_of(trunk())
+    everything = by_gradients(foreground_threshold=1.0, cleanup=Cleanup()).load().segment(trunk()).labels
+    np.testing.assert_array_equal(everything > 0, maps.foreground == 1)
 
 
 def test_cleanup_applies():
     assert (
-        len(by_gradients(cleanup=Cleanup(min_area="3000mm2")).segment(trunk()).scores) == 1
+        len(by_gradients(cleanup=Cleanup(min_area="3000mm2")).load().segment(trunk()).scores) == 1
     )  # the liver: 7850 mm2
 
 
-@pytest.mark.parametrize("setting", ["level", "depth", "structure"])
+@pytest.mark.parametrize("setting", ["level", "minima_depth", "foreground_threshold"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_shares_out_of_range(setting, value):
     with pytest.raises(UsageError, match=rf"{setting}: expected a number in \[0, 1\], found {value}"):
@@ -132,7 +140,7 @@ def test_shares_out_of_range(setting, value):
 
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_area_out_of_range(value):
-    with pytest.raises(UsageError, match="min_region_mm2: expected an area of 0 or more"):
+    with pytest.raises(UsageError, match="min_region_mm2: expected 0 or more"):
         Mosaic(min_region_mm2=value)
 
 
@@ -147,18 +155,18 @@ def test_grey_values_are_mapped_to_about_hounsfield_units(window):
 
 @pytest.mark.parametrize("window", [(-250, 250), (-160, 240), (-1000, 700)])
 def test_windows_change_little(window):
-    truth = by_gradients().segment(trunk()).labels
-    assert adjusted_rand_index(truth, by_gradients().segment(windowed(*window)).labels) > 0.9
+    truth = by_gradients().load().segment(trunk()).labels
+    assert adjusted_rand_index(truth, by_gradients().load().segment(windowed(*window)).labels) > 0.9
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose, np.rot90])
 def test_orientation_does_not_matter(turn):
     image = trunk()
     turned = CTSlice(turn(image.pixels), "hu", image.geometry)
-    there, here = gradient_maps(turned), gradient_maps(image)
+    there, here = maps_of(turned), maps_of(image)
     np.testing.assert_allclose(there.boundary, turn(here.boundary), atol=1e-5)
-    np.testing.assert_array_equal(there.structure, turn(here.structure))
-    back, labels = by_gradients().segment(turned).labels, by_gradients().segment(image).labels
+    np.testing.assert_array_equal(there.foreground, turn(here.foreground))
+    back, labels = by_gradients().load().segment(turned).labels, by_gradients().load().segment(image).labels
     assert adjusted_rand_index(turn(labels), back) > 0.98
 
 
@@ -216,9 +224,9 @@ def test_pixel_size():
 
 
 def test_no_body_no_maps():
-    maps = gradient_maps(CTSlice(np.full((20, 20), -1000.0), "hu"))
+    maps = maps_of(CTSlice(np.full((20, 20), -1000.0), "hu"))
     assert not maps.boundary.any()
-    assert not maps.structure.any()
+    assert not maps.foreground.any()
 
 
 @pytest.mark.shared
@@ -227,7 +235,7 @@ def test_figures_on_real_ct(shared_data):
     truth = place_on_grid(
         read_labels(shared_data / "abdomen_series" / "labels.nii.gz"), scan.geometry, scan.shape
     )
-    tables = [contingency(truth[k], Mosaic().segment(scan[k]).labels) for k in range(0, 20, 4)]
+    tables = [contingency(truth[k], Mosaic().load().segment(scan[k]).labels) for k in range(0, 20, 4)]
     assert np.mean([adjusted_rand_index(table) for table in tables]) >= 0.74
     assert np.mean([adjusted_rand_index(table, foreground_only=True) for table in tables]) >= 0.87
     assert np.mean([mean_best_iou(table) for table in tables]) >= 0.49

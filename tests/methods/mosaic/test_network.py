@@ -10,14 +10,15 @@ import torch
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.body import body_mask
-from fewct.methods.mosaic.maps import SPACING_PX, STEPS
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.maps import SPACING_PX, STEPS, Maps
 from fewct.methods.mosaic.network import MosaicNet
-from fewct.methods.mosaic.network_maps import WEIGHTS, network_maps
+from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
 from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export_network, losses, train
 from fewct.methods.unet.network import UNetNetwork
 from fewct.nn.folded_unet import STRIDE
-from fewct.runtime.onnx_session import load_session, run_image_network
+from fewct.runtime.onnx_session import load_network, run_image_network
 from fewct.training.crops import TrainingCrop
 from fewct.training.loop import LoopConfig
 from fewct.training.onnx_export import export_onnx
@@ -116,7 +117,7 @@ class TestExport:
         channels = np.random.default_rng(0).uniform(-1, 1, (N_CHANNELS, 96, 160)).astype(np.float32)
         with torch.no_grad():
             answer = network(torch.from_numpy(channels)[None])
-        boundary, structure, affinity = run_image_network(load_session(path), channels)
+        boundary, structure, affinity = run_image_network(load_network(path).session, channels)
         np.testing.assert_allclose(boundary, torch.sigmoid(answer.boundary[0]).numpy(), atol=1e-3)
         np.testing.assert_allclose(structure, torch.sigmoid(answer.structure[0]).numpy(), atol=1e-3)
         np.testing.assert_allclose(affinity, torch.sigmoid(answer.affinity[0]).numpy(), atol=1e-3)
@@ -125,21 +126,25 @@ class TestExport:
         assert exported[1].stat().st_size <= 8_000_000
 
 
+def maps_of(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
+    return Mosaic(weights=f"{weights}").load().maps_of(image, body_mask(image))
+
+
 class TestMaps:
     @pytest.mark.parametrize("shape", [(512, 512), (256, 256), (333, 271), (90, 700)])
     def test_maps_lie_on_the_slices_grid(
         self, exported: tuple[MosaicNet, Path], shape: tuple[int, int]
     ) -> None:
         image = trunk(shape)
-        maps = network_maps(image, exported[1])
+        maps = maps_of(image, exported[1])
         body = body_mask(image)
-        for values in (maps.boundary, maps.structure):
+        for values in (maps.boundary, maps.foreground):
             assert values.shape == shape
             assert values.dtype == np.float32
             assert values.min() >= 0
             assert values.max() <= 1
             assert (values[~body] == 0).all()
-        assert maps.structure[body].max() > 0
+        assert maps.foreground[body].max() > 0
         assert maps.affinities is not None
         for places, side, axis in ((maps.affinities.rows, 0, 1), (maps.affinities.columns, 1, 0)):
             taken = np.flatnonzero(body.any(axis=axis))
@@ -153,9 +158,9 @@ class TestMaps:
         )
 
     def test_the_same_slice_gives_the_same_maps(self, exported: tuple[MosaicNet, Path]) -> None:
-        one, same = (network_maps(trunk(unit="grey"), exported[1]) for _ in range(2))
+        one, same = (maps_of(trunk(unit="grey"), exported[1]) for _ in range(2))
         assert np.array_equal(one.boundary, same.boundary)
-        assert np.array_equal(one.structure, same.structure)
+        assert np.array_equal(one.foreground, same.foreground)
 
     def test_a_bone_is_structure_and_its_marrow_no_other(self, exported: tuple[MosaicNet, Path]) -> None:
         image = trunk((512, 512))
@@ -163,23 +168,23 @@ class TestMaps:
         shell = np.hypot(y - 280, x - 256) < 12
         marrow = np.hypot(y - 280, x - 256) < 7
         pixels = np.where(marrow, -60, np.where(shell, 800, image.pixels)).astype(np.float32)
-        plain = network_maps(image, exported[1])
-        maps = network_maps(CTSlice(pixels, "hu"), exported[1])
-        assert (maps.structure[marrow] == 1).all()
+        plain = maps_of(image, exported[1])
+        maps = maps_of(CTSlice(pixels, "hu"), exported[1])
+        assert (maps.foreground[marrow] == 1).all()
         assert maps.boundary[np.hypot(y - 280, x - 256) < 3].max() < 0.5
-        assert plain.structure[marrow].max() < 1
+        assert plain.foreground[marrow].max() < 1
 
     def test_what_is_not_finite_is_padding(self, exported: tuple[MosaicNet, Path]) -> None:
         padded, infinite = trunk(unit="grey").pixels.copy(), trunk(unit="grey").pixels.copy()
         padded[:20], infinite[:20] = np.nan, np.inf
-        one, other = (network_maps(CTSlice(pixels, "grey"), exported[1]) for pixels in (padded, infinite))
+        one, other = (maps_of(CTSlice(pixels, "grey"), exported[1]) for pixels in (padded, infinite))
         assert np.array_equal(one.boundary, other.boundary)
-        assert np.array_equal(one.structure, other.structure)
+        assert np.array_equal(one.foreground, other.foreground)
 
     def test_nothing_in_the_slice(self, exported: tuple[MosaicNet, Path]) -> None:
-        maps = network_maps(CTSlice(np.full((64, 64), -1000, dtype=np.float32), "hu"), exported[1])
+        maps = maps_of(CTSlice(np.full((64, 64), -1000, dtype=np.float32), "hu"), exported[1])
         assert not maps.boundary.any()
-        assert not maps.structure.any()
+        assert not maps.foreground.any()
 
 
 def cut_short(path: Path) -> None:
@@ -201,23 +206,20 @@ class TestBadWeights:
         copy.write_bytes(exported[1].read_bytes())
         record = exported[1].with_name("mosaic.onnx.sha256")
         (tmp_path / record.name).write_text(record.read_text())
-        load_session(copy)
+        load_network(copy)
         damage(copy)
-        (tmp_path / "again").mkdir()  # a session is kept for each path
-        moved = copy.rename(tmp_path / "again" / copy.name)
-        (tmp_path / "again" / record.name).write_text(record.read_text())
         with pytest.raises(InputError, match=r"expected the SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"):
-            load_session(moved)
+            load_network(copy)
 
     def test_of_another_network(self, tmp_path: Path) -> None:
         path = tmp_path / "unet.onnx"
         export_onnx(UNetNetwork((2, 2, 2)), 1, ("foreground",), path)
         with pytest.raises(InputError, match="a network for mosaic, found a network that gives foreground"):
-            network_maps(trunk(), path)
+            maps_of(trunk(), path)
 
     def test_absent(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
-            load_session(tmp_path / "mosaic.onnx")
+            load_network(tmp_path / "mosaic.onnx")
 
     def test_no_network(self, tmp_path: Path) -> None:
         import hashlib
@@ -226,7 +228,7 @@ class TestBadWeights:
         path.write_bytes(b"no network at all")
         (tmp_path / "text.onnx.sha256").write_text(hashlib.sha256(b"no network at all").hexdigest())
         with pytest.raises(InputError, match="a network in ONNX format"):
-            load_session(path)
+            load_network(path)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,8 @@ def test_settings_of_the_recipe(settings: dict[str, Any], message: str) -> None:
 
 def test_the_weights_in_the_package_are_whole() -> None:
     assert WEIGHTS.stat().st_size <= 8_000_000
-    maps = network_maps(trunk())
-    assert maps.structure.max() > 0.5
+    maps = maps_of(trunk())
+    assert maps.foreground.max() > 0.5
 
 
 @pytest.mark.shared
@@ -252,7 +254,7 @@ def test_the_recipe_runs_on_the_real_data(shared_data: Path, tmp_path: Path) -> 
     loop = LoopConfig(steps=2, batch_size=2, validate_every=1, workers=0)
     recipe = MosaicRecipe(data=shared_data, size_px=64, validation_crops=2, loop=loop)
     path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
-    assert network_maps(trunk(), path).boundary.shape == (256, 256)
+    assert maps_of(trunk(), path).boundary.shape == (256, 256)
 
 
 @pytest.mark.shared
@@ -262,5 +264,5 @@ def test_training_may_start_from_the_weights_in_the_package(shared_data: Path, t
         data=shared_data, start=f"{WEIGHTS}", size_px=64, validation_crops=1, self_training=False, loop=loop
     )
     path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
-    before, after = network_maps(trunk()), network_maps(trunk(), path)
-    assert np.abs(after.structure - before.structure).mean() < 0.05
+    before, after = maps_of(trunk()), maps_of(trunk(), path)
+    assert np.abs(after.foreground - before.foreground).mean() < 0.05

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fewct.errors import InputError
 from fewct.methods.sam.backends.torch import TorchBackend
-from fewct.methods.sam.box_prompted import masks_in_boxes, moved_boxes
+from fewct.methods.sam.inference import masks_in_boxes, moved_boxes
 from fewct.methods.sam.predictor import Predictor
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice

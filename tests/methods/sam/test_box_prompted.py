@@ -16,8 +16,8 @@ from fewct.io import write
 from fewct.methods import METHODS, BoxPrompted, UNet, Watershed
 from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.base import DecodedMasks
-from fewct.methods.sam.box_prompted import masks_in_boxes
-from fewct.methods.sam.box_sources import SOURCES, SourceName, boxes_in_file, source_method
+from fewct.methods.sam.box_sources import SOURCES, SourceName, open_box_source, source_method
+from fewct.methods.sam.inference import masks_in_boxes
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.segmentation import resume_key, segment
 from fewct.types import CTSlice, CTVolume, LabelMap, Provenance
@@ -49,7 +49,7 @@ def in_file(tmp_path: Path, weights: str) -> BoxPrompted:
 @pytest.mark.parametrize("merge", ["small-on-top", "score"])
 def test_one_mask_a_box_one_label_a_pixel(in_file: BoxPrompted, ct: CTSlice, merge: Any) -> None:
     chosen = replace(in_file, merge=merge)
-    first, second = chosen.segment(ct), chosen.segment(ct)
+    first, second = chosen.load().segment(ct), chosen.load().segment(ct)
     backend = load.load_backend(chosen.weights, 0, "medsam")
     masks = masks_in_boxes(backend, ct, BOXES)
     labels, index = merge_masks(masks.keep(masks.areas > 0), merge)
@@ -65,37 +65,39 @@ def test_boxes_of_other_methods(weights: str, ct: CTSlice, name: Any) -> None:
     theirs = weights if name == "everything" else ""
     chosen = BoxPrompted(weights=weights, boxes_from=name, boxes_weights=theirs, cleanup=Cleanup())
     source = METHODS[name](**({"weights": theirs} if theirs else {}))
-    n_boxes = source.segment(ct).labels.max()
-    found = chosen.segment(ct)
+    n_boxes = source.load().segment(ct).labels.max()
+    found = chosen.load().segment(ct)
     assert found.labels.max() <= n_boxes
     assert found.labels.max() > 0 or n_boxes == 0
     assert found.scores.shape == (found.labels.max(),)
 
 
 def test_boxes_come_from_mosaic_unless_told_otherwise(weights: str, ct: CTSlice) -> None:
-    by_default, named = (BoxPrompted(weights, boxes_from=name).segment(ct) for name in (None, "mosaic"))
+    by_default, named = (
+        BoxPrompted(weights, boxes_from=name).load().segment(ct) for name in (None, "mosaic")
+    )
     np.testing.assert_array_equal(by_default.labels, named.labels)
 
 
 def test_every_other_method_gives_boxes() -> None:
     assert get_args(SourceName) == tuple(SOURCES)
-    assert set(SOURCES) == set(METHODS) - {"medsam-boxes", "bam"}
+    assert set(SOURCES) == set(METHODS) - {"boxes", "bam"}
     assert source_method("unet", "runs/unet") == UNet(weights="runs/unet")
     assert source_method("watershed", "") == Watershed()
 
 
 def test_limits_of_area(in_file: BoxPrompted, ct: CTSlice) -> None:
-    areas = np.bincount(in_file.segment(ct).labels.ravel())[1:]
+    areas = np.bincount(in_file.load().segment(ct).labels.ravel())[1:]
     limit = int(areas.max()) - 1
-    limited = replace(in_file, cleanup=Cleanup(max_area=f"{limit}px")).segment(ct)
+    limited = replace(in_file, cleanup=Cleanup(max_area=f"{limit}px")).load().segment(ct)
     assert np.bincount(limited.labels.ravel(), minlength=2)[1:].max() <= limit
 
 
 def test_jitter_repeats_and_matters(in_file: BoxPrompted, ct: CTSlice) -> None:
-    shaken = [replace(in_file, jitter_px=15, seed=seed).segment(ct).labels for seed in (0, 0, 1)]
+    shaken = [replace(in_file, jitter_px=15, seed=seed).load().segment(ct).labels for seed in (0, 0, 1)]
     np.testing.assert_array_equal(shaken[0], shaken[1])
     assert (shaken[0] != shaken[2]).any()
-    assert (replace(in_file, pad_px=20).segment(ct).labels != in_file.segment(ct).labels).any()
+    assert (replace(in_file, pad_px=20).load().segment(ct).labels != in_file.load().segment(ct).labels).any()
 
 
 class TestFiles:
@@ -103,26 +105,26 @@ class TestFiles:
         labels = np.zeros(ct.shape, dtype=np.int32)
         labels[10:20, 30:50], labels[40:41, 3:4] = 7, 2
         path = write(LabelMap(labels), tmp_path / "labels.png")
-        assert boxes_in_file(ct, path).tolist() == [[3, 40, 4, 41], [30, 10, 50, 20]]
+        assert open_box_source(f"{path}").boxes_on(ct).tolist() == [[3, 40, 4, 41], [30, 10, 50, 20]]
 
     def test_a_scan_by_its_place_and_by_its_slices(self, tmp_path: Path) -> None:
         volume, truth = phantom_volume(0, slices=3, size=48)
         placed = write(truth, tmp_path / "truth.nii.gz")
         stacked = write(LabelMap(truth.labels), tmp_path / "truth.npz")
         adrift = CTVolume.from_array(np.stack([plane.pixels for plane in volume]), "hu")
-        boxes = [boxes_in_file(plane, placed) for plane in volume]
+        boxes = [open_box_source(f"{placed}").boxes_on(plane) for plane in volume]
         assert len({len(of_slice) for of_slice in boxes} | {0}) > 1
         for plane, expected in zip(adrift, boxes, strict=True):
-            np.testing.assert_array_equal(boxes_in_file(plane, stacked), expected)
+            np.testing.assert_array_equal(open_box_source(f"{stacked}").boxes_on(plane), expected)
 
     def test_a_label_map_of_another_image(self, ct: CTSlice, tmp_path: Path) -> None:
         path = write(LabelMap(np.ones((9, 9), dtype=np.int32)), tmp_path / "labels.png")
         with pytest.raises(InputError, match=r"labels\.png: expected a label map of the slice's shape"):
-            boxes_in_file(replace(ct, geometry=None), path)
+            open_box_source(f"{path}").boxes_on(replace(ct, geometry=None))
 
     def test_no_boxes_no_structures(self, in_file: BoxPrompted, ct: CTSlice) -> None:
         Path(in_file.boxes).write_text('{"one": []}')
-        found = in_file.segment(ct)
+        found = in_file.load().segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
 
@@ -137,14 +139,14 @@ class TestFiles:
             return replace(drawn, logits=-np.abs(drawn.logits) - 1)
 
         monkeypatch.setattr(backend, "decode_masks", below)
-        found = in_file.segment(ct)
+        found = in_file.load().segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
 
     def test_a_box_outside_the_slice(self, in_file: BoxPrompted, ct: CTSlice) -> None:
         Path(in_file.boxes).write_text('{"one": [[10, 20, 30, 200]]}')
         with pytest.raises(InputError, match=r"boxes\.json, one: expected x within 0 \.\. 96.*found \[10\.0"):
-            replace(in_file, pad_px=5).segment(ct)
+            replace(in_file, pad_px=5).load().segment(ct)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -157,18 +159,18 @@ class TestFiles:
     def test_bad_boxes(self, in_file: BoxPrompted, ct: CTSlice, text: str, message: str) -> None:
         Path(in_file.boxes).write_text(text)
         with pytest.raises(InputError, match=message):
-            in_file.segment(ct)
+            in_file.load().segment(ct)
 
     def test_an_absent_file(self, weights: str, ct: CTSlice, tmp_path: Path) -> None:
         chosen = BoxPrompted(weights=weights, boxes=str(tmp_path / "boxes.csv"))
         with pytest.raises(InputError, match=r"boxes\.csv: expected a table of boxes or a label map"):
-            chosen.segment(ct)
+            chosen.load().segment(ct)
 
     def test_a_changed_file_is_another_result(self, in_file: BoxPrompted, ct: CTSlice) -> None:
-        before, key = in_file.segment(ct), resume_key(in_file, "ab12")
+        before, key = in_file.load().segment(ct), resume_key(in_file.load(), "ab12")
         Path(in_file.boxes).write_text(json.dumps({"one": BOXES[:1]}))
-        assert resume_key(in_file, "ab12") != key
-        assert in_file.segment(ct).labels.max() == 1 < before.labels.max()
+        assert resume_key(in_file.load(), "ab12") != key
+        assert in_file.load().segment(ct).labels.max() == 1 < before.labels.max()
 
     def test_a_scan_slice_by_slice(self, in_file: BoxPrompted) -> None:
         volume, _ = phantom_volume(0, slices=3, size=48)
@@ -182,9 +184,9 @@ class TestSettings:
     def test_hash_of_all_files(self, in_file: BoxPrompted, weights: str) -> None:
         checkpoint = sha256(Path(weights).read_bytes()).hexdigest()
         boxes = sha256(Path(in_file.boxes).read_bytes()).hexdigest()
-        assert in_file.weights_sha256 == f"{checkpoint}+{boxes}"
-        assert BoxPrompted(weights, boxes_from="watershed").weights_sha256 == checkpoint
-        assert BoxPrompted(weights).weights_sha256.startswith(f"{checkpoint}+")
+        assert in_file.load().weights_sha256 == f"{checkpoint}+{boxes}"
+        assert BoxPrompted(weights, boxes_from="watershed").load().weights_sha256 == checkpoint
+        assert BoxPrompted(weights).load().weights_sha256.startswith(f"{checkpoint}+")
 
     def test_they_survive_json(self) -> None:
         chosen = BoxPrompted("a.pth", boxes_from="unet", boxes_weights="runs", pad_px=2, merge="score")
@@ -210,8 +212,8 @@ class TestSettings:
             BoxPrompted(**changes)
 
     def test_without_weights_it_is_prompt_small(self, ct: CTSlice) -> None:
-        found = BoxPrompted().segment(ct)
+        found = BoxPrompted().load().segment(ct)
         assert found.labels.max() >= 3
-        assert BoxPrompted().weights_sha256 == BoxPrompted(boxes_from="mosaic").weights_sha256
+        assert BoxPrompted().load().weights_sha256 == BoxPrompted(boxes_from="mosaic").load().weights_sha256
         with pytest.raises(UsageError, match=r"normalization: expected ranks, .*found medsam"):
-            BoxPrompted(normalization="medsam").segment(ct)
+            BoxPrompted(normalization="medsam").load().segment(ct)

@@ -16,9 +16,8 @@ from fewct.errors import InputError, MissingExtraError, OutputError, UsageError
 from fewct.imaging.labelmap import Cleanup
 from fewct.imaging.masks import proposals_from_labels, rle_decode
 from fewct.io import write
-from fewct.methods.sam import Everything, everything
+from fewct.methods.sam import Everything, inference
 from fewct.methods.sam.backends import load
-from fewct.methods.sam.mask_generator import generator
 from fewct.methods.sam.mask_generator.candidates import GeneratedMasks, no_masks
 from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.mask_generator.records import counts_as_text, records
@@ -55,7 +54,7 @@ class TestMethod:
     @pytest.mark.parametrize("mode", ["fast", "exact"])
     def test_one_label_a_pixel(self, weights: str, ct: CTSlice, mode: Any) -> None:
         chosen = replace(GENEROUS, weights=weights, mode=mode)
-        first, second = chosen.segment(ct), chosen.segment(ct)
+        first, second = chosen.load().segment(ct), chosen.load().segment(ct)
         assert first.labels.max() >= 2
         assert set(np.unique(first.labels)) == set(range(first.labels.max() + 1))
         assert first.scores.shape == (first.labels.max(),)
@@ -63,17 +62,18 @@ class TestMethod:
         np.testing.assert_array_equal(first.labels, second.labels)
 
     def test_a_largest_area(self, ct: CTSlice, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(everything, "load_backend", lambda *_: DropBackend())
+        monkeypatch.setattr(inference, "load_backend", lambda *_: DropBackend())
+        monkeypatch.setattr(inference, "checkpoint_sha256", lambda _: "ab")
         chosen = Everything(weights="drops", points_per_side=16, stability_score_thresh=0.8)
-        areas = np.bincount(chosen.segment(ct).labels.ravel())[1:]
-        limited = replace(chosen, cleanup=Cleanup(max_area="1%", body_only=True)).segment(ct)
+        areas = np.bincount(chosen.load().segment(ct).labels.ravel())[1:]
+        limited = replace(chosen, cleanup=Cleanup(max_area="1%", body_only=True)).load().segment(ct)
         assert len(areas) > 10
         assert np.bincount(limited.labels.ravel())[1:].max() < areas.max()
 
     @pytest.mark.parametrize("unit", ["hu", "grey"])
     @pytest.mark.parametrize("pixels", [np.zeros((1, 1)), np.full((9, 70), np.nan), np.eye(40)])
     def test_odd_slices(self, weights: str, pixels: np.ndarray, unit: Any) -> None:
-        found = replace(GENEROUS, weights=weights).segment(CTSlice(pixels, unit))
+        found = replace(GENEROUS, weights=weights).load().segment(CTSlice(pixels, unit))
         assert found.labels.shape == pixels.shape
         assert found.scores.shape == (found.labels.max(),)
 
@@ -87,7 +87,7 @@ class TestMethod:
 
     def test_a_large_slice_and_a_network(self, weights: str, ct: CTSlice) -> None:
         large = CTSlice(ct.pixels.repeat(32, axis=0).repeat(32, axis=1), ct.unit)
-        found = replace(GENEROUS, weights=weights, points_per_side=2, mode="exact").segment(large)
+        found = replace(GENEROUS, weights=weights, points_per_side=2, mode="exact").load().segment(large)
         assert found.labels.shape == (4096, 4096)
         assert found.labels.max() >= 1
 
@@ -95,8 +95,8 @@ class TestMethod:
         self, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         side = 257
-        monkeypatch.setattr(generator, "generate_masks", lambda *_: one_mask_a_pixel(side))
-        found = replace(GENEROUS, weights=weights).segment(CTSlice(np.zeros((side, side)), "hu"))
+        monkeypatch.setattr(inference, "generate_masks", lambda *_, **__: one_mask_a_pixel(side))
+        found = replace(GENEROUS, weights=weights).load().segment(CTSlice(np.zeros((side, side)), "hu"))
         assert np.array_equal(np.unique(found.labels), np.arange(1, side**2 + 1))
         assert found.scores.shape == (side**2,)
         with pytest.raises(OutputError, match=r"labels up to 65535, .* found a label of 66049"):
@@ -105,7 +105,7 @@ class TestMethod:
 
     def test_hash_of_the_weights(self, weights: str) -> None:
         expected = sha256(Path(weights).read_bytes()).hexdigest()
-        assert Everything(weights=weights).weights_sha256 == expected
+        assert Everything(weights=weights).load().weights_sha256 == expected
 
     def test_settings_survive_json(self) -> None:
         chosen = Everything(weights="sam.pth", mode="exact", merge="score", crop_n_layers=1)
@@ -115,22 +115,22 @@ class TestMethod:
 
     def test_without_weights_it_is_prompt_small(self) -> None:
         record = load.PROMPT_SMALL / "model.json"
-        assert Everything().weights_sha256 == sha256(record.read_bytes()).hexdigest()
+        assert Everything().load().weights_sha256 == sha256(record.read_bytes()).hexdigest()
 
     def test_sizes_and_intensities_are_those_of_the_export(self, ct: CTSlice) -> None:
         with pytest.raises(UsageError, match=r"image_size: expected 256, for which .*found 1024"):
-            Everything(image_size=1024).segment(ct)
+            Everything(image_size=1024).load().segment(ct)
         with pytest.raises(UsageError, match=r"normalization: expected ranks, .*found sam"):
-            Everything(normalization="sam").segment(ct)
+            Everything(normalization="sam").load().segment(ct)
 
     def test_absent_weights(self, ct: CTSlice, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
-            Everything(weights=str(tmp_path / "sam.pth")).segment(ct)
+            Everything(weights=str(tmp_path / "sam.pth")).load().segment(ct)
 
     def test_without_torch(self, weights: str, ct: CTSlice, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fewct.methods.sam.backends.torch", None)
         with pytest.raises(MissingExtraError, match=r"pip install 'fewct\[torch\]'"):
-            Everything(weights=weights).segment(ct)
+            Everything(weights=weights).load().segment(ct)
 
     @pytest.mark.parametrize(
         ("changes", "message"),

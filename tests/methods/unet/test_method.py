@@ -68,13 +68,15 @@ def weights(slices: list[tuple[CTSlice, np.ndarray]], tmp_path_factory: pytest.T
 
 class TestTrained:
     def test_it_learns_four_slices(self, slices: list[tuple[CTSlice, np.ndarray]], weights: Path) -> None:
-        method = UNet(weights=str(weights), reading="merged", cleanup=EVERYTHING)
+        method = UNet(weights=str(weights), instances="single", cleanup=EVERYTHING)
         for ct, truth in slices:
-            found, true = method.segment(ct).labels > 0, truth > 0
+            found, true = method.load().segment(ct).labels > 0, truth > 0
             assert 2 * np.count_nonzero(found & true) / (found.sum() + true.sum()) > 0.95
 
     def test_merged_is_one_region(self, slices: list[tuple[CTSlice, np.ndarray]], weights: Path) -> None:
-        found = UNet(weights=str(weights), reading="merged", cleanup=EVERYTHING).segment(slices[0][0])
+        found = (
+            UNet(weights=str(weights), instances="single", cleanup=EVERYTHING).load().segment(slices[0][0])
+        )
         assert set(np.unique(found.labels)) == {0, 1}
         assert found.scores.shape == (1,)
         assert 0.5 < found.scores[0] <= 1
@@ -83,10 +85,10 @@ class TestTrained:
         self, slices: list[tuple[CTSlice, np.ndarray]], weights: Path
     ) -> None:
         merged, parts, opened = (
-            UNet(weights=str(weights), reading=reading, opening_px=px, cleanup=EVERYTHING).segment(
-                slices[1][0]
-            )
-            for reading, px in (("merged", 0), ("components", 0), ("components", 1))
+            UNet(weights=str(weights), instances=reading, opening_px=px, cleanup=EVERYTHING)
+            .load()
+            .segment(slices[1][0])
+            for reading, px in (("single", 0), ("components", 0), ("components", 1))
         )
         assert np.array_equal(parts.labels > 0, merged.labels > 0)
         assert parts.labels.max() > 1
@@ -98,7 +100,7 @@ class TestTrained:
         self, slices: list[tuple[CTSlice, np.ndarray]], weights: Path
     ) -> None:
         low, high = (
-            UNet(weights=str(weights), threshold=threshold, cleanup=EVERYTHING).segment(slices[0][0])
+            UNet(weights=str(weights), threshold=threshold, cleanup=EVERYTHING).load().segment(slices[0][0])
             for threshold in (0.3, 0.9)
         )
         assert (high.labels > 0).sum() < (low.labels > 0).sum()
@@ -109,11 +111,11 @@ class TestTrained:
         noise = np.random.default_rng(0).normal(40, 100, shape)
         noise[: shape[0] // 3] = np.nan
         image = CTSlice(noise, "hu" if unit == "hu" else "grey")
-        found = UNet(weights=str(weights / "model.onnx")).segment(image)
+        found = UNet(weights=str(weights / "model.onnx")).load().segment(image)
         assert found.labels.shape == shape
         assert found.labels.dtype == np.int32
         assert found.scores.shape == (found.labels.max(),)
-        assert np.array_equal(found.labels, UNet(weights=str(weights)).segment(image).labels)
+        assert np.array_equal(found.labels, UNet(weights=str(weights)).load().segment(image).labels)
 
 
 def cut_short(path: Path) -> None:
@@ -129,16 +131,16 @@ def edit(path: Path) -> None:
 class TestBadWeights:
     def test_none(self) -> None:
         with pytest.raises(UsageError, match="Train one: fewct train unet"):
-            UNet().segment(CTSlice(np.zeros((8, 8)), "hu"))
+            UNet().load().segment(CTSlice(np.zeros((8, 8)), "hu"))
 
     def test_absent(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
-            UNet(weights=str(tmp_path)).segment(CTSlice(np.zeros((8, 8)), "hu"))
+            UNet(weights=str(tmp_path)).load().segment(CTSlice(np.zeros((8, 8)), "hu"))
 
     def test_another_network(self) -> None:
         method = UNet(weights=str(MOSAIC_WEIGHTS))
         with pytest.raises(InputError, match=r"weights of a U-Net, found .* gives boundary, structure"):
-            method.segment(CTSlice(np.zeros((8, 8)), "hu"))
+            method.load().segment(CTSlice(np.zeros((8, 8)), "hu"))
 
     @pytest.mark.parametrize("damage", [cut_short, edit])
     def test_damaged(self, weights: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
@@ -146,12 +148,12 @@ class TestBadWeights:
             (tmp_path / name).write_bytes((weights / name).read_bytes())
         damage(tmp_path / "model.onnx")
         with pytest.raises(InputError, match=r"expected the SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"):
-            UNet(weights=str(tmp_path)).segment(CTSlice(np.zeros((8, 8)), "hu"))
+            UNet(weights=str(tmp_path)).load().segment(CTSlice(np.zeros((8, 8)), "hu"))
 
 
 class TestSettings:
     def test_they_survive_json(self) -> None:
-        method = UNet(weights="runs/unet", reading="merged", threshold=0.4, opening_px=3)
+        method = UNet(weights="runs/unet", instances="single", threshold=0.4, opening_px=3)
         settings = json.loads(json.dumps(asdict(method)))
         settings["cleanup"] = Cleanup(**settings["cleanup"])
         assert UNet(**settings) == method

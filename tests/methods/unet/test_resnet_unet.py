@@ -11,7 +11,7 @@ from fewct.errors import InputError
 from fewct.methods.unet.recipe import UNetRecipe, build_network, export_network, initial_network
 from fewct.methods.unet.resnet_unet import ResNetUNet
 from fewct.nn.pretrained_resnet import ENCODER, load_backbone
-from fewct.runtime.onnx_session import load_session, run_image_network
+from fewct.runtime.onnx_session import load_network, run_image_network
 from fewct.training.loop import CHECKPOINT
 from precision import float32_rounding
 from tiny_resnet import save_tiny_resnet
@@ -60,7 +60,7 @@ def test_torch_and_onnx_agree(pretrained: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (1, 96, 64)).astype(np.float32)
     with torch.no_grad():
         expected = torch.sigmoid(network(torch.from_numpy(x)[None]).foreground[0]).numpy()
-    (found,) = run_image_network(load_session(tmp_path / "model.onnx"), x)
+    (found,) = run_image_network(load_network(tmp_path / "model.onnx").session, x)
     np.testing.assert_allclose(found, expected, **float32_rounding(1000, 1))
 
 

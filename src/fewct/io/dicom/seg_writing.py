@@ -19,7 +19,7 @@ from fewct.io.dicom.header import read_header, reason, suppress_warnings
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.reference import reference_datasets
 from fewct.io.dicom.stack import SAME_PLACE_MM, Stack, stack_planes
-from fewct.types import AnyLabels, Geometry, LabelMap, Segmentation
+from fewct.types import AnyLabels, Geometry, LabelMap
 
 _DESCRIPTION = "fewct structures"
 _SERIES_NUMBER = 9000
@@ -28,7 +28,7 @@ _STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 _ALGORITHM_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
 
 
-def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
+def write_dicom_seg(result: LabelMap, path: Path) -> None:
     """Write a label map as a binary DICOM-SEG that refers to its source images.
 
     Segments are numbered 1, 2, ... in the order of the structures' ids; the segment's label holds the id,
@@ -65,7 +65,7 @@ def write_dicom_seg(result: LabelMap | Segmentation, path: Path) -> None:
         ) from error
 
 
-def _planes_under(result: LabelMap | Segmentation, path: Path) -> list[Plane]:
+def _planes_under(result: LabelMap, path: Path) -> list[Plane]:
     """Return the source's plane under each slice of the labels."""
     source = result.source
     if source is None or source.format != "dicom":

@@ -1,30 +1,45 @@
-"""Masks of the supports' structures on a new slice, through ONNX Runtime: two networks, one pass each."""
+"""BAM at work: probability maps of the supports' structures on a slice, through two ONNX networks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
+from fewct.methods.bam.method import (
+    BAM,
+    assign_pixels,
+    assign_regions,
+    named_labels,
+    overlay_named,
+    scores_by_id,
+)
 from fewct.methods.bam.preprocessing import (
     N_CHANNELS,
     Frame,
     frame_of,
-    place_back,
-    seen,
-    seen_labels,
-    seen_mask,
+    network_square,
+    restore,
+    square_labels,
+    square_mask,
 )
-from fewct.methods.bam.region_matching import assign, candidates, fits, join, likely_in, shown
-from fewct.methods.bam.supports import Support, read_supports, supports_sha256
-from fewct.runtime.onnx_session import checked_sha256, load_session
-from fewct.types import CTSlice, Image, Labels
+from fewct.methods.bam.region_matching import (
+    match_regions,
+    match_scores,
+    mean_in_regions,
+    merge_regions,
+    region_features,
+    support_features,
+)
+from fewct.methods.bam.supports import Support, read_supports, support_ids, supports_sha256
+from fewct.methods.mosaic import Mosaic
+from fewct.methods.mosaic.inference import MosaicSegmenter
+from fewct.result import SliceSegmentation
+from fewct.runtime.onnx_session import Network, load_network
+from fewct.types import CTSlice, Image, Labels, Mask
 
 ENCODED = ("gram", "reduced", "place", "deep", "base")
 """What the encoder gives of a slice; the decoder takes it of the query, and of all supports but `base`."""
@@ -41,12 +56,12 @@ Encoded = tuple[Annotated[NDArray[np.float32], "1 ..."], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class SeenSlice:
-    """A slice as the network keeps it.
+class EncodedSlice:
+    """A slice as the encoder gives it.
 
     Args:
-        frame: The part of it that is seen.
-        encoded: What the encoder gives, in the order of `ENCODED`.
+        frame: The part of the slice that the network input holds.
+        encoded: The encoder's outputs, in the order of `ENCODED`.
     """
 
     frame: Frame
@@ -58,114 +73,147 @@ class SeenSlice:
         return self.encoded[ENCODED.index("deep")][0], self.encoded[ENCODED.index("place")][0]
 
 
-Supports = tuple[tuple[Support, SeenSlice], ...]
+Supports = tuple[tuple[Support, EncodedSlice], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Showing:
-    """What supports show of one structure.
+class SupportMasks:
+    """The supports that show one structure.
 
     Args:
-        supports: Those that show it.
+        supports: The slices.
         masks: float32 (supports, size, size) in [0, 1]: the structure.
     """
 
-    supports: list[SeenSlice]
+    supports: list[EncodedSlice]
     masks: Annotated[NDArray[np.float32], "supports size size"]
 
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """Both networks.
+    """Encoder and decoder that were trained together.
 
     Args:
         encoder: From a slice to features.
         decoder: From features of query and supports, and masks, to probabilities.
-        size_px: Side of the square that the encoder sees.
     """
 
-    encoder: onnxruntime.InferenceSession
-    decoder: onnxruntime.InferenceSession
-    size_px: int
+    encoder: Network
+    decoder: Network
+
+    @property
+    def size_px(self) -> int:
+        """Side of the encoder's square input."""
+        return int(self.encoder.metadata[SIZE_KEY])
 
 
-def likely_structures(image: CTSlice, folder: str, structures: Sequence[int], weights: Path) -> list[Image]:
-    """Return how likely each pixel lies in each of some structures.
-
-    The supports' features are computed once a process, as long as their files stay the same.
+@dataclass(frozen=True, eq=False)
+class BAMSegmenter:
+    """BAM with its networks open and its supports encoded.
 
     Args:
-        image: The slice; of any size and spacing.
-        folder: Of the supports, see `read_supports`.
-        structures: Their ids.
-        weights: Folder that `fewct train bam` wrote.
+        method: The settings.
+        networks: Encoder and decoder.
+        structures: The supports of each wanted structure, by its id.
+        largest_id: Of all structures that supports show.
+        supports_sha256: Hash of the supports' files.
+        mosaic: Finds regions and fills the rest; None where that is not asked for.
+    """
 
-    Returns:
-        For each structure float32 (rows, columns) in [0, 1], on the slice's own grid.
+    method: BAM
+    networks: Networks
+    structures: dict[int, SupportMasks]
+    largest_id: int
+    supports_sha256: str
+    mosaic: MosaicSegmenter | None
+
+    @classmethod
+    def of(cls, method: BAM) -> "BAMSegmenter":
+        """Open what some settings name; see `BAM.load`."""
+        supports = read_supports(method.support)
+        ids, largest_id = support_ids(supports, method.structures), support_ids(supports)[-1]
+        networks = load_networks(Path(method.weights) if method.weights else WEIGHTS)
+        encoded = tuple((one, encode(one.image, body_mask(one.image), networks)) for one in supports)
+        structures = {k: masks_of(encoded, k, networks.size_px) for k in ids}
+        mosaic = Mosaic().load() if method.uses_mosaic else None
+        return cls(method, networks, structures, largest_id, supports_sha256(method.support), mosaic)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hashes of the networks, the supports, and the network of `mosaic`, joined by `+`."""
+        parts = [self.networks.encoder.sha256, self.networks.decoder.sha256, self.supports_sha256]
+        return "+".join(parts if self.mosaic is None else [*parts, f"{self.mosaic.weights_sha256}"])
+
+    def segment(self, image: CTSlice) -> SliceSegmentation:
+        """Find the supports' structures on one slice.
+
+        Raises:
+            InputError: If a grey slice holds infinities.
+        """
+        method, body = self.method, body_mask(image)
+        unnamed = None if self.mosaic is None else self.mosaic.segment(image, body)
+        ids = list(self.structures)
+        if unnamed is None or method.outlines_from == "pixels":
+            assignment = assign_pixels(self.probability_maps(image, body), method.threshold)
+        else:
+            assignment = assign_regions(unnamed.labels, self.matched_regions(image, body, unnamed.labels))
+        labels, scores = named_labels(assignment, ids, image, method.cleanup, body)
+        scores = scores_by_id(labels, scores, self.largest_id)
+        named = SliceSegmentation(labels, scores, n_fixed_ids=self.largest_id)
+        return named if unnamed is None or method.fill_with == "none" else overlay_named(named, unnamed)
+
+    def probability_maps(self, image: CTSlice, body: Mask) -> list[Image]:
+        """Return the probability map of each structure, float32 (rows, columns), on the slice's grid."""
+        query = encode(image, body, self.networks)
+        maps = (decode(query, masks, self.networks) for masks in self.structures.values())
+        return [np.clip(restore(probability, query.frame, image.shape), 0, 1) for probability in maps]
+
+    def matched_regions(self, image: CTSlice, body: Mask, regions: Labels) -> list[dict[int, float]]:
+        """Return the regions that each structure consists of; no region is shared.
+
+        Args:
+            image: The slice.
+            body: bool (rows, columns): the patient.
+            regions: int32 (rows, columns): regions of the slice, 0 for the rest.
+
+        Returns:
+            For each structure its mean probability in each of its regions, by the region's id.
+        """
+        query = encode(image, body, self.networks)
+        square = square_labels(regions, query.frame, self.networks.size_px)
+        features = region_features(square, *query.deep_and_place)
+        means, scores = [], []
+        for masks in self.structures.values():
+            probability = np.clip(decode(query, masks, self.networks), 0, 1)
+            deeps, places = zip(*(support.deep_and_place for support in masks.supports), strict=True)
+            means.append(mean_in_regions(square, probability))
+            wanted = support_features(np.stack(deeps), np.stack(places), masks.masks)
+            scores.append(match_scores(features, means[-1], wanted))
+        owners = merge_regions(match_regions(np.stack(scores), self.method.min_match), np.stack(means))
+        return [
+            dict(zip(features.ids[owners == k].tolist(), mean[owners == k].tolist(), strict=True))
+            for k, mean in enumerate(means)
+        ]
+
+
+def encode(image: CTSlice, body: Mask, networks: Networks) -> EncodedSlice:
+    """Return the encoder's features of a slice."""
+    channels = network_square(image, body, networks.size_px)
+    encoded = networks.encoder.session.run(list(ENCODED), {"x": channels[None]})
+    return EncodedSlice(frame_of(body, networks.size_px), tuple(encoded))
+
+
+def masks_of(supports: Supports, structure: int, size_px: int) -> SupportMasks:
+    """Return the supports that show a structure within their body, with its masks.
 
     Raises:
-        InputError: If weights are absent, damaged or of another network, or a grey slice holds infinities.
+        InputError: If none does.
     """
-    networks, query, kept = _encoded(image, folder, weights)
-    maps = (decode(query, showing(kept, structure, networks), networks) for structure in structures)
-    return [np.clip(place_back(likely, query.frame, image.shape), 0, 1) for likely in maps]
-
-
-def fitting_regions(
-    image: CTSlice, folder: str, structures: Sequence[int], weights: Path, regions: Labels, least_fit: float
-) -> list[dict[int, float]]:
-    """Return for each of some structures the regions that it consists of, no region being two structures'.
-
-    Args:
-        image: The slice; of any size and spacing.
-        folder: Of the supports, see `read_supports`.
-        structures: Their ids.
-        weights: Folder that `fewct train bam` wrote.
-        regions: int32 (rows, columns): regions of the slice, 0 for the rest.
-        least_fit: See `fits`; a structure of which no region fits so well is not found.
-
-    Returns:
-        For each structure the mean probability in each of its regions, by the region's id.
-
-    Raises:
-        InputError: As for `likely_structures`.
-    """
-    networks, query, kept = _encoded(image, folder, weights)
-    squared = seen_labels(regions, query.frame, networks.size_px)
-    known = candidates(squared, *query.deep_and_place)
-    likelies, values = [], []
-    for structure in structures:
-        seen_in = showing(kept, structure, networks)
-        likely = np.clip(decode(query, seen_in, networks), 0, 1)
-        deeps, places = zip(*(support.deep_and_place for support in seen_in.supports), strict=True)
-        likelies.append(likely_in(squared, likely))
-        values.append(fits(known, likelies[-1], shown(np.stack(deeps), np.stack(places), seen_in.masks)))
-    owners = join(assign(np.stack(values), least_fit), np.stack(likelies))
-    return [
-        dict(zip(known.ids[owners == k].tolist(), likely[owners == k].tolist(), strict=True))
-        for k, likely in enumerate(likelies)
-    ]
-
-
-def encode(image: CTSlice, networks: Networks) -> SeenSlice:
-    """Return what the network keeps of a slice."""
-    body = body_mask(image)
-    channels = seen(image, body, networks.size_px)
-    encoded = networks.encoder.run(list(ENCODED), {"x": channels[None]})
-    return SeenSlice(frame_of(body, networks.size_px), tuple(encoded))
-
-
-def showing(supports: Supports, structure: int, networks: Networks) -> Showing:
-    """Return the supports that show a structure, with its masks; the others play no part.
-
-    Raises:
-        InputError: If the network sees it on none of them.
-    """
-    kept, masks = [], []
-    for one, seen_slice in supports:
-        mask = seen_mask(one.labels == structure, seen_slice.frame, networks.size_px)
+    showing, masks = [], []
+    for one, encoded in supports:
+        mask = square_mask(one.labels == structure, encoded.frame, size_px)
         if mask.any():
-            kept.append(seen_slice)
+            showing.append(encoded)
             masks.append(mask)
     if not masks:
         raise InputError(
@@ -174,75 +222,39 @@ def showing(supports: Supports, structure: int, networks: Networks) -> Showing:
             found="it outside of the patient alone",
             fix="Check that the label maps belong to these images.",
         )
-    return Showing(kept, np.stack(masks))
+    return SupportMasks(showing, np.stack(masks))
 
 
-def decode(query: SeenSlice, shows: Showing, networks: Networks) -> Image:
-    """Return how likely each place of a query lies in a structure, float32 (size, size).
-
-    Args:
-        query: The slice.
-        shows: What the supports show of the structure.
-        networks: Both.
-    """
+def decode(query: EncodedSlice, structure: SupportMasks, networks: Networks) -> Image:
+    """Return the probability map of a structure on the network's square, float32 (size, size)."""
     feeds = {f"query_{name}": part for name, part in zip(ENCODED, query.encoded, strict=True)}
     for position, name in enumerate(ENCODED[:-1]):
-        feeds[f"support_{name}"] = np.concatenate([kept.encoded[position] for kept in shows.supports])
-    (likely,) = networks.decoder.run(list(DECODED), feeds | {"masks": shows.masks})
-    return np.asarray(likely, dtype=np.float32)
-
-
-def _encoded(image: CTSlice, folder: str, weights: Path) -> tuple[Networks, SeenSlice, Supports]:
-    """Return the networks, and what they keep of a slice and of the supports."""
-    networks = load_networks(weights)
-    supports = _encoded_supports(folder, supports_sha256(folder), weights, weights_sha256(weights))
-    return networks, encode(image, networks), supports
-
-
-@lru_cache(maxsize=2)
-def _encoded_supports(
-    folder: str,
-    supports_hash: str,  # noqa: ARG001 (it keys the cache, as the next one does)
-    weights: Path,
-    weights_hash: str,  # noqa: ARG001
-) -> Supports:
-    """Encode supports once for all slices of a scan."""
-    networks = load_networks(weights)
-    return tuple((one, encode(one.image, networks)) for one in read_supports(folder))
-
-
-def weights_sha256(weights: Path) -> str:
-    """Return the hashes of encoder and decoder, joined by `+`.
-
-    Raises:
-        InputError: If a file is absent, or the hash recorded beside it is another one.
-    """
-    return "+".join(checked_sha256(weights / name) for name in (ENCODER, DECODER))
+        feeds[f"support_{name}"] = np.concatenate([one.encoded[position] for one in structure.supports])
+    (probability,) = networks.decoder.session.run(list(DECODED), feeds | {"masks": structure.masks})
+    return np.asarray(probability, dtype=np.float32)
 
 
 def load_networks(weights: Path) -> Networks:
-    """Return the networks of a folder.
+    """Open the networks of a folder.
 
     Raises:
         InputError: If a file is absent, damaged or of another network, or the two were not trained together.
     """
-    encoder = load_session(weights / ENCODER)
-    outputs = tuple(output.name for output in encoder.get_outputs())
-    content = encoder.get_modelmeta().custom_metadata_map
-    if outputs != ENCODED or SIZE_KEY not in content or encoder.get_inputs()[0].shape[1] != N_CHANNELS:
+    encoder = load_network(weights / ENCODER)
+    channels = encoder.session.get_inputs()[0].shape[1]
+    if encoder.outputs != ENCODED or SIZE_KEY not in encoder.metadata or channels != N_CHANNELS:
         raise InputError(
-            weights / ENCODER,
+            encoder.path,
             expected="the encoder of BAM",
-            found=f"a network that gives {', '.join(outputs)}",
+            found=f"a network that gives {', '.join(encoder.outputs)}",
             fix="Name the folder that `fewct train bam` of this version wrote.",
         )
-    decoder = load_session(weights / DECODER)
-    found = checked_sha256(weights / DECODER)
-    if content.get(DECODER_KEY) != found:
+    decoder = load_network(weights / DECODER)
+    if encoder.metadata.get(DECODER_KEY) != decoder.sha256:
         raise InputError(
-            weights / DECODER,
+            decoder.path,
             expected=f"the decoder that was trained with the backbone in {ENCODER}",
-            found=f"another one, SHA-256 {found}",
+            found=f"another one, SHA-256 {decoder.sha256}",
             fix="Export both again from one training: fewct models export DIR.",
         )
-    return Networks(encoder, decoder, int(content[SIZE_KEY]))
+    return Networks(encoder, decoder)

@@ -1,23 +1,22 @@
-"""BAM as a method: structures named by support slices, over those that another method finds unnamed.
-
-Stands above the rooms of the methods, which know nothing of each other: their results meet here.
-"""
+"""BAM as a method: structures named by support slices, over those that `mosaic` finds without names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import UsageError
+from fewct.errors import check_range
 from fewct.imaging.labelmap import Cleanup, clean
-from fewct.methods.mosaic import Mosaic
-from fewct.types import CTSlice, Image, Labels, SliceSegmentation
+from fewct.result import SliceSegmentation
+from fewct.types import CTSlice, Image, Labels, Mask
 
-FITS = (-7.0, 1.5)
-"""A region fits at worst and at best so well. Not in bam's `regions`: settings must load nothing heavy."""
+if TYPE_CHECKING:
+    from fewct.methods.bam.inference import BAMSegmenter
+
+MATCH_RANGE = (-7.0, 1.5)
+"""The lowest and highest match score of a region."""
 OVERLAP = 0.5  # an unnamed structure with a larger share of its pixels under named ones goes
 
 
@@ -25,12 +24,13 @@ OVERLAP = 0.5  # an unnamed structure with a larger share of its pixels under na
 class BAM:
     """Find the structures of a few labelled slices, by their ids, on any number of new slices.
 
-    BAM (https://doi.org/10.1109/CVPR52688.2022.00789) looks for one structure at a time: what the supports
-    show, weighted by how alike their style is, less what its base learner knows to be something else. It
-    knows better where a structure is than where it ends, so that mosaic's regions lend their outlines: a
-    structure is the region that fits it best, if one does, and those that BAM is all but sure of. Ids are
-    those of the supports, on every slice; scores are the mean probability in a structure. With `over`,
-    structures that another method finds fill the rest; their ids follow the largest id of the supports.
+    BAM (https://doi.org/10.1109/CVPR52688.2022.00789) predicts one structure at a time from the support
+    slices that show it, weighted by the similarity of their style, less what its base learner knows to be
+    something else. It knows better where a structure is than where it ends, so that regions of `mosaic` give
+    the outlines: a structure is the region that matches it best, if one does, and those in which it is all
+    but certain. Ids are those of the supports, on every slice; scores are the mean probability in a
+    structure. With `fill_with`, structures of `mosaic` fill the rest; their ids follow the largest id of
+    the supports.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -46,141 +46,113 @@ class BAM:
     out."""
     structures: tuple[int, ...] = ()
     """Ids to find; none: all that the supports show."""
-    over: Literal["none", "mosaic"] = "none"
+    fill_with: Literal["none", "mosaic"] = "none"
     """Method whose structures, without names, fill what is not named."""
-    outlines: Literal["mosaic", "pixels"] = "mosaic"
-    """mosaic: structures consist of regions that mosaic finds; pixels: BAM alone draws it, as in the
-    paper, and a pixel that several structures claim goes to the most likely one."""
-    least_fit: float = 0.85
-    """With outlines of mosaic: how well a region must fit, 1.5 at most; what fits less is not there."""
+    outlines_from: Literal["mosaic", "pixels"] = "mosaic"
+    """mosaic: structures consist of regions that mosaic finds; pixels: BAM's probability map is thresholded,
+    as in the paper, and a pixel of several structures goes to the most probable one."""
+    min_match: float = 0.85
+    """With outlines from mosaic: match score, in [-7, 1.5], that a region must reach; without such a region a
+    structure is not on the slice."""
     threshold: float = 0.5
-    """With outlines of pixels: probability, in [0, 1], from which a pixel is of a structure."""
+    """With outlines from pixels: probability, in [0, 1], from which a pixel belongs to a structure."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
-        for setting, low, high in (("threshold", 0, 1), ("least_fit", *FITS)):
-            if not low <= getattr(self, setting) <= high:
-                raise UsageError(
-                    setting,
-                    expected=f"a number in [{low:g}, {high:g}]",
-                    found=f"{getattr(self, setting)}",
-                    fix="Leave it out for the default.",
-                )
+        check_range("threshold", self.threshold, 0, 1)
+        check_range("min_match", self.min_match, *MATCH_RANGE)
 
     @property
-    def weights_sha256(self) -> str:
-        """Hashes of the networks and of the supports, and of the weights of what lies under them."""
-        from fewct.methods.bam.inference import weights_sha256
-        from fewct.methods.bam.supports import supports_sha256
+    def uses_mosaic(self) -> bool:
+        """Whether regions of `mosaic` take part."""
+        return "mosaic" in (self.outlines_from, self.fill_with)
 
-        parts = [weights_sha256(self._weights_folder()), supports_sha256(self.support)]
-        if self._asks_mosaic:
-            parts.append(f"{Mosaic().weights_sha256}")
-        return "+".join(parts)
-
-    def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Find the supports' structures on one slice.
+    def load(self) -> "BAMSegmenter":
+        """Open the networks, and read and encode the supports.
 
         Raises:
             UsageError: If no supports are named.
             InputError: If weights are absent, damaged or of another network; supports are absent, have no
                 labels or labels of another shape; or no support shows a structure that is wanted.
         """
-        from fewct.methods.bam.inference import fitting_regions, likely_structures
-        from fewct.methods.bam.supports import read_supports, support_ids
+        from fewct.methods.bam.inference import BAMSegmenter
 
-        weights = self._weights_folder()
-        supports = read_supports(self.support)
-        known = support_ids(supports)
-        ids = support_ids(supports, self.structures)
-        unnamed = Mosaic().segment(image) if self._asks_mosaic else None
-        if unnamed is None or self.outlines == "pixels":
-            claims = claims_of_pixels(likely_structures(image, self.support, ids, weights), self.threshold)
-        else:
-            found = fitting_regions(image, self.support, ids, weights, unnamed.labels, self.least_fit)
-            claims = claims_of_regions(unnamed.labels, found)
-        labels, scores = named_labels(claims, ids, image, self.cleanup)
-        named = SliceSegmentation(labels, _by_id(labels, scores, known[-1]), named=known[-1])
-        return named if unnamed is None or self.over == "none" else lay_over(named, unnamed)
-
-    @property
-    def _asks_mosaic(self) -> bool:
-        return "mosaic" in (self.outlines, self.over)
-
-    def _weights_folder(self) -> Path:
-        from fewct.methods.bam.inference import WEIGHTS
-
-        return Path(self.weights) if self.weights else WEIGHTS
+        return BAMSegmenter.of(self)
 
 
-class Claims(NamedTuple):
-    """Which of some structures a pixel belongs to.
+class PixelAssignment(NamedTuple):
+    """The structure of each pixel.
 
     Args:
         ranks: int32 (rows, columns): the i-th structure is i + 1, 0 for none.
-        likely: float32 (rows, columns): how likely that is.
+        probability: float32 (rows, columns): of that structure.
     """
 
     ranks: Labels
-    likely: Image
+    probability: Image
 
 
-def claims_of_pixels(maps: Sequence[Image], threshold: float) -> Claims:
-    """Return each pixel's most likely structure.
+def assign_pixels(maps: Sequence[Image], threshold: float) -> PixelAssignment:
+    """Assign each pixel to its most probable structure.
 
     Args:
-        maps: float32 (rows, columns) for each structure, in [0, 1]: how likely a pixel is of it.
-        threshold: Probability from which it is.
+        maps: float32 (rows, columns) in [0, 1]: probability map of each structure.
+        threshold: Probability below which a pixel is background.
     """
     stack = np.stack(maps)
     best = stack.max(axis=0)
-    return Claims(np.where(best >= threshold, stack.argmax(axis=0) + 1, 0).astype(np.int32), best)
+    return PixelAssignment(np.where(best >= threshold, stack.argmax(axis=0) + 1, 0).astype(np.int32), best)
 
 
-def claims_of_regions(regions: Labels, found: Sequence[Mapping[int, float]]) -> Claims:
-    """Return each pixel's structure, which is its region's.
+def assign_regions(regions: Labels, matched: Sequence[Mapping[int, float]]) -> PixelAssignment:
+    """Assign each pixel to the structure of its region.
 
     Args:
         regions: int32 (rows, columns), 0 for the rest.
-        found: For each structure how likely it is in each of its regions; no two have the same region.
+        matched: For each structure its mean probability in each of its regions; no two share a region.
     """
     ranks = np.zeros(int(regions.max(initial=0)) + 1, dtype=np.int32)
-    likely = np.zeros(len(ranks), dtype=np.float32)
-    for rank, its_regions in enumerate(found, start=1):
+    probabilities = np.zeros(len(ranks), dtype=np.float32)
+    for rank, its_regions in enumerate(matched, start=1):
         for region, probability in its_regions.items():
-            ranks[region], likely[region] = rank, probability
-    return Claims(ranks[regions], likely[regions])
+            ranks[region], probabilities[region] = rank, probability
+    return PixelAssignment(ranks[regions], probabilities[regions])
 
 
 def named_labels(
-    claims: Claims, ids: Sequence[int], image: CTSlice, cleanup: Cleanup
+    assignment: PixelAssignment,
+    ids: Sequence[int],
+    image: CTSlice,
+    cleanup: Cleanup,
+    body: Mask | None = None,
 ) -> tuple[Labels, Annotated[NDArray[np.float32], "n"]]:
     """Return a label map of structures by their ids.
 
     Args:
-        claims: Which structure each pixel belongs to.
+        assignment: The structure of each pixel.
         ids: Of the structures, ascending.
         image: The slice.
         cleanup: Which structures stay.
+        body: As for `clean`.
 
     Returns:
         int32 (rows, columns), labelled with the ids; float32 (n,), the mean probabilities in the structures
         that stay, by ascending id.
     """
-    cleaned, stay = clean(claims.ranks, image, cleanup, np.arange(len(ids)))
+    cleaned, stay = clean(assignment.ranks, image, cleanup, np.arange(len(ids)), body)
     numbers = np.array([0, *(ids[int(rank)] for rank in stay)], dtype=np.int32)
     counts = np.bincount(cleaned.ravel(), minlength=len(stay) + 1)[1:]
-    sums = np.bincount(cleaned.ravel(), claims.likely.ravel(), minlength=len(stay) + 1)[1:]
+    sums = np.bincount(cleaned.ravel(), assignment.probability.ravel(), minlength=len(stay) + 1)[1:]
     return numbers[cleaned], (sums / counts).astype(np.float32)
 
 
-def lay_over(named: SliceSegmentation, unnamed: SliceSegmentation) -> SliceSegmentation:
-    """Lay structures with names over those of another method, whose numbers then follow the largest id.
+def overlay_named(named: SliceSegmentation, unnamed: SliceSegmentation) -> SliceSegmentation:
+    """Lay structures with fixed ids over those of another method, whose numbers then follow the largest id.
 
     An unnamed structure of which the named ones cover more than half is the same, and goes.
 
     Args:
-        named: With `named` above 0.
+        named: With fixed ids.
         unnamed: Of the same slice.
     """
     covered = named.labels > 0
@@ -188,14 +160,14 @@ def lay_over(named: SliceSegmentation, unnamed: SliceSegmentation) -> SliceSegme
     left = np.bincount(unnamed.labels[~covered], minlength=len(areas))
     stays = np.flatnonzero(left[1:] >= np.maximum((1 - OVERLAP) * areas[1:], 1)) + 1
     numbers = np.zeros(len(areas), dtype=np.int32)
-    numbers[stays] = named.named + 1 + np.arange(len(stays))
+    numbers[stays] = named.n_fixed_ids + 1 + np.arange(len(stays))
     labels = np.where(covered, named.labels, numbers[unnamed.labels]).astype(np.int32)
     return SliceSegmentation(
-        labels, np.concatenate([named.scores, unnamed.scores[stays - 1]]), named=named.named
+        labels, np.concatenate([named.scores, unnamed.scores[stays - 1]]), n_fixed_ids=named.n_fixed_ids
     )
 
 
-def _by_id(
+def scores_by_id(
     labels: Labels, scores: Annotated[NDArray[np.float32], "n"], largest: int
 ) -> Annotated[NDArray[np.float32], "largest"]:
     """Return scores so that structure k has `[k - 1]`; NaN for ids that the slice lacks."""

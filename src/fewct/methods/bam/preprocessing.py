@@ -86,7 +86,7 @@ def network_input(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], 
     return np.stack([contrast * np.float32(2) - np.float32(1), x, y]).astype(np.float32)
 
 
-def seen(image: CTSlice, body: Mask, size_px: int) -> Annotated[NDArray[np.float32], "3 size size"]:
+def network_square(image: CTSlice, body: Mask, size_px: int) -> Annotated[NDArray[np.float32], "3 size size"]:
     """Return the network's square for a slice: the patient's frame, filled up at the lower and right ends.
 
     Args:
@@ -96,17 +96,17 @@ def seen(image: CTSlice, body: Mask, size_px: int) -> Annotated[NDArray[np.float
     """
     frame = frame_of(body, size_px)
     channels = network_input(image, body)[:, frame.rows, frame.columns]
-    return np.stack([square(resize(channel, frame.shape), size_px) for channel in channels])
+    return np.stack([pad_to_square(resize(channel, frame.shape), size_px) for channel in channels])
 
 
-def seen_mask(mask: Mask, frame: Frame, size_px: int) -> Image:
+def square_mask(mask: Mask, frame: Frame, size_px: int) -> Image:
     """Return a mask of a slice on the network's square, float32 in [0, 1]."""
     part = mask[frame.rows, frame.columns].astype(np.float32)
     padding = [(0, size_px - side) for side in frame.shape]
     return np.pad(resize(part, frame.shape), padding)
 
 
-def seen_labels(labels: Labels, frame: Frame, size_px: int) -> Labels:
+def square_labels(labels: Labels, frame: Frame, size_px: int) -> Labels:
     """Return a label map of a slice on the network's square, each place from the nearest pixel."""
     part = labels[frame.rows, frame.columns]
     rows, columns = (
@@ -116,12 +116,12 @@ def seen_labels(labels: Labels, frame: Frame, size_px: int) -> Labels:
     return np.pad(part[np.ix_(rows, columns)], [(0, size_px - side) for side in frame.shape])
 
 
-def square(values: Image, size_px: int) -> Image:
+def pad_to_square(values: Image, size_px: int) -> Image:
     """Fill up a channel at the lower and right ends with what lies at the edge."""
     return np.pad(values, [(0, size_px - side) for side in values.shape], mode="edge")
 
 
-def place_back(values: Image, frame: Frame, shape: tuple[int, int]) -> Image:
+def restore(values: Image, frame: Frame, shape: tuple[int, int]) -> Image:
     """Return a map on the network's square on the slice's own grid, 0 outside the frame.
 
     Args:

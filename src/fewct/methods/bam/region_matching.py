@@ -20,7 +20,7 @@ squared unit of distance costs, where the body is 2 wide; what a factor e betwee
 base structures of patients of val."""
 
 
-class Shown(NamedTuple):
+class SupportFeatures(NamedTuple):
     """What supports tell of a structure, each support counting alike.
 
     Args:
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
     log_area: float
 
 
-class Candidates(NamedTuple):
+class RegionFeatures(NamedTuple):
     """What tells regions of a slice apart.
 
     Args:
@@ -50,30 +50,30 @@ class Candidates(NamedTuple):
     log_areas: Annotated[NDArray[np.float64], "regions"]
 
 
-def shown(
+def support_features(
     deep: Annotated[NDArray[np.float32], "supports channels rows columns"],
     place: Annotated[NDArray[np.float32], "supports 2 rows2 columns2"],
     masks: Annotated[NDArray[np.float32], "supports side side"],
-) -> Shown:
+) -> SupportFeatures:
     """Return what supports tell of a structure.
 
     Args:
         deep: Their deep features.
         place: x and y of each cell of a grid in the patient's box.
-        masks: In [0, 1], as `seen_mask` gives: the structure, on a finer grid; none of them empty.
+        masks: In [0, 1], as `square_mask` gives: the structure, on a finer grid; none of them empty.
     """
     labels = (masks > masks.max(axis=(1, 2), keepdims=True) / 2).astype(np.int32)
     means = [region_means(features, mask)[1][0] for features, mask in zip(deep, labels, strict=True)]
     places = [region_means(where, mask)[1][0] for where, mask in zip(place, labels, strict=True)]
     areas = labels.sum(axis=(1, 2))
-    return Shown(np.mean(means, axis=0), np.mean(places, axis=0), float(np.log(areas).mean()))
+    return SupportFeatures(np.mean(means, axis=0), np.mean(places, axis=0), float(np.log(areas).mean()))
 
 
-def candidates(
+def region_features(
     regions: Labels,
     deep: Annotated[NDArray[np.float32], "channels rows columns"],
     place: Annotated[NDArray[np.float32], "2 rows2 columns2"],
-) -> Candidates:
+) -> RegionFeatures:
     """Return what tells regions apart.
 
     Args:
@@ -82,10 +82,12 @@ def candidates(
         place: As for `shown`.
     """
     ids, means = region_means(deep, regions)
-    return Candidates(ids, means, region_means(place, regions)[1], np.log(np.bincount(regions.ravel())[ids]))
+    return RegionFeatures(
+        ids, means, region_means(place, regions)[1], np.log(np.bincount(regions.ravel())[ids])
+    )
 
 
-def likely_in(regions: Labels, likely: Image) -> Annotated[NDArray[np.float64], "regions"]:
+def mean_in_regions(regions: Labels, likely: Image) -> Annotated[NDArray[np.float64], "regions"]:
     """Return the mean of a map in each region, by ascending id.
 
     Args:
@@ -99,8 +101,8 @@ def likely_in(regions: Labels, likely: Image) -> Annotated[NDArray[np.float64], 
     return means
 
 
-def fits(
-    regions: Candidates, likely: Annotated[NDArray[np.float64], "regions"], structure: Shown
+def match_scores(
+    regions: RegionFeatures, likely: Annotated[NDArray[np.float64], "regions"], structure: SupportFeatures
 ) -> Annotated[NDArray[np.float64], "regions"]:
     """Return how well each region fits a structure: 1.5 if nothing could fit better.
 
@@ -116,7 +118,7 @@ def fits(
     return fit
 
 
-def assign(
+def match_regions(
     values: Annotated[NDArray[np.float64], "structures regions"], least: float
 ) -> Annotated[NDArray[np.int64], "structures"]:
     """Return the region of each structure, so that the fits sum up to the most.
@@ -136,7 +138,7 @@ def assign(
     return chosen
 
 
-def join(
+def merge_regions(
     chosen: Annotated[NDArray[np.int64], "structures"],
     likely: Annotated[NDArray[np.float64], "structures regions"],
 ) -> Annotated[NDArray[np.int64], "regions"]:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,9 @@ def read_supports(folder: str) -> tuple[Support, ...]:
         InputError: If the folder is absent, an image has no label map, the two differ in shape, a slice alone
             has no label, or an id exceeds 65535.
     """
-    return _read(folder, supports_sha256(folder))
+    return tuple(
+        one for name, pair in _pairs(folder).items() for one in _of_pair(name, pair.image, pair.labels)
+    )
 
 
 def supports_sha256(folder: str) -> str:
@@ -78,14 +79,6 @@ def support_ids(supports: Sequence[Support], wanted: Sequence[int] = ()) -> tupl
             fix="Label them on a support slice, or leave them out.",
         )
     return tuple(sorted(set(wanted))) or tuple(shown)
-
-
-@lru_cache(maxsize=2)
-def _read(folder: str, sha256: str) -> tuple[Support, ...]:  # noqa: ARG001 (it keys the cache)
-    """Read supports once for all slices of a scan; the hash tells when they have changed."""
-    return tuple(
-        one for name, pair in _pairs(folder).items() for one in _of_pair(name, pair.image, pair.labels)
-    )
 
 
 def _pairs(folder: str) -> dict[str, FilePair]:

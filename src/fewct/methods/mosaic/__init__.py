@@ -1,5 +1,5 @@
-"""The default method: boundary and structure maps, a merge tree, a cut."""
+"""The default method: boundary and foreground maps, a merge tree, a cut."""
 
-from fewct.methods.mosaic.method import Mosaic, load_adapted
+from fewct.methods.mosaic.method import Mosaic
 
-__all__ = ["Mosaic", "load_adapted"]
+__all__ = ["Mosaic"]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from fewct.imaging.body import body_mask
 from fewct.methods.mosaic.maps import Maps
 from fewct.types import CTSlice, Image, Mask
 
@@ -41,18 +40,13 @@ CLIPPED_FAT_SHARE = 0.3  # of fat under the skin at the darkest value: from here
 FAT_SHARE = 0.1  # of the body: less fat under the skin than this means that the dark part was gas
 
 
-def gradient_maps(image: CTSlice) -> Maps:
-    """Estimate where borders and structures are from the slice alone.
+def gradient_maps(image: CTSlice, body: Mask) -> Maps:
+    """Return boundary and foreground maps from gradients and densities of the slice alone.
 
     Args:
         image: Slice; pixels that are not finite count as air.
-
-    Returns:
-        The two maps; both 0 everywhere where there is no body.
+        body: bool (rows, columns): the patient, not empty.
     """
-    body = body_mask(image)
-    if not body.any():
-        return Maps(np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32))
     pixel_mm = pixel_size_mm(image)
     hu = approximate_hu(image, body)
     bone = solid_bone(hu, body, pixel_mm)

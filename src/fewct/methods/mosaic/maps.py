@@ -1,7 +1,7 @@
-"""Pairs of pixels at several ranges: which the network judges, and what they say of two regions.
+"""Boundary, foreground and affinity maps of a slice.
 
-An affinity tells how likely two pixels, a given step apart, lie in the same structure. Borders tell where a
-structure ends; affinities tell that both sides of a vessel, a fold or a streak are still one organ.
+An affinity is the probability that two pixels, a given step apart, lie in the same structure. Boundaries tell
+where a structure ends; affinities tell that both sides of a vessel, a fold or a streak are still one organ.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STEPS = ((0, 3), (3, 0), (0, 8), (8, 0), (0, 20), (20, 0))
 
 @dataclass(frozen=True, eq=False)
 class Affinities:
-    """How likely pairs of pixels lie in the same structure, on a grid of the slice's pixels.
+    """Probabilities that pairs of pixels lie in the same structure, on a grid of the slice's pixels.
 
     Args:
         values: float32 (steps, rows, columns) in [0, 1]: of the pair that begins at a place of the grid and
@@ -36,7 +36,7 @@ class Affinities:
 
 
 def region_pairs(leaves: Labels, affinities: Affinities) -> RegionPairs:
-    """Sum up how far apart all pairs of pixels say that two regions are: 1 minus their affinity.
+    """Sum up the dissimilarity, 1 minus affinity, of all pairs of pixels that join two regions.
 
     Args:
         leaves: int32 (rows, columns): regions numbered 1 .. n on the slice's grid, 0 outside.
@@ -47,28 +47,30 @@ def region_pairs(leaves: Labels, affinities: Affinities) -> RegionPairs:
     """
     places = leaves[np.ix_(affinities.rows, affinities.columns)]
     rows, columns = places.shape
-    firsts, seconds, apart = [], [], []
+    firsts, seconds, dissimilarities = [], [], []
     for (down, right), values in zip(STEPS, affinities.values, strict=True):
         first = places[: max(rows - down, 0), : max(columns - right, 0)]
         second = places[down:, right:]
         between = (first != second) & (first > 0) & (second > 0)
         firsts.append(first[between])
         seconds.append(second[between])
-        apart.append(1 - values[: first.shape[0], : first.shape[1]][between])
-    return RegionPairs.summed(np.concatenate(firsts), np.concatenate(seconds), np.concatenate(apart))
+        dissimilarities.append(1 - values[: first.shape[0], : first.shape[1]][between])
+    return RegionPairs.summed(
+        np.concatenate(firsts), np.concatenate(seconds), np.concatenate(dissimilarities)
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a slice is cut up by.
+    """The maps that a slice is over-segmented and merged by.
 
     Args:
-        boundary: float32 (rows, columns) in [0, 1]: how likely a pixel lies on a border.
-        structure: float32 (rows, columns) in [0, 1]: how likely a pixel belongs to a structure; 0 for fat,
-            skin, and what lies outside the body.
-        affinities: How likely pairs of pixels lie in the same structure; None where nothing tells.
+        boundary: float32 (rows, columns) in [0, 1]: probability that a pixel lies on a border.
+        foreground: float32 (rows, columns) in [0, 1]: probability that a pixel belongs to a structure; 0 for
+            fat, skin, and outside the body.
+        affinities: Probabilities that pairs of pixels lie in the same structure; None without a network.
     """
 
     boundary: Image
-    structure: Image
+    foreground: Image
     affinities: Affinities | None = None

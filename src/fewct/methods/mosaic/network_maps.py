@@ -1,6 +1,5 @@
-"""Boundary and structure maps from the trained network, through ONNX Runtime."""
+"""Boundary, foreground and affinity maps from the trained network, through ONNX Runtime."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +8,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fewct.errors import InputError
-from fewct.imaging.body import body_mask
 from fewct.imaging.resample import resize
 from fewct.methods.mosaic.gradient_maps import approximate_hu, boundary_map, pixel_size_mm, solid_bone
 from fewct.methods.mosaic.maps import SPACING_PX, Affinities, Maps
 from fewct.methods.mosaic.preprocessing import network_input
-from fewct.runtime.onnx_session import load_session, run_image_network
+from fewct.runtime.model_store import onnx_file
+from fewct.runtime.onnx_session import Network, load_network, run_image_network
 from fewct.types import CTSlice, Image, Mask
 
 WEIGHTS = Path(__file__).parent / "weights" / "mosaic.onnx"
@@ -27,61 +26,54 @@ BORDER_IN_BONE = 0.3  # what a border between a bone's shell and its marrow coun
 GRADIENT_SHARE = 0.2  # of the boundary map: gradients tell to a pixel where a border lies
 
 
-def network_maps(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
-    """Return the maps that the merge tree is built from: the network's, sharpened by gradients.
-
-    The network runs on the body's box at about 512 pixels a side; the maps come back on the slice's own grid.
-    What is as dense as bone is structure whatever the network says, and marrow no structure of its own.
-    Pixels that are not finite count as padding.
+def load_maps_network(weights: str) -> Network:
+    """Open a network of `mosaic`.
 
     Args:
-        image: Slice.
-        weights: An exported network; the one that comes with fewct by default.
-
-    Returns:
-        Border and structure maps; both 0 outside the body.
+        weights: As `Mosaic.weights`; empty for the one that comes with fewct.
 
     Raises:
         InputError: If the weights are absent, damaged or of another network.
     """
-    image = replace(image, pixels=np.where(np.isfinite(image.pixels), image.pixels, np.float32(np.nan)))
-    body = body_mask(image)
-    if not body.any():
-        zeros = np.zeros(image.shape, dtype=np.float32)
-        return Maps(zeros, zeros)
+    network = load_network(onnx_file(weights) if weights else WEIGHTS)
+    if network.outputs != OUTPUTS:
+        raise InputError(
+            network.path,
+            expected="the weights of a network for mosaic",
+            found=f"a network that gives {', '.join(network.outputs)}",
+            fix="Name the folder that `fewct train mosaic` of this version wrote.",
+        )
+    return network
+
+
+def network_maps(image: CTSlice, body: Mask, network: Network) -> Maps:
+    """Return the maps that the merge tree is built from: the network's, sharpened by gradients.
+
+    The network runs on the body's box at about 512 pixels a side; the maps come back on the slice's own grid,
+    0 outside the body. What is as dense as bone is foreground whatever the network says, and marrow no region
+    of its own.
+
+    Args:
+        image: Slice; NaN marks padding.
+        body: bool (rows, columns): the patient, not empty.
+        network: From `load_maps_network`.
+    """
     channels = network_input(image, body)
     factor = working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
-    boundary, structure, affinities = _answer(weights, _fit(channels[:, *box], factor))
+    boundary, foreground, affinities = run_image_network(network.session, _fit(channels[:, *box], factor))
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
-    boundary, structure = (_restore(values, factor, shape) for values in (boundary, structure))
-    maps = _with_densities(Maps(boundary, structure), approximate_hu(image, body)[box], pixel_size_mm(image))
+    boundary, foreground = (_restore(values, factor, shape) for values in (boundary, foreground))
+    maps = _with_densities(Maps(boundary, foreground), approximate_hu(image, body)[box], pixel_size_mm(image))
     return Maps(
         _place(maps.boundary, box, body),
-        _place(maps.structure, box, body),
+        _place(maps.foreground, box, body),
         _place_affinities(affinities, factor, box),
     )
 
 
-def _answer(
-    weights: Path, channels: NDArray[np.float32]
-) -> tuple[Image, Image, Annotated[NDArray[np.float32], "steps rows columns"]]:
-    """Return the network's border map, structure map and affinities."""
-    session = load_session(weights)
-    outputs = tuple(output.name for output in session.get_outputs())
-    if outputs != OUTPUTS:
-        raise InputError(
-            weights,
-            expected="the weights of a network for mosaic",
-            found=f"a network that gives {', '.join(outputs)}",
-            fix="Name the folder that `fewct train mosaic` of this version wrote.",
-        )
-    boundary, structure, affinities = run_image_network(session, channels)
-    return boundary, structure, affinities
-
-
 def working_factor(shape: tuple[int, int]) -> float:
-    """Return how much larger than a slice what the network sees of it is."""
+    """Return the scale from a slice to the network's input."""
     longest = max(shape)
     return 1.0 if NATIVE_SIZES[0] <= longest <= NATIVE_SIZES[1] else WORKING_SIZE / longest
 
@@ -113,22 +105,22 @@ def _restore(values: Image, factor: float, shape: tuple[int, int]) -> Image:
 
 
 def _with_densities(maps: Maps, hu: Image, pixel_mm: float) -> Maps:
-    """Return the maps with bone as structure, weaker borders inside of it, and a share of gradients."""
+    """Return the maps with bone as foreground, weaker borders inside of it, and a share of gradients."""
     bone = solid_bone(hu, np.ones(hu.shape, dtype=np.bool_), pixel_mm)
     marrow = ndimage.binary_erosion(bone)
     boundary = np.where(marrow, np.float32(BORDER_IN_BONE) * maps.boundary, maps.boundary)
     boundary += np.float32(GRADIENT_SHARE) * (boundary_map(hu, bone, pixel_mm) - boundary)
-    return Maps(boundary, np.where(bone, np.float32(1), maps.structure))
+    return Maps(boundary, np.where(bone, np.float32(1), maps.foreground))
 
 
 def _place_affinities(
     values: Annotated[NDArray[np.float32], "steps rows columns"], factor: float, box: tuple[slice, slice]
 ) -> Affinities:
-    """Tell where on the slice the network's pairs of pixels begin; what padding added is cut off."""
+    """Return affinities with the places of their pixels on the slice, without those in the padding."""
     grids = []
     for span, count in zip(box, values.shape[1:], strict=True):
-        seen = np.floor((SPACING_PX * np.arange(count) + 0.5) / factor).astype(np.int64)
-        grids.append(span.start + seen[seen < span.stop - span.start])
+        offsets = np.floor((SPACING_PX * np.arange(count) + 0.5) / factor).astype(np.int64)
+        grids.append(span.start + offsets[offsets < span.stop - span.start])
     rows, columns = grids
     return Affinities(values[:, : rows.size, : columns.size], rows, columns)
 

@@ -1,52 +1,36 @@
-"""Boxes from one method, masks from another: the box mode of SAM and MedSAM, for whole slices.
-
-Stands above the rooms of the methods, which know nothing of each other: their results meet here.
-"""
+"""Masks in boxes as a method, the box mode of SAM and MedSAM for whole slices: its settings."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from fewct.errors import InputError, UsageError
-from fewct.imaging.intensity import to_display
-from fewct.imaging.labelmap import Cleanup, clean, clean_proposals
-from fewct.imaging.mask_merging import MergePolicy, merge_masks
-from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
-from fewct.methods.sam.box_sources import (
-    Source,
-    SourceName,
-    boxes_in_file,
-    boxes_of_structures,
-    file_sha256,
-    source_method,
-)
+from fewct.errors import UsageError, check_range
+from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.mask_merging import MergePolicy
+from fewct.methods.protocol import Method
+from fewct.methods.sam.backends.load import NormalizationChoice
+from fewct.methods.sam.box_sources import SourceName, source_method
 from fewct.methods.sam.conventions import Precision
-from fewct.methods.sam.mask_generator.candidates import MaskUpsampler
-from fewct.methods.sam.predictor import embed
-from fewct.methods.sam.prompts import checked_boxes, point_prompts
-from fewct.types import CTSlice, MaskProposals, SliceSegmentation
+
+if TYPE_CHECKING:
+    from fewct.methods.sam.inference import BoxPromptedSegmenter
 
 DEFAULT_SOURCE: SourceName = "mosaic"
 
 
 @dataclass(frozen=True)
 class BoxPrompted:
-    """Draw a box around each structure that another method finds, and let MedSAM outline what is in it.
+    """Draw a box around each structure that another method finds, and let a promptable network segment it.
 
-    MedSAM (https://doi.org/10.1038/s41467-024-44824-z) draws one mask for each box; a policy merges them into
-    one label map. Boxes come from another method at its default settings, from a table, or from a label map.
-    Scores are what the network thinks of each mask.
+    SAM, MedSAM (https://doi.org/10.1038/s41467-024-44824-z) and their kin predict one mask for each box; a
+    policy merges them into one label map. Boxes come from another method at its default settings, from a
+    table, or from a label map. Scores are the predicted IoU of each mask.
 
     Raises:
         UsageError: If a setting is out of its range, or two contradict each other.
     """
 
-    name: ClassVar[str] = "medsam-boxes"
-    summary: ClassVar[str] = "MedSAM, prompted by boxes of another method, of a table or of a label map"
+    name: ClassVar[str] = "boxes"
+    summary: ClassVar[str] = "a promptable network, asked by boxes of another method, a table or a label map"
 
     weights: str = ""
     """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
@@ -79,10 +63,8 @@ class BoxPrompted:
 
     def __post_init__(self) -> None:
         for setting in ("pad_px", "jitter_px", "seed", "image_size"):
-            if not 0 <= getattr(self, setting) < float("inf"):
-                raise _out_of_range(setting, "0 or more", getattr(self, setting))
-        if self.boxes_per_batch < 1:
-            raise _out_of_range("boxes_per_batch", "1 or more", self.boxes_per_batch)
+            check_range(setting, getattr(self, setting))
+        check_range("boxes_per_batch", self.boxes_per_batch, 1)
         if self.boxes and (self.boxes_from is not None or self.boxes_weights):
             raise UsageError(
                 "boxes",
@@ -90,146 +72,21 @@ class BoxPrompted:
                 found=f"{self.boxes} and {self.boxes_from or self.boxes_weights}",
                 fix="Leave out --boxes, or --boxes-from and --boxes-weights.",
             )
-        self._source()
+        self.source_method  # noqa: B018 (settings of the method that finds boxes are checked at once)
 
     @property
-    def weights_sha256(self) -> str:
-        """Hash of the checkpoint; after a `+` that of the file of boxes, or of their method's weights."""
-        source = self._source()
-        theirs = file_sha256(Path(self.boxes)) if source is None else source.weights_sha256
-        ours = checkpoint_sha256(self.weights)
-        return ours if theirs is None else f"{ours}+{theirs}"
-
-    def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Delineate one slice; where there is no box, there is no structure.
-
-        Raises:
-            InputError: If weights are absent, damaged or of another network; the file of boxes is absent,
-                damaged or does not tell of the image; or a box leaves the slice.
-            MissingExtraError: If torch is not installed.
-        """
-        from fewct.methods.sam.box_prompted import masks_in_boxes
-
-        backend = load_backend(
-            self.weights, self.image_size, self.normalization, self.precision, self.cache, like_sam="medsam"
-        )
-        boxes = self._boxes_on(image)
-        masks = masks_in_boxes(backend, image, boxes, boxes_per_batch=self.boxes_per_batch)
-        masks = clean_proposals(masks, image, self.cleanup)
-        labels, index = merge_masks(masks, self.merge)
-        return SliceSegmentation(*clean(labels, image, self.cleanup, np.clip(masks.scores[index], 0, 1)))
-
-    def _source(self) -> Source | None:
-        """Return the method whose structures get boxes; None where a file holds them."""
+    def source_method(self) -> Method | None:
+        """The method whose structures get boxes; None where a file holds them."""
         return None if self.boxes else source_method(self.boxes_from or DEFAULT_SOURCE, self.boxes_weights)
 
-    def _boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the boxes on a slice, x0, y0, x1, y1 in pixels, as they are put to the network."""
-        from fewct.methods.sam.box_prompted import moved_boxes
+    def load(self) -> "BoxPromptedSegmenter":
+        """Open the networks, and the file of boxes or the method that finds them.
 
-        source = self._source()
-        found = (
-            boxes_in_file(image, Path(self.boxes)) if source is None else boxes_of_structures(image, source)
-        )
-        rng = np.random.default_rng(self.seed)
-        try:
-            return moved_boxes(found, image.shape, self.pad_px, self.jitter_px, rng)
-        except InputError as error:  # boxes around structures are right, so a file holds this one
-            name = "" if image.source is None else f", {image.source.name}"
-            raise InputError(
-                f"{self.boxes}{name}", expected=error.expected, found=error.found, fix=error.fix
-            ) from error
+        Raises:
+            InputError: If weights are absent, damaged or of another network, or the file of boxes is absent
+                or damaged.
+            MissingExtraError: If it is no export and torch is not installed.
+        """
+        from fewct.methods.sam.inference import BoxPromptedSegmenter
 
-
-def _out_of_range(setting: str, expected: str, found: float) -> UsageError:
-    return UsageError(setting, expected=expected, found=f"{found}", fix="Leave it out for the default.")
-
-
-def masks_in_boxes(
-    backend: Backend,
-    image: CTSlice,
-    boxes: ArrayLike,
-    window: str | None = None,
-    boxes_per_batch: int = 64,
-) -> MaskProposals:
-    """Return one mask for each box: the one that a network draws for prompts that leave no doubt.
-
-    Args:
-        backend: The networks.
-        image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
-        boxes: (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel. None: the network is not
-            asked.
-        window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
-        boxes_per_batch: Boxes that are put to the network at a time; bounds the memory.
-
-    Returns:
-        As many masks as boxes, in their order, with predicted IoU as scores. A mask may leave its box, and
-        may be empty.
-
-    Raises:
-        InputError: If a box is not finite, has no area or leaves the slice.
-        UsageError: If there is no such window.
-    """
-    xyxy = np.asarray(boxes)
-    nowhere, nothing = np.zeros(4, dtype=np.int64), np.zeros((0, 0), dtype=np.bool_)
-    places, crops = [], []
-    scores = [np.zeros(0, dtype=np.float32)]
-    if xyxy.size:
-        prompts = point_prompts(None, None, xyxy, image.shape)
-        embedded = embed(backend, to_display(image, window))
-        upsampler, image_tokens = (
-            MaskUpsampler(embedded.frame),
-            backend.encode_prompts(embedded.embedding, None),
-        )
-        points = embedded.frame.to_input(prompts.points_xy)
-        for start in range(0, len(points), boxes_per_batch):
-            batch = slice(start, start + boxes_per_batch)
-            decoded = backend.decode_masks(
-                image_tokens, points[batch], prompts.labels[batch], multimask=False
-            )
-            scores.append(decoded.predicted_iou[:, 0])
-            for logits in decoded.logits:
-                part = upsampler.upsample(logits, 0)
-                place, crop = (nowhere, nothing) if part is None else part.above(0)
-                places.append(place)
-                crops.append(crop)
-    return MaskProposals(
-        image.shape,
-        np.array(places, dtype=np.int64).reshape(-1, 4),
-        tuple(crops),
-        np.concatenate(scores),
-    )
-
-
-def moved_boxes(
-    boxes: ArrayLike, shape: tuple[int, int], pad_px: float, jitter_px: float, rng: np.random.Generator
-) -> Annotated[NDArray[np.float64], "n 4"]:
-    """Return boxes grown on all sides, then each side moved at random, as a hurried hand would draw them.
-
-    Sides never cross the middle of their box, and stay on the slice.
-
-    Args:
-        boxes: (n, 4): x0, y0, x1, y1 in pixels.
-        shape: (rows, columns) of the slice.
-        pad_px: By how much each side moves outwards.
-        jitter_px: By how much it moves then at most, outwards or inwards.
-        rng: Draws the jitter.
-
-    Raises:
-        InputError: If a box is not finite, has no area or leaves the slice.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> moved_boxes([[1, 4, 5, 6]], (8, 8), pad_px=2, jitter_px=0, rng=rng).tolist()
-        [[0.0, 2.0, 7.0, 8.0]]
-    """
-    if np.asarray(boxes).size == 0:
-        return np.zeros((0, 4))
-    xyxy = checked_boxes(boxes, shape)
-    middles = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-    least = np.minimum(0.5, (xyxy[:, 2:] - xyxy[:, :2]) / 2)
-    shifts = rng.uniform(-jitter_px, jitter_px, xyxy.shape) + pad_px * np.array([-1, -1, 1, 1])
-    low = np.minimum(xyxy[:, :2] + shifts[:, :2], middles - least)
-    high = np.maximum(xyxy[:, 2:] + shifts[:, 2:], middles + least)
-    rows, columns = shape
-    return np.concatenate([np.maximum(low, 0), np.minimum(high, [columns, rows])], axis=1)
+        return BoxPromptedSegmenter.of(self)

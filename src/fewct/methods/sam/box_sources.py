@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +14,25 @@ from fewct.errors import InputError, UsageError
 from fewct.imaging.labelmap import place_on_grid
 from fewct.imaging.masks import boxes_from_labels
 from fewct.methods.classical import Felzenszwalb, Watershed
-from fewct.methods.mosaic import Mosaic
+from fewct.methods.mosaic.method import Mosaic
+from fewct.methods.protocol import Method, Segmenter
 from fewct.methods.sam.everything import Everything
-from fewct.methods.unet import UNet
+from fewct.methods.unet.method import UNet
 from fewct.types import AnyLabels, CTSlice, LabelMap
 
 if TYPE_CHECKING:
     from fewct.io.boxes import BoxTable
 
 SourceName: TypeAlias = Literal["mosaic", "watershed", "felzenszwalb", "unet", "everything"]
-Source: TypeAlias = Mosaic | Watershed | Felzenszwalb | UNet | Everything
 
-SOURCES: Mapping[str, type[Source]] = MappingProxyType(
+SOURCES: Mapping[str, type[Mosaic | Watershed | Felzenszwalb | UNet | Everything]] = MappingProxyType(
     {method.name: method for method in (Mosaic, Watershed, Felzenszwalb, UNet, Everything)}
 )
 """The methods whose structures can get boxes."""
 TABLES = (".csv", ".json")
 
 
-def source_method(name: str, weights: str) -> Source:
+def source_method(name: str, weights: str) -> Method:
     """Return a method whose structures get boxes, at its default settings.
 
     Args:
@@ -59,37 +59,89 @@ def source_method(name: str, weights: str) -> Source:
     return method(weights=weights) if issubclass(method, (UNet, Everything)) else method()
 
 
-def boxes_of_structures(image: CTSlice, method: Source) -> Annotated[NDArray[np.float64], "n 4"]:
-    """Return the box around each structure that a method finds.
+class BoxSource(Protocol):
+    """Where the boxes of a slice come from."""
 
-    Returns:
-        float64 (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
-    """
-    return boxes_from_labels(method.segment(image).labels)[1].astype(np.float64)
+    @property
+    def sha256(self) -> str | None:
+        """Hash of what decides the boxes beside the slice; None for methods without weights."""
+        ...
+
+    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
+        """Return the boxes on a slice: x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
+
+        Raises:
+            InputError: If what holds the boxes is of another image.
+        """
+        ...
 
 
-def boxes_in_file(image: CTSlice, path: Path) -> Annotated[NDArray[np.float64], "n 4"]:
-    """Return the boxes of a slice in a table, or around the structures of a label map.
+@dataclass(frozen=True, eq=False)
+class StructureBoxes:
+    """Boxes around the structures that a method finds."""
+
+    segmenter: Segmenter
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the method's weights."""
+        return self.segmenter.weights_sha256
+
+    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
+        """Return the box around each structure; see `BoxSource`."""
+        return boxes_from_labels(self.segmenter.segment(image).labels)[1].astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class TableBoxes:
+    """Boxes of a table."""
+
+    table: "BoxTable"
+    sha256: str
+
+    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
+        """Return the boxes that the table has for a slice; see `BoxSource`."""
+        return self.table.boxes_of(image)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMapBoxes:
+    """Boxes around the structures of a label map."""
+
+    label_map: LabelMap
+    path: Path
+    sha256: str
+
+    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
+        """Return the box around each structure of the label map that lies on a slice; see `BoxSource`."""
+        labels = _labels_on(image, self.label_map, self.path)
+        return boxes_from_labels(labels)[1].astype(np.float64)
+
+
+def open_box_source(source: str | Method) -> BoxSource:
+    """Open a file of boxes, or a method that finds them.
 
     A label map that knows its place in the patient is placed on the slice's grid; another has the slice's
     shape, or is a stack of such for a scan.
 
     Args:
-        image: The slice.
-        path: CSV or JSON as `fewct.io.boxes.read_boxes` takes them, or a label map.
-
-    Returns:
-        float64 (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
+        source: A method; or a file, CSV or JSON as `fewct.io.boxes.read_boxes` takes them, or a label map.
 
     Raises:
-        InputError: If the file is absent, damaged or of another image.
+        InputError: If the file or the method's weights are absent or damaged.
         MissingExtraError: For NRRD and MetaImage without SimpleITK.
     """
+    if not isinstance(source, str):
+        return StructureBoxes(source.load())
+    path = Path(source)
     sha256 = file_sha256(path)
     if path.suffix.lower() in TABLES:
-        return _table(path, sha256).boxes_of(image)
-    labels = _labels_on(image, _label_map(path, sha256), path)
-    return boxes_from_labels(labels)[1].astype(np.float64)
+        from fewct.io.boxes import read_boxes
+
+        return TableBoxes(read_boxes(path), sha256)
+    from fewct.io import read_labels
+
+    return LabelMapBoxes(read_labels(path), path, sha256)
 
 
 def file_sha256(path: Path) -> str:
@@ -108,22 +160,6 @@ def file_sha256(path: Path) -> str:
             found=(error.strerror or str(error)).lower(),
             fix="Check the path to the boxes.",
         ) from error
-
-
-@lru_cache(maxsize=1)
-def _table(path: Path, sha256: str) -> "BoxTable":  # noqa: ARG001 (it keys the cache)
-    """Read a table once for all slices of a scan; the hash tells when it has changed."""
-    from fewct.io.boxes import read_boxes
-
-    return read_boxes(path)
-
-
-@lru_cache(maxsize=1)
-def _label_map(path: Path, sha256: str) -> LabelMap:  # noqa: ARG001 (it keys the cache)
-    """Read a label map once for all slices of a scan; the hash tells when it has changed."""
-    from fewct.io import read_labels
-
-    return read_labels(path)
 
 
 def _labels_on(image: CTSlice, label_map: LabelMap, path: Path) -> AnyLabels:

@@ -1,17 +1,16 @@
-"""Segment-everything as a method: its settings, and one label a pixel."""
+"""Segment-everything as a method: its settings."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from fewct.imaging.labelmap import Cleanup, clean
-from fewct.imaging.mask_merging import MergePolicy, merge_masks
-from fewct.methods.sam.backends.base import Backend
-from fewct.methods.sam.backends.load import NormalizationChoice, checkpoint_sha256, load_backend
+from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.mask_merging import MergePolicy
+from fewct.methods.sam.backends.load import NormalizationChoice
 from fewct.methods.sam.conventions import Precision
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
-from fewct.types import CTSlice, SliceSegmentation
+
+if TYPE_CHECKING:
+    from fewct.methods.sam.inference import EverythingSegmenter
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,14 @@ class Everything(MaskGeneratorSettings):
         super().__post_init__()
         self._check("image_size", self.image_size >= 0, "0 or more")
 
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of the file of weights."""
-        return checkpoint_sha256(self.weights)
-
-    def segment(self, image: CTSlice) -> SliceSegmentation:
-        """Delineate one slice.
+    def load(self) -> "EverythingSegmenter":
+        """Open the networks.
 
         Raises:
-            UsageError: If the network was exported for another size or other normalization.
+            UsageError: If the network was exported for another size or other intensities.
             InputError: If the weights are absent, damaged or of another network.
-            MissingExtraError: If torch is not installed.
+            MissingExtraError: If it is no export and torch is not installed.
         """
-        backend = load_backend(self.weights, self.image_size, self.normalization, self.precision, self.cache)
-        return self.segment_with(backend, image)
+        from fewct.methods.sam.inference import EverythingSegmenter
 
-    def segment_with(self, backend: Backend, image: CTSlice) -> SliceSegmentation:
-        """Delineate one slice with networks that are loaded, whatever `weights` says."""
-        from fewct.methods.sam.mask_generator.generator import generate_masks
-
-        found = generate_masks(backend, image, self)
-        usual: MergePolicy = "score" if backend.normalization == "ranks" else "small-on-top"
-        labels, index = merge_masks(found.proposals, self.merge or usual)
-        scores = np.clip(found.predicted_iou[index], 0, 1)
-        return SliceSegmentation(*clean(labels, image, self.cleanup, scores))
+        return EverythingSegmenter.of(self)

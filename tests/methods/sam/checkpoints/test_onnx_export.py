@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError, OutputError, UsageError
 from fewct.imaging.mask_merging import merge_masks
-from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.base import DecodedMasks
 from fewct.methods.sam.backends.load import checkpoint_sha256, load_backend
 from fewct.methods.sam.backends.onnx import OnnxBackend
@@ -39,10 +38,8 @@ TINY_VIT = TinyViTShape((8, 16, 24, 40), (1, 1, 2, 1), (1, 2, 3, 4), (7, 7, 14, 
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWCT_NUM_THREADS", "1")
-    yield
-    load._loaded.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +371,7 @@ class TestLoading:
             "from fewct.methods import Everything\n"
             "from fewct.types import CTSlice\n"
             f"method = Everything(weights={str(folder)!r}, points_per_side=2, pred_iou_thresh=0)\n"
-            "print(method.segment(CTSlice(np.eye(40, dtype=np.float32), 'grey')).labels.shape)\n"
+            "print(method.load().segment(CTSlice(np.eye(40, dtype=np.float32), 'grey')).labels.shape)\n"
         )
         found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         assert found.stdout == "(40, 40)\n"

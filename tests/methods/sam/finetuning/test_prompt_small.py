@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import PROMPT_SMALL, load_backend
-from fewct.methods.sam.box_prompted import masks_in_boxes
+from fewct.methods.sam.inference import masks_in_boxes
 from fewct.methods.sam.predictor import Predictor
 from fewct.phantom import phantom_slice
 
@@ -69,7 +69,7 @@ def test_everything_finds_structures_without_torch(tmp_path: Path) -> None:
         "from fewct.methods import Everything\n"
         "from fewct.types import CTSlice\n"
         f"image = CTSlice(np.load({str(tmp_path / 'ct.npy')!r}), 'hu')\n"
-        "print(Everything(points_per_side=8).segment(image).labels.max())\n"
+        "print(Everything(points_per_side=8).load().segment(image).labels.max())\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(ran.stdout) >= 3

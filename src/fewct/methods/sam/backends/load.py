@@ -1,10 +1,8 @@
 """Checkpoints that settings name: where they are, their hash, and the network in them; without torch."""
 
 import hashlib
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fewct.errors import UsageError, needs_extra
@@ -22,8 +20,6 @@ PROMPT_SMALL = Path(__file__).parents[1] / "weights" / "prompt-small"
 """The promptable network that comes with fewct, as ONNX."""
 PROMPT_SMALL_START = PROMPT_SMALL.with_suffix(".pth")
 """The same for torch, in 16 bits, for trainings to start from."""
-
-_LOADING = Lock()  # slices of a scan are worked on by several threads, one of which loads the network
 
 
 def checkpoint_path(weights: str) -> Path:
@@ -64,7 +60,7 @@ def load_backend(
     cache: bool = False,
     like_sam: "Normalization" = "sam",
 ) -> "Backend":
-    """Return the network of a checkpoint, loaded once for all slices of a scan.
+    """Open the network of a checkpoint.
 
     Args:
         weights: As for `checkpoint_path`; networks exported to ONNX run without torch.
@@ -80,24 +76,10 @@ def load_backend(
         InputError: If it is absent, damaged or of another network.
         MissingExtraError: If it is no export and torch is not installed.
     """
-    path = checkpoint_path(weights).resolve()
-    with _LOADING:
-        embeddings = _embeddings_folder() if cache else None
-        return _loaded(path, image_size, normalization, precision, embeddings, like_sam)
-
-
-@lru_cache(maxsize=2)  # a method may take the boxes of one network and put them to another
-def _loaded(
-    path: Path,
-    image_size: int,
-    normalization: NormalizationChoice,
-    precision: "Precision",
-    embeddings: Path | None,
-    like_sam: "Normalization",
-) -> "Backend":
     from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
     from fewct.methods.sam.checkpoints.layout import exported_folder
 
+    path = checkpoint_path(weights).resolve()
     folder = exported_folder(path)
     backend: Backend = (
         _exported(folder, image_size, normalization, precision)
@@ -106,9 +88,10 @@ def _loaded(
     )
     if backend.normalization == "ranks":
         backend = MaskPromptBackend(backend)
-    if embeddings is None:
+    if not cache:
         return backend
     from fewct.methods.sam.backends.embedding_cache import CachedBackend
+    from fewct.runtime.cache import cache_folder
 
     runs_it = "onnxruntime" if folder else "torch"
     made_by = {name: version(name) for name in ("fewct", runs_it)}
@@ -117,13 +100,7 @@ def _loaded(
         "precision": precision,
         "threads": f"{thread_count()}",
     }
-    return CachedBackend(backend, embeddings, made_by)
-
-
-def _embeddings_folder() -> Path:
-    from fewct.runtime.cache import cache_folder
-
-    return cache_folder() / "embeddings"
+    return CachedBackend(backend, cache_folder() / "embeddings", made_by)
 
 
 def _of_torch(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fewct.data.examples import TrainingExample
 from fewct.imaging.intensity import to_display
-from fewct.methods.sam.box_prompted import moved_boxes
 from fewct.methods.sam.conventions import BOTTOM_RIGHT, INSIDE, NO_POINT, TOP_LEFT, Normalization, Picture
+from fewct.methods.sam.inference import moved_boxes
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.training.augment import WarpedExample, simulate_scanner, warp
 from fewct.training.crops import ExampleMix

@@ -38,6 +38,7 @@ def generate_masks(
     settings: MaskGeneratorSettings,
     window: str | None = None,
     point_grids: Sequence[Points] | None = None,
+    body: Mask | None = None,
 ) -> GeneratedMasks:
     """Return the masks of all that is found on a slice; they may overlap.
 
@@ -48,6 +49,7 @@ def generate_masks(
         window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
         point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2): x, y in
             [0, 1), in place of the grids of `points_per_side`.
+        body: bool (rows, columns): the patient, as `body_mask` finds it; None to find it.
 
     Returns:
         Masks, best first. Nothing in `fast` mode where no body is found.
@@ -59,19 +61,19 @@ def generate_masks(
     """
     grids = _grids(settings, point_grids)
     picture = to_display(image, window)
-    body = body_mask(image) if settings.mode == "fast" else None
+    body = body_mask(image) if body is None else body
     boxes, layers = crop_boxes(image.shape, settings.crop_n_layers, settings.crop_overlap_ratio)
     parts = []
     for box, layer in zip(boxes, layers.tolist(), strict=True):
         x0, y0, x1, y1 = box.tolist()
-        if body is None:
-            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, settings)
+        if settings.mode == "exact":
+            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, body, settings)
             parts.append(_exact(crop, grids[layer]))
         elif body[y0:y1, x0:x1].any():
-            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, settings)
+            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, body, settings)
             n_points = len(grids[layer])
             levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
-            parts.append(_fast(crop, grids[layer], levels, body))
+            parts.append(_fast(crop, grids[layer], levels))
     found = concatenate(parts, image.shape)
     if len(parts) > 1:
         areas = (found.crop_boxes_xyxy[:, 2:] - found.crop_boxes_xyxy[:, :2]).prod(axis=1)
@@ -87,6 +89,7 @@ class EmbeddedCrop:
         picture: uint8 (rows, columns): what is seen of it.
         box: int64 (4,): where it lies on the slice.
         image: The slice.
+        body: bool (rows, columns): the patient on the slice.
         settings: How to look for masks.
     """
 
@@ -96,12 +99,14 @@ class EmbeddedCrop:
         picture: NDArray[np.uint8],
         box: NDArray[np.int64],
         image: CTSlice,
+        body: Mask,
         settings: MaskGeneratorSettings,
     ) -> None:
         embedded: EmbeddedImage = embed(backend, picture)
         self.backend = backend
         self.box = box
         self.image = image
+        self.body = body
         self.settings = settings
         self.thresholds = settings.thresholds(backend.normalization)
         self.frame: InputFrame = embedded.frame
@@ -125,7 +130,7 @@ class EmbeddedCrop:
         if self.settings.max_mask_region_area:
             proposals = _trimmed(proposals, self.settings.max_mask_region_area)
         numbered = replace(proposals, scores=np.arange(len(found), dtype=np.float32))
-        stays = clean_proposals(numbered, self.image, self.settings.cleanup)
+        stays = clean_proposals(numbered, self.image, self.settings.cleanup, self.body)
         return found.keep(stays.scores.astype(np.int64)).with_masks(stays)
 
     def place(self, upsampled: Sequence[tuple[NDArray[np.int64], Mask]]) -> MaskProposals:
@@ -169,15 +174,13 @@ def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
     return crop.limited(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
 
 
-def _fast(
-    crop: EmbeddedCrop, grid: Points, levels: Sequence[NDArray[np.int64]], body: Mask
-) -> GeneratedMasks:
+def _fast(crop: EmbeddedCrop, grid: Points, levels: Sequence[NDArray[np.int64]]) -> GeneratedMasks:
     """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
     settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
     points = grid * crop.frame.shape[::-1]
     columns, rows = points.astype(np.int64).T
-    wanted = body[y0:y1, x0:x1][rows, columns]
-    low_res = LowResMasks(crop.frame, crop.box, crop.image, body, settings, crop.thresholds.stability)
+    wanted = crop.body[y0:y1, x0:x1][rows, columns]
+    low_res = LowResMasks(crop.frame, crop.box, crop.image, crop.body, settings, crop.thresholds.stability)
     for level in levels:
         queue = level[wanted[level]]
         while len(queue := queue[~low_res.covers(points[queue])]):
