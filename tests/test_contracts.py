@@ -94,7 +94,7 @@ def test_a_wrong_import_breaks_its_contract(src: Path, module: str, statement: s
     with path.open("a", encoding="utf-8") as file:
         file.write(f"\n{statement}\n")
     broken, report = broken_contracts(src)
-    assert broken == {contract}, report
+    assert contract in broken, report  # others may break too, by chains of imports through it
     assert module.rpartition(".")[2] in report.partition("Broken contracts")[2]
 
 

@@ -143,7 +143,7 @@ def test_without_geometry_equal_shapes_are_compared_as_they_are(scan):
 def test_a_segmentation_is_a_prediction(scan):
     truth, prediction = scan
     manifest = Manifest("1.0", "watershed", {}, None, "0" * 64, "hu")
-    segmentation = Segmentation(prediction, (), manifest, GEOMETRY)
+    segmentation = Segmentation(prediction, GEOMETRY, structures=(), manifest=manifest)
     assert same(
         evaluate(truth=truth, prediction=segmentation),
         evaluate(truth=truth, prediction=LabelMap(prediction, GEOMETRY)),
@@ -153,7 +153,7 @@ def test_a_segmentation_is_a_prediction(scan):
 def test_a_segmentation_as_truth_is_swapped(scan):
     truth, prediction = scan
     manifest = Manifest("1.0", "watershed", {}, None, "0" * 64, "hu")
-    segmentation = Segmentation(prediction, (), manifest, GEOMETRY)
+    segmentation = Segmentation(prediction, GEOMETRY, structures=(), manifest=manifest)
     with pytest.raises(UsageError, match=r"truth and prediction: .*swapped\. Call evaluate\(truth="):
         evaluate(truth=segmentation, prediction=LabelMap(truth, GEOMETRY))
     assert evaluate(truth=segmentation, prediction=segmentation).overall.ari == 1

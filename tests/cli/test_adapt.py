@@ -174,8 +174,8 @@ class TestUse:
         assert main(words) == 0
         configuration = json.loads((tmp_path / "out" / "0_manifest.json").read_text())["configuration"]
         assert configuration["level"] == 0.15
-        assert configuration["maps"] == "gradients"
-        assert configuration["weights"] == f"{site}"
+        assert configuration["boundary_source"] == "gradients"
+        assert configuration["weights"] == f"{site / 'model.onnx'}"
         found, truth = (
             np.asarray(Image.open(path))
             for path in (tmp_path / "out" / "0_labels.png", few / "labels" / "0.png")
@@ -188,7 +188,7 @@ class TestUse:
         words = [*weights, *level] if after else [*level, *weights]
         method = parse(["segment", "x.png", *words]).settings  # type: ignore[attr-defined]
         assert (method.level, method.cleanup.body_only) == (0.7, False)
-        assert method.maps == "gradients"
+        assert method.boundary_source == "gradients"
 
     def test_other_weights_bring_no_settings(self, tmp_path: Path) -> None:
         method = parse(["segment", "x.png", f"--weights={tmp_path}"]).settings  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ def measure(case: Path, *, partial: bool, labels_to: Path | None = None) -> Meas
     only, on small slices first.
 
     Args:
-                    case: File that `save_case` wrote.
+        case: File that `save_case` wrote.
         partial: Whether 0 means unknown in truth.
         labels_to: NPZ file for the predicted label map; None to drop it.
 

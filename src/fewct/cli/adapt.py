@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fewct.adapt.adaptation import Adaptation
 
 MINUTES = 5.0
-SETTINGS = ("level", "structure", "certainty")
+SETTINGS = ("level", "foreground_threshold", "min_foreground")
 TITLES = {
     "ari_foreground": "foreground ARI",
     "mean_best_iou": "mean best IoU",

@@ -91,6 +91,10 @@ class RegionCut:
     scores: Annotated[NDArray[np.float32], "n"]
     ids: Annotated[NDArray[np.int32], "leaves"]
 
+    def n_regions(self, structure: int) -> int:
+        """Return how many leaves of the tree a structure consists of; one leaf cannot be split."""
+        return int(np.count_nonzero(self._leaves_of(structure)))
+
     def at_level(self, level: float) -> "RegionCut":
         """Return the structures at another level; see `RegionTree.cut`."""
         return self.regions.cut(level)

@@ -131,15 +131,15 @@ class TestFiles:
     def test_empty_masks_no_structures(
         self, in_file: BoxPrompted, ct: CTSlice, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        backend = load.load_backend(in_file.weights, 0, "auto", like_sam="medsam")
-        decode = backend.decode_masks
+        segmenter = in_file.load()
+        decode = segmenter.backend.decode_masks
 
         def below(*args: Any, **settings: Any) -> DecodedMasks:
             drawn = decode(*args, **settings)
             return replace(drawn, logits=-np.abs(drawn.logits) - 1)
 
-        monkeypatch.setattr(backend, "decode_masks", below)
-        found = in_file.load().segment(ct)
+        monkeypatch.setattr(segmenter.backend, "decode_masks", below)
+        found = segmenter.segment(ct)
         assert not found.labels.any()
         assert found.scores.shape == (0,)
 
