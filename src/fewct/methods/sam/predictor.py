@@ -13,6 +13,7 @@ from fewct.imaging.intensity import to_display
 from fewct.io.pixels import RawImage, as_ct
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import NormalizationChoice, load_backend
+from fewct.methods.sam.conventions import Embedding, Picture
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.methods.sam.prompts import mask_input_logits, point_prompts
 from fewct.types import CTSlice, Provenance, UnitChoice
@@ -24,7 +25,7 @@ class Prediction:
 
     Args:
         masks: bool (prompts, masks, rows, columns).
-        predicted_iou: float32 (prompts, masks): how well the network thinks each overlaps with the structure.
+        predicted_iou: float32 (prompts, masks): predicted intersection over union with the structure.
         logits: float32 (prompts, masks, side, side): the same masks as the network gave them; one of them may
             be the `mask_input` of the next prediction.
     """
@@ -39,10 +40,10 @@ class EmbeddedImage:
     """The embedding of a picture, float32 (channels, rows, columns), and how it lies in the input."""
 
     frame: InputFrame
-    embedding: Annotated[NDArray[np.float32], "channels rows columns"]
+    embedding: Embedding
 
 
-def embed(backend: Backend, picture: Annotated[NDArray[np.uint8], "rows columns"]) -> EmbeddedImage:
+def embed(backend: Backend, picture: Picture) -> EmbeddedImage:
     """Run the image encoder on a grey picture, uint8 (rows, columns)."""
     rows, columns = picture.shape
     frame = InputFrame((rows, columns), backend.image_size, backend.mask_px)
@@ -57,8 +58,7 @@ class Predictor:
             export, or a name in `fewct models list`; None: prompt-small, which comes with fewct. It is loaded
             with the first slice.
         image_size: Side of the network's input: 256, 512 or 1024; 0: what it was made for.
-        normalization: How the network was trained to see grey; "medsam" for MedSAM, whose file looks like
-            SAM's.
+        normalization: How grey values are normalised; "medsam" for MedSAM, whose file looks like SAM's.
 
     Example:
         >>> from fewct.phantom import phantom_slice
@@ -98,8 +98,7 @@ class Predictor:
         """Embed a slice, which takes the place of an earlier one.
 
         Args:
-            image: Slice, or its pixels (rows, columns); it is seen as `to_display` shows it to people, 8-bit
-                grey.
+            image: Slice, or its pixels (rows, columns); the network takes it as `to_display` gives it.
             window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by
                 default.
             unit: Of an array: "hu", "grey", or "auto" to look at the values: "hu" where one lies below -200.
@@ -108,7 +107,7 @@ class Predictor:
             UsageError: If there is no such preset, or one is named for a slice that is not in Hounsfield
                 units.
             InputError: If an array is no slice, looks like a mask or holds no real numbers, or a grey slice
-                holds infinities; for what `load_backend` raises besides, see there.
+                holds infinities; and as `load_backend`, with the first slice.
         """
         ct = image if isinstance(image, CTSlice) else _slice_of(np.asarray(image), unit)
         embedded = embed(self.backend, to_display(ct, window))

@@ -1,4 +1,4 @@
-"""How a slice lies in the square input of SAM's image encoder, and how masks come back to the slice."""
+"""The square input of SAM's image encoder: where a slice lies in it, and how grey is normalised."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from PIL import Image
 from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import ranks
 from fewct.imaging.resample import resize
-from fewct.methods.sam.conventions import Normalization
+from fewct.methods.sam.conventions import Normalization, Picture, Pixels
 from fewct.types import CTSlice
 
 MEANS, DEVIATIONS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red, green, blue in photographs
@@ -21,9 +21,7 @@ MEANS, DEVIATIONS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red
 class InputFrame:
     """A picture in the square input of the network: its longest side fills it, the rest is padding.
 
-    Args:
-        shape: (rows, columns) of the picture.
-        mask_px: Side of the network's masks, which lie over the whole input.
+    The network's masks, of side `mask_px`, lie over the whole input.
     """
 
     shape: tuple[int, int]
@@ -43,9 +41,7 @@ class InputFrame:
         return scaled
 
     @cached_property
-    def upsampling(
-        self,
-    ) -> tuple[Annotated[NDArray[np.float32], "..."], Annotated[NDArray[np.float32], "..."]]:
+    def upsampling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Matrices (rows, mask_px) and (columns, mask_px) that bring the network's masks to the picture.
 
         As in the official code: linearly to the size of the input, the padding cut off, linearly to the
@@ -74,10 +70,8 @@ def linear_resampling(new: int, old: int) -> Annotated[NDArray[np.float64], "new
     return matrix
 
 
-def preprocess(
-    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: InputFrame, normalization: Normalization
-) -> Annotated[NDArray[np.float32], "channels side side"]:
-    """Return what the image encoder sees of a picture: channels, resized, normalised, padded.
+def preprocess(picture: Picture, frame: InputFrame, normalization: Normalization) -> Pixels:
+    """Return the input of the image encoder: a picture resized, normalised and padded.
 
     Args:
         normalization: "sam": linear resampling, the means and deviations of photographs, zeros after that as
@@ -104,12 +98,10 @@ def preprocess(
     return pixels
 
 
-def _grey_and_ranks(
-    picture: Annotated[NDArray[np.uint8], "rows columns"], frame: InputFrame
-) -> Annotated[NDArray[np.float32], "2 side side"]:
+def _grey_and_ranks(picture: Picture, frame: InputFrame) -> Pixels:
     grey = picture.astype(np.float32)
     body = body_mask(CTSlice(grey, "grey"))
-    seen = np.full((2, frame.image_size, frame.image_size), -1, dtype=np.float32)
-    for channel, values in zip(seen, (grey / np.float32(255), ranks(grey, body)), strict=True):
+    pixels = np.full((2, frame.image_size, frame.image_size), -1, dtype=np.float32)
+    for channel, values in zip(pixels, (grey / np.float32(255), ranks(grey, body)), strict=True):
         channel[: frame.inner[0], : frame.inner[1]] = 2 * resize(values, frame.inner) - 1
-    return seen
+    return pixels

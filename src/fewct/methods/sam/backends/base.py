@@ -30,7 +30,7 @@ class DecodedMasks:
 
     Args:
         predicted_iou: float32 (prompts, masks): predicted intersection over union with the structure.
-        indices: int64 (n, 2): prompt and mask of those that were asked for, in their order.
+        indices: int64 (n, 2): prompt and mask of those above the threshold, in their order.
         logits: float32 (n, mask_px, mask_px): these masks; above 0 inside the structure.
     """
 

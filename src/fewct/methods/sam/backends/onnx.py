@@ -87,7 +87,7 @@ class OnnxBackend:
 def _check_graphs(
     folder: Path, record: ExportRecord, sessions: Mapping[str, onnxruntime.InferenceSession]
 ) -> None:
-    """Raise unless graphs take and give what the record tells.
+    """Raise unless graphs take and give what the record says.
 
     Raises:
         InputError: If a file holds a network of another kind or size.

@@ -30,7 +30,7 @@ class TorchBackend:
 
     Args:
         normalization: None: "medsam" for the image encoder of LiteMedSAM, "ranks" for that of prompt-small,
-            else "sam". The shapes of MedSAM's weights are those of SAM, so it must be told.
+            else "sam". The shapes of MedSAM's weights are those of SAM, so it must be given.
         precision: What the image encoder computes in. With "bfloat16" its products of matrices have 8 bits
             of precision; sums, normalisations and softmax stay in float32.
 
@@ -98,6 +98,6 @@ class TorchBackend:
 
 def computes_in_bfloat16() -> bool:
     """Tell whether the processor multiplies matrices of bfloat16 (AVX512-BF16, AMX, or the same of ARM)."""
-    told = getattr(torch.cpu, "get_capabilities", dict)  # torch before 2.10 does not tell
-    features: Mapping[str, Any] = told()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # not in torch before 2.10
+    features: Mapping[str, Any] = capabilities()
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,4 +1,4 @@
-"""SAM checkpoints: which network a file is for, told from the shapes in it, and the network with its weights.
+"""SAM checkpoints: the architecture, inferred from the shapes in a file, and the network with its weights.
 
 Reads the official `.pth` files of SAM, MedSAM (https://doi.org/10.1038/s41467-024-44824-z), MobileSAM and
 LiteMedSAM, and folders of transformers (`facebook/sam-vit-base`, `wanglab/medsam-vit-base`).
@@ -68,7 +68,7 @@ def shape_of(weights: Mapping[str, Tensor], path: Path, heads: int = DecoderShap
 
     Args:
         weights: Tensors by official name.
-        heads: Attention heads of the mask decoder, which no shape tells.
+        heads: Attention heads of the mask decoder, which no shape reveals.
 
     Raises:
         InputError: If they are for none that fewct knows; the message lists what they are.
@@ -166,7 +166,7 @@ def _fits_nothing(path: Path, weights: Mapping[str, Tensor], reason: str) -> Inp
 
 
 def default_normalization(network: Sam) -> Normalization:
-    """Return how networks of a kind are trained to see grey."""
+    """Return the normalization that networks of this architecture are trained with."""
     encoder = network.shape.encoder
     if isinstance(encoder, SmallShape):
         return "ranks"
@@ -175,7 +175,7 @@ def default_normalization(network: Sam) -> Normalization:
 
 
 def checked_normalization(network: Sam, normalization: Normalization | None) -> Normalization:
-    """Return how a network is to see grey: as told, or as networks of its kind are trained.
+    """Return a network's normalization: the one given, or that of its architecture.
 
     Raises:
         UsageError: If its image encoder takes another number of channels than the normalization have.

@@ -52,7 +52,7 @@ def export_sam(
         checkpoint: An official file, or a folder of transformers; see `load_sam` for what it raises.
         folder: Where to write; must be new or empty.
         image_size: Side of the image encoder's input; None for what the network was made for.
-        normalization: How grey values are normalised; None for what the kind of network tells.
+        normalization: How grey values are normalised; None for that of its architecture.
         half: Whether to keep weights in 16 bits.
 
     Returns:

@@ -20,7 +20,7 @@ from fewct.training.sampling import RandomDataset
 from fewct.types import CTSlice, Labels
 
 LEAST_SHARE = 1.5e-4  # of the picture that a structure must cover to get prompts: 40 px of 512 x 512
-WHOLE_PX = 512  # side of a whole slice, by which the zoom of examples is told
+WHOLE_PX = 512  # side of a whole slice, which the zoom of examples refers to
 
 ViewSampler: TypeAlias = Callable[[np.random.Generator], "LabelledView"]
 InputSampler: TypeAlias = Callable[[np.random.Generator], tuple[Tensor, Labels]]
@@ -77,17 +77,17 @@ class PromptSampling:
 
 
 def prompt_dataset(draw: InputSampler, sampling: PromptSampling, length: int, seed: int) -> PromptDataset:
-    """Return so many pictures with prompts; see `RandomDataset`."""
+    """Return a data set of `length` pictures with prompts."""
     return RandomDataset(lambda rng, item: sample_prompts(*draw(rng), sampling, rng, item), length, seed)
 
 
 def network_inputs(views: ViewSampler, image_size: int, normalization: Normalization) -> InputSampler:
-    """Return what draws views as the image encoder takes them; see `view_input`."""
+    """Return a sampler of views as input of the image encoder."""
     return lambda rng: view_input(views(rng), image_size, normalization)
 
 
 def one_of(encoded: Sequence[tuple[Tensor, Labels]]) -> InputSampler:
-    """Return what draws one of some inputs or embeddings with their structures."""
+    """Return a sampler of given inputs, or embeddings, with their structures."""
     return lambda rng: encoded[int(rng.integers(len(encoded)))]
 
 
@@ -98,7 +98,7 @@ def view_input(view: LabelledView, image_size: int, normalization: Normalization
 
 
 def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 0.0) -> ViewSampler:
-    """Return what draws an augmented slice of one of several sources.
+    """Return a sampler of augmented slices of several sources.
 
     Args:
         size_px: Side of the picture, which shows about a whole slice whatever it is.
@@ -116,10 +116,10 @@ def source_views(sources: Sequence[ExampleMix], size_px: int, no_flips: float = 
 
 
 def example_views(examples: Sequence[TrainingExample], size_px: int, no_flips: bool) -> ViewSampler:
-    """Return what draws an augmented view of one of some slices.
+    """Return a sampler of augmented views of given slices.
 
     Args:
-        examples: What to draw from, each as likely as the others.
+        examples: The slices, each as likely as the others.
         size_px: The longest side of a slice is brought to this.
         no_flips: Whether to keep the orientation: no flips and no quarter turns.
     """

@@ -50,7 +50,7 @@ class PromptSmallRecipe:
     encoder: str = ""
     """Exported network of mosaic whose features the image encoder starts from; empty: random weights."""
     weights: str = ""
-    """Network of an earlier training to start from as a whole, sam.pth; `encoder` is not looked at then."""
+    """Network of an earlier training to start from as a whole, sam.pth; `encoder` is not used then."""
     frozen: bool = False
     """Whether the image encoder's U-Net stays as it is, and only what follows learns: twice as fast."""
     size_px: int = 256

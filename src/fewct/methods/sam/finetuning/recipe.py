@@ -68,9 +68,9 @@ class SamRecipe:
     rank: int = 8
     """Rank of the adapters."""
     image_size: int = 0
-    """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
+    """Side of the network's input: 256, 512 or 1024; 0: what it was made for."""
     normalization: NormalizationChoice = "auto"
-    """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
+    """How grey values are normalised; name medsam for MedSAM, whose file looks like SAM's."""
     prompts: int = 8
     """Structures of a slice that are prompted at once."""
     box_share: float = 0.7

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewct.imaging.mask_merging import containment_matrix, iou_matrix
 from fewct.imaging.masks import boxes_from_masks
+from fewct.methods.sam.conventions import Logits
+from fewct.methods.sam.mask_generator.point_grids import Points
 from fewct.methods.sam.mask_generator.settings import Suppression
 from fewct.methods.sam.preprocessing import InputFrame
 from fewct.types import Boxes, Mask, MaskProposals
@@ -41,6 +43,21 @@ class GeneratedMasks:
 
     def __len__(self) -> int:
         return len(self.packed)
+
+    @classmethod
+    def in_crop(
+        cls, proposals: MaskProposals, stability: Sequence[float], points_xy: Points, crop: NDArray[np.int64]
+    ) -> Self:
+        """Return masks whose scores are predicted IoU, and whose points are in pixels of their crop."""
+        return cls(
+            proposals.shape,
+            proposals.boxes_xyxy,
+            tuple(np.packbits(mask) for mask in proposals.crops),
+            proposals.scores,
+            np.array(stability, dtype=np.float32),
+            points_xy + crop[:2],
+            np.tile(crop, (len(proposals), 1)),
+        )
 
     @property
     def proposals(self) -> MaskProposals:
@@ -119,15 +136,8 @@ class MaskUpsampler:
         self.first = [t.argmax(axis=1) for t in touched]
         self.stop = [t.shape[1] - t[:, ::-1].argmax(axis=1) for t in touched]
 
-    def upsample(
-        self, logits: Annotated[NDArray[np.float32], "side side"], threshold: float
-    ) -> UpsampledLogits | None:
-        """Return the part of a mask's logits where any may lie above a threshold; None if none does.
-
-        Args:
-            logits: float32 (mask_px, mask_px).
-            threshold: The lowest that will be asked for.
-        """
+    def upsample(self, logits: Logits, threshold: float) -> UpsampledLogits | None:
+        """Return the part of a mask's logits where any may lie above a threshold; None if none does."""
         high = logits > threshold
         spans = []
         for axis in (0, 1):

@@ -19,7 +19,6 @@ from fewct.methods.sam.mask_generator.candidates import (
     UpsampledLogits,
     concatenate,
     near_crop_edge,
-    no_masks,
     non_max_suppression,
     stability_score,
 )
@@ -133,12 +132,13 @@ class EmbeddedCrop:
         stays = clean_proposals(numbered, self.image, self.settings.cleanup, self.body)
         return found.keep(stays.scores.astype(np.int64)).with_masks(stays)
 
-    def place(self, upsampled: Sequence[tuple[NDArray[np.int64], Mask]]) -> MaskProposals:
+    def place(
+        self, upsampled: Sequence[tuple[NDArray[np.int64], Mask]], iou: NDArray[np.float32]
+    ) -> MaskProposals:
         """Return masks of the crop, each a box and its pixels, as masks on the slice."""
         boxes = np.array([box for box, _ in upsampled], dtype=np.int64).reshape(-1, 4)
         moved = boxes + np.tile(self.box[:2], 2)
-        masks = tuple(mask for _, mask in upsampled)
-        return MaskProposals(self.image.shape, moved, masks, np.zeros(len(masks), dtype=np.float32))
+        return MaskProposals(self.image.shape, moved, tuple(mask for _, mask in upsampled), iou)
 
 
 def _exact(crop: EmbeddedCrop, grid: Points) -> GeneratedMasks:
@@ -167,10 +167,9 @@ def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
             stable.append(i)
             scores.append(stability)
             masks.append(part.above(0))
-    chosen = decoded.indices[stable]
-    found = _found(
-        crop, crop.place(masks), decoded.predicted_iou[tuple(chosen.T)], scores, points[chosen[:, 0]]
-    )
+    indices = decoded.indices[stable]
+    proposals = crop.place(masks, decoded.predicted_iou[tuple(indices.T)])
+    found = GeneratedMasks.in_crop(proposals, scores, points[indices[:, 0]], crop.box)
     return crop.limited(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
 
 
@@ -191,25 +190,8 @@ def _fast(crop: EmbeddedCrop, grid: Points, levels: Sequence[NDArray[np.int64]])
     upsampled = [crop.upsampler.upsample(low_res.logits(i), 0) for i in kept.tolist()]
     whole = [i for i, part in enumerate(upsampled) if part is not None]
     masks = [part.above(0) for part in upsampled if isinstance(part, UpsampledLogits)]
-    return crop.limited(rough.keep(kept[whole]).with_masks(crop.place(masks)))
-
-
-def _found(
-    crop: EmbeddedCrop,
-    proposals: MaskProposals,
-    iou: NDArray[np.float32],
-    stability: Sequence[float],
-    points: Points,
-) -> GeneratedMasks:
-    """Return masks on the slice with what is known of them; points are in pixels of the crop."""
-    n = len(proposals)
-    return replace(
-        no_masks(proposals.shape),
-        predicted_iou=iou,
-        stability=np.array(stability, dtype=np.float32),
-        points_xy=points + crop.box[:2],
-        crop_boxes_xyxy=np.tile(crop.box, (n, 1)),
-    ).with_masks(proposals)
+    found = rough.keep(kept[whole])
+    return crop.limited(found.with_masks(crop.place(masks, found.predicted_iou)))
 
 
 def _suppressed(

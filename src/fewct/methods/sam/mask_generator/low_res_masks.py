@@ -1,7 +1,7 @@
-"""Masks at the size that the network gives them: judged, limited and remembered, not drawn in full."""
+"""Masks at the resolution of the network: filtered and kept, not upsampled."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from fewct.methods.sam.backends.base import DecodedMasks
 from fewct.methods.sam.mask_generator.candidates import (
     GeneratedMasks,
     near_crop_edge,
-    no_masks,
     stability_score,
 )
 from fewct.methods.sam.mask_generator.point_grids import Points
@@ -21,21 +20,19 @@ from fewct.methods.sam.preprocessing import InputFrame
 from fewct.types import CTSlice, Mask, MaskProposals
 
 COVERING_SHARE = 0.05
-"""Share of the body up to which a mask is taken for one structure: points on it need no prompt any more."""
+"""Share of the body up to which a mask is taken for one structure: points on it are not prompted any more."""
 
 
 @dataclass(frozen=True, eq=False)
 class LowResMask:
-    """One mask as the network gave it.
+    """One mask as the network gave it; see `GeneratedMasks`, too.
 
     Args:
-        logits: float32 (rows, columns): the part that is not surely outside.
-        top: Its first row in the network's mask.
-        left: Its first column.
+        logits: float32 (rows, columns): those around the mask.
+        top: Their first row in the network's mask.
+        left: Their first column.
         box_xyxy: int64 (4,): box of the mask, in the network's pixels.
         crop: bool: the mask inside that box.
-        predicted_iou: How well the network thinks that it overlaps with a structure.
-        stability: See `GeneratedMasks`.
         point_xy: float64 (2,): the point it was prompted with, in pixels of the crop of the slice.
     """
 
@@ -50,7 +47,7 @@ class LowResMask:
 
 
 class LowResMasks:
-    """The masks of a crop that were good enough, and where no point is needed any more.
+    """The masks of a crop that passed the filters, and where no point is needed any more.
 
     Args:
         box: int64 (4,): where the crop lies on the slice.
@@ -87,14 +84,13 @@ class LowResMasks:
         found: NDArray[np.bool_] = self.covered[rows, columns]
         return found
 
-    def add(self, drawn: DecodedMasks, points_xy: Points) -> None:
-        """Remember the masks at some points that are stable, whole and within the limits."""
+    def add(self, decoded: DecodedMasks, points_xy: Points) -> None:
+        """Keep the masks at some points that are stable, whole and within the limits."""
         rows, columns = self.inner
-        for (prompt, mask), logits in zip(
-            drawn.indices.tolist(), drawn.logits[:, :rows, :columns], strict=True
-        ):
-            iou = float(drawn.predicted_iou[prompt, mask])
-            found = self._judged(logits, iou, points_xy[prompt])
+        inner_logits = decoded.logits[:, :rows, :columns]
+        for (prompt, mask), logits in zip(decoded.indices.tolist(), inner_logits, strict=True):
+            iou = float(decoded.predicted_iou[prompt, mask])
+            found = self._filtered(logits, iou, points_xy[prompt])
             if found is not None:
                 self.masks.append(found)
                 x0, y0, x1, y1 = found.box_xyxy.tolist()
@@ -103,33 +99,25 @@ class LowResMasks:
 
     def found(self) -> GeneratedMasks:
         """Return all masks as they are in the network's pixels, with boxes to compare them by."""
-        n = len(self.masks)
-        boxes = np.array([s.box_xyxy for s in self.masks], dtype=np.int64).reshape(-1, 4)
-        crops = tuple(s.crop for s in self.masks)
-        iou = np.array([s.predicted_iou for s in self.masks], dtype=np.float32)
-        points = np.array([s.point_xy for s in self.masks]).reshape(-1, 2)
+        boxes = np.array([mask.box_xyxy for mask in self.masks], dtype=np.int64).reshape(-1, 4)
+        iou = np.array([mask.predicted_iou for mask in self.masks], dtype=np.float32)
+        points = np.array([mask.point_xy for mask in self.masks]).reshape(-1, 2)
         rows, columns = self.inner
-        known = replace(
-            no_masks(self.image.shape),
-            predicted_iou=iou,
-            stability=np.array([s.stability for s in self.masks], dtype=np.float32),
-            points_xy=points + self.box[:2],
-            crop_boxes_xyxy=np.tile(self.box, (n, 1)),
-        )
-        return known.with_masks(MaskProposals((rows, columns), boxes, crops, iou))
+        proposals = MaskProposals((rows, columns), boxes, tuple(mask.crop for mask in self.masks), iou)
+        return GeneratedMasks.in_crop(proposals, [mask.stability for mask in self.masks], points, self.box)
 
     def logits(self, index: int) -> NDArray[np.float32]:
-        """Return the logits of a mask over the whole input; what was surely outside is far below 0."""
+        """Return the logits of a mask over the whole input, far below 0 where they were not kept."""
         found = self.masks[index]
         whole = np.full((self.frame.mask_px, self.frame.mask_px), -1e3, dtype=np.float32)
         rows, columns = found.logits.shape
         whole[found.top : found.top + rows, found.left : found.left + columns] = found.logits
         return whole
 
-    def _judged(
+    def _filtered(
         self, logits: NDArray[np.float32], predicted_iou: float, point_xy: NDArray[np.float64]
     ) -> LowResMask | None:
-        """Return what to remember of a mask; None if not stable, cut by the crop, or too large or small."""
+        """Return what to keep of a mask; None if not stable, cut by the crop, or too large or small."""
         settings = self.settings
         stability = stability_score(logits, settings.stability_score_offset)
         if not stability >= self.stability_thresh:

@@ -1,4 +1,4 @@
-"""Where segment-everything looks: grids of points, and crops of a picture."""
+"""Grids of points to prompt, and crops of a picture."""
 
 import math
 from itertools import product
@@ -44,12 +44,12 @@ def coarse_to_fine(n_points: int) -> list[Annotated[NDArray[np.int64], "n"]]:
         [64, 256, 704]
     """
     n = math.isqrt(n_points)
-    seen = np.zeros((n, n), dtype=np.bool_)
+    covered = np.zeros((n, n), dtype=np.bool_)
     levels = []
     for stride in (4, 2, 1):
-        chosen = np.arange(n) % stride == stride // 2
-        new = chosen[:, None] & chosen & ~seen
-        seen |= new
+        on_line = np.arange(n) % stride == stride // 2
+        new = on_line[:, None] & on_line & ~covered
+        covered |= new
         levels.append(np.flatnonzero(new))
     return levels
 

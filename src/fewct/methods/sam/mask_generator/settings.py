@@ -1,4 +1,4 @@
-"""The parameters of segment-everything."""
+"""The parameters of the mask generator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Thresholds(NamedTuple):
 USUAL: Mapping[Normalization, Thresholds] = MappingProxyType(
     {"sam": Thresholds(0.88, 0.95), "medsam": Thresholds(0.88, 0.95), "ranks": Thresholds(0.25, 0.75)}
 )
-"""By how a network sees grey: the official defaults, and for prompt-small those chosen on patients of val."""
+"""By normalization: the official defaults, and for prompt-small those chosen on patients of val."""
 
 Mode: TypeAlias = Literal["fast", "exact"]
 Suppression: TypeAlias = Literal["box", "mask"]
@@ -33,7 +33,7 @@ Suppression: TypeAlias = Literal["box", "mask"]
 
 @dataclass(frozen=True)
 class MaskGeneratorSettings:
-    """How everything is looked for; names and defaults are those of `SamAutomaticMaskGenerator`.
+    """How masks are generated; names and defaults are those of `SamAutomaticMaskGenerator`.
 
     `fast` prompts inside the body alone, first a coarse grid and then finer ones where no small mask was
     found yet, and judges masks at the size that the network gives them. `exact` gives the masks of the
@@ -48,7 +48,7 @@ class MaskGeneratorSettings:
     points_per_side: int = 32
     """Points along one side of the grid."""
     points_per_batch: int = 64
-    """Points that are put to the network before their masks are judged; bounds the memory."""
+    """Points that are decoded before their masks are filtered; bounds the memory."""
     pred_iou_thresh: float | None = None
     """Predicted IoU, in [0, 1], that a mask must exceed; None: 0.88, and for prompt-small what suits it."""
     stability_score_thresh: float | None = None
@@ -93,11 +93,7 @@ class MaskGeneratorSettings:
         self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
 
     def thresholds(self, normalization: Normalization) -> Thresholds:
-        """Return the thresholds that are set, or those that suit a network.
-
-        Args:
-            normalization: How the network sees grey, which tells of what kind it is.
-        """
+        """Return the thresholds that are set, or those that suit the networks of a normalization."""
         usual = USUAL[normalization]
         return Thresholds(
             usual.predicted_iou if self.pred_iou_thresh is None else self.pred_iou_thresh,

@@ -21,7 +21,7 @@ class ViTShape:
     """Architecture of a vision transformer.
 
     Args:
-        windows: For each block the side of its attention windows in tokens; 0: it sees the whole image.
+        windows: For each block the side of its attention windows in tokens; 0: the whole image.
         hidden: Width inside the two linear layers of a block.
         outputs: Channels of the embedding.
         patch_px: Side of the square of pixels that one token stands for.
@@ -173,7 +173,7 @@ def fit_positions(weights: Mapping[str, Tensor], shape: ViTShape, image_size: in
     """Return an encoder's weights with its positions interpolated for another size of input.
 
     Absolute positions are resampled by cubic splines, with averaging where the grid shrinks; relative
-    positions of the blocks that see the whole image linearly, as the official network does.
+    positions of the blocks without windows linearly, as the official network does.
 
     Args:
         weights: Of an `ImageEncoderViT`.

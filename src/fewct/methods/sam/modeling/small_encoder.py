@@ -1,7 +1,7 @@
 """The image encoder of `prompt-small`: a narrow U-Net whose maps are folded into one embedding.
 
-It keeps what is seen at half resolution: the finest maps become channels of the embedding, from which the
-mask decoder's upscaling can draw edges that fall between two of its pixels. Convolutions do not know where
+It keeps features of half resolution: the finest maps become channels of the embedding, from which the
+mask decoder's upscaling can resolve edges that fall between two of its pixels. Convolutions do not know where
 they are, so positions are added, by the frequencies of the prompt encoder.
 """
 
@@ -17,7 +17,7 @@ from fewct.methods.sam.modeling.prompt_encoder import FourierPositions
 from fewct.nn.folded_unet import WIDTHS, FoldedUNet
 
 DECODER_HEADS = 4
-"""Attention heads of the mask decoder behind this encoder, which no shape of its weights tells."""
+"""Attention heads of the mask decoder behind this encoder, which no shape of its weights reveals."""
 N_FOLDED = 3  # levels that the embedding is made of: half, a quarter and an eighth of the input's resolution
 
 

@@ -1,7 +1,7 @@
 """TinyViT (https://arxiv.org/abs/2207.10666) as MobileSAM and LiteMedSAM use it: a small image encoder.
 
-MobileSAM (https://arxiv.org/abs/2306.14289) sees 1024 pixels and makes them fewer before the first stage;
-LiteMedSAM (https://arxiv.org/abs/2412.16085) sees 256 and does not. Both give a 64 x 64 embedding. Names of
+MobileSAM (https://arxiv.org/abs/2306.14289) takes 1024 pixels and halves them twice before the first stage;
+LiteMedSAM (https://arxiv.org/abs/2412.16085) takes 256 and does not. Both give a 64 x 64 embedding. Names of
 weights are those of the official checkpoints.
 """
 

@@ -3,7 +3,7 @@
 Tokens (of outputs and prompts) are few, pixels of the image embedding are many. So projections of pixels are
 taken over to the tokens' side wherever each prompt has pixels of its own: for a query q and pixels x,
 `q . (W x) = (W' q) . x`, and a weighted sum of `W x` is `W` times the weighted sum of x. For 7 tokens that
-is less than half of the arithmetic. In the first layer all prompts see the same pixels; there the
+is less than half of the arithmetic. In the first layer all prompts share the pixels; there the
 projections are kept with the image.
 """
 
