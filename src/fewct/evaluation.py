@@ -26,14 +26,14 @@ from fewct.types import AnyLabels, LabelMap
 
 @dataclass(frozen=True)
 class StructureScore:
-    """One row of the table of true structures. In a scan, pixels are voxels.
+    """Metrics of one true structure. In a scan, pixels are voxels.
 
     Args:
         true_id: Label in truth.
         size_px: Its pixels in truth.
-        best_iou: IoU with the predicted structure that fits it best.
+        best_iou: Its highest IoU with a predicted structure.
         pred_id: Label of the predicted structure matched to it, 0 if it has none.
-        iou: Metric of that match, 0 if it has none; so are `dice`, `precision` and `recall`.
+        iou: Of that match, 0 if it has none; so are `dice`, `precision` and `recall`.
         surface_dice: Normalised surface Dice of the match, 0 if it has none; NaN if the spacing is unknown.
         hausdorff_95_mm: 95 % Hausdorff distance of the match; NaN if it has none or the spacing is unknown.
     """
@@ -52,7 +52,7 @@ class StructureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a prediction is.
+    """Metrics of a prediction against truth.
 
     Args:
         overall: Metrics of all pixels together; for a scan, of its structures in three dimensions.

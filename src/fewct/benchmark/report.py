@@ -19,7 +19,7 @@ from fewct.outputs import make_folder
 
 TEMPLATE = "report.html.jinja"
 
-SHOWN: Mapping[TruthKind, tuple[str, ...]] = {
+MAIN_TABLE: Mapping[TruthKind, tuple[str, ...]] = {
     "complete": (
         "ari_foreground",
         "mean_best_iou",
@@ -44,7 +44,7 @@ SHOWN: Mapping[TruthKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of one method, as the tables show it."""
+    """One metric of one method as text."""
 
     mean: str
     interval: str
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ReportSection:
-    """One data set in the report: tables by method and metric, figures over time and size, examples."""
+    """One data set in the report."""
 
     name: str
     about: Mapping[str, Any]
@@ -68,12 +68,7 @@ class ReportSection:
 
 
 def write_report(result: BenchmarkResult, examples: Sequence[ReportExample], folder: Path) -> None:
-    """Write `report.html`, which holds all it shows, and the same pictures as `figures/*.png`.
-
-    Args:
-        result: What the benchmark found.
-        examples: Slices to show.
-        folder: Where to write.
+    """Write `report.html`, with its figures inside, and the same figures as `figures/*.png`.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -85,10 +80,10 @@ def write_report(result: BenchmarkResult, examples: Sequence[ReportExample], fol
     )
     size = score_against_size(result.rows, result.manifest["seed"])
     size_url = _save(png(size), pictures / "score_against_size.png")
-    shown: dict[str, list[tuple[str, str]]] = {}
+    examples_of: dict[str, list[tuple[str, str]]] = {}
     for number, example in enumerate(examples, start=1):
         url = _save(png(example_picture(example)), pictures / f"example_{number}.png")
-        shown.setdefault(example.data, []).append((example.case, url))
+        examples_of.setdefault(example.data, []).append((example.case, url))
     environment = Environment(
         loader=PackageLoader("fewct.benchmark", "."),
         autoescape=True,
@@ -97,7 +92,7 @@ def write_report(result: BenchmarkResult, examples: Sequence[ReportExample], fol
         lstrip_blocks=True,
     )
     text = environment.get_template(TEMPLATE).render(
-        sections=[_section(result, about, shown) for about in result.manifest["data"]],
+        sections=[_section(result, about, examples_of) for about in result.manifest["data"]],
         manifest=result.manifest,
         manifest_text=json.dumps(result.manifest, indent=1),
         failures=result.failures,
@@ -111,25 +106,25 @@ def write_report(result: BenchmarkResult, examples: Sequence[ReportExample], fol
 
 
 def _section(
-    result: BenchmarkResult, about: Mapping[str, Any], shown: Mapping[str, Sequence[tuple[str, str]]]
+    result: BenchmarkResult, about: Mapping[str, Any], examples_of: Mapping[str, Sequence[tuple[str, str]]]
 ) -> ReportSection:
-    """Return what the report tells about one data set."""
+    """Return the section of one data set."""
     rows = [row for row in result.summary if row.data == about["name"]]
     truth: TruthKind = about["truth"]
     defined = {row.metric for row in rows if not math.isnan(row.mean)}
     return ReportSection(
         name=about["name"],
         about=about,
-        metrics=tuple(name for name in SHOWN[truth] if name in defined),
+        metrics=tuple(name for name in MAIN_TABLE[truth] if name in defined),
         all_metrics=tuple(name for name in METRICS if name in defined and is_interpretable(name, truth)),
         methods=tuple(dict.fromkeys(row.method for row in rows)),
         cells={(row.method, row.metric): _cell(row) for row in rows},
-        examples=tuple(shown.get(about["name"], ())),
+        examples=tuple(examples_of.get(about["name"], ())),
     )
 
 
 def _cell(row: SummaryRow) -> Cell:
-    """Return a metric as the tables show it."""
+    """Return a row of the summary as text."""
     digits = 0 if row.metric == "peak_memory_mb" else 3
     return Cell(
         mean=_number(row.mean, digits),

@@ -20,7 +20,7 @@ from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable
 if TYPE_CHECKING:
     from fewct.benchmark.results import BenchmarkResult
 
-PRINTED = ("mean_best_iou", "ari_foreground", "ari", "matched_dice", "seconds", "peak_memory_mb")
+PRINTED_METRICS = ("mean_best_iou", "ari_foreground", "ari", "matched_dice", "seconds", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def parse_method(text: str) -> Method:
 def _print(result: "BenchmarkResult") -> None:
     """Print the main metrics of each data set."""
     for data in result.manifest["data"]:
-        printed = [name for name in PRINTED if is_interpretable(name, data["truth"])]
+        printed = [name for name in PRINTED_METRICS if is_interpretable(name, data["truth"])]
         title = f"{data['name']}: {data['slices']} slices, {data['groups']} by {data['grouped_by']}"
         table = Table("method", *(METRICS[name].title for name in printed), title=escape(title))
         of = {(row.method, row.metric): row for row in result.summary if row.data == data["name"]}

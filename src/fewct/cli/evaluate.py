@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fewct.benchmark.paper_scores import PaperScores
     from fewct.evaluation import Evaluation
 
-SHOWN = (
+PRINTED_METRICS = (
     "ari",
     "ari_foreground",
     "rand_index",
@@ -119,7 +119,7 @@ def metrics_table(evaluation: "Evaluation") -> Table:
     overall, mean = everything["overall"], everything["mean_over_slices"]
     is_scan = len(evaluation.slices) > 1
     table = Table("metric", "whole scan" if is_scan else "slice", *(["mean over slices"] if is_scan else []))
-    for name in SHOWN:
+    for name in PRINTED_METRICS:
         upper = f"{name}_upper"
         cells = []
         for column in (overall, mean) if is_scan else (overall,):

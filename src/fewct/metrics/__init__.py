@@ -1,10 +1,9 @@
-"""How good a label map is, measured against truth.
+"""Metrics of a label map against truth.
 
 Every metric takes two label maps, `metric(truth, prediction)`, truth first as in scikit-learn; or the
-`contingency` table of the two, counted once for all metrics: `metric(table)`. `score` gives all of them.
-Labels are numbers without meaning: only `class_dice` takes a label to name the same structure in both
-maps. Surface metrics need the pixels themselves, and a spacing in millimetres. What is undefined is NaN;
-each docstring tells when.
+`contingency` table of the two, counted once for all metrics: `metric(table)`. `score` returns all of them.
+Only `class_dice` takes a label to mean the same structure in both maps. Surface metrics need the pixels
+themselves, and a spacing in mm. What is undefined is NaN; each docstring says when.
 
 Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""What each metric means, and what it means where truth is partial. Light: the command line imports it."""
+"""The catalog of metrics: title, validity on partial truth, direction. Light: the command line imports it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Metric:
     """One metric of a method on a slice.
 
     Args:
-        title: What it is.
-        on_partial_truth: What it is worth where truth holds only some of the structures and 0 means unknown.
-            Sound: nobody is punished for a structure that nobody annotated.
-        higher_is_better: Whether more is better; None for a mere count.
+        title: As tables show it.
+        on_partial_truth: How it is to be read where truth holds only some of the structures and 0 means
+            unknown. Sound: predicted structures that nobody annotated do not change it.
+        higher_is_better: None for counts.
     """
 
     title: str
@@ -64,12 +64,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 MAIN_METRIC: Mapping[TruthKind, str] = MappingProxyType(
     {"complete": "ari_foreground", "partial": "mean_best_iou"}
 )
-"""The metric by which pictures compare methods. It is not the challenge's index on all pixels: background
-fills most of a slice, and a method that finds nothing else scores high there."""
+"""The metric by which figures compare methods. It is not the challenge's index on all pixels: background
+fills most of a slice, and a method that predicts nothing else scores high there."""
 
 
 def is_interpretable(metric: str, truth: TruthKind) -> bool:
-    """Tell whether a metric says anything on truth of a kind.
+    """Tell whether a metric means anything on a kind of truth.
 
     Example:
         >>> is_interpretable("ari", "partial"), is_interpretable("mean_best_iou", "partial")

@@ -1,7 +1,6 @@
-"""The table that all pixel-counting metrics are made from: how often each pair of labels meets.
+"""The contingency table of two label maps, from which all pixel-counting metrics follow.
 
-Counted once, it replaces the two label maps: a few hundred numbers instead of a quarter of a million
-pixels.
+Counted once, it replaces the label maps: a few hundred numbers instead of a quarter of a million pixels.
 """
 
 from collections.abc import Sequence
@@ -115,11 +114,7 @@ def merge_tables(tables: Sequence[Contingency]) -> Contingency:
 
 
 def as_table(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> Contingency:
-    """Return the table of two label maps, or a table as it is: what every metric starts with.
-
-    Args:
-        truth: Label map, or a table counted before.
-        prediction: Label map of the same shape; None with a table.
+    """Return the table of two label maps, or a table as it is.
 
     Raises:
         InputError: If one is not a label map, or their shapes differ.

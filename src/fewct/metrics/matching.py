@@ -42,12 +42,12 @@ class Matching:
 
 @dataclass(frozen=True)
 class PanopticQuality:
-    """How well structures are found (RQ) and how well the found ones fit (SQ).
+    """Panoptic quality, the product of recognition quality and segmentation quality.
 
     Args:
         pq: Panoptic quality, sum of the matches' IoU / (tp + fp / 2 + fn / 2), which is sq * rq.
         sq: Segmentation quality, mean IoU of the matches.
-        rq: Recognition quality, tp / (tp + fp / 2 + fn / 2): the F1 score of finding structures.
+        rq: Recognition quality, tp / (tp + fp / 2 + fn / 2): the F1 score of the matches.
         tp: Matches: pairs of a true and a predicted structure with an IoU above 0.5.
         fp: Predicted structures without a match.
         fn: True structures without a match.

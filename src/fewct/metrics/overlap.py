@@ -16,7 +16,7 @@ ValueMatrix: TypeAlias = Annotated[NDArray[np.float64], "n m"]
 
 @dataclass(frozen=True)
 class Overlap:
-    """How well one mask covers another, each value in [0, 1].
+    """Overlap of two masks, each value in [0, 1].
 
     Args:
         iou: Intersection over union.
@@ -86,9 +86,9 @@ def structure_overlaps(
 
 
 def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> Values:
-    """Return for each true structure the IoU of the predicted structure that fits it best.
+    """Return for each true structure its highest IoU with a predicted structure.
 
-    One predicted structure may be the best for several true ones.
+    One predicted structure may be the best of several true ones.
 
     Args:
         truth: Label map, or the table of both.
@@ -111,8 +111,7 @@ def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None 
 def mean_best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> float:
     """Return the mean of `best_iou` over the true structures.
 
-    Predicted structures that fit nothing cost nothing, so it is the honest metric where truth is
-    incomplete: a structure that nobody annotated is neither found nor missed.
+    Predicted structures without a true one do not count, so the mean is sound where truth is partial.
 
     Args:
         truth: Label map, or the table of both.
@@ -178,9 +177,9 @@ def class_dice(
 ) -> Values:
     """Return the Dice coefficient of each named class on one image: labels mean the same in both maps.
 
-    Dice = 2 |truth and prediction| / (|truth| + |prediction|). Where an annotator looked for some classes
-    only, two calls bound the score: with `annotated` the other classes are unknown and left out (upper
-    bound); without, they count as empty, and a prediction of them as wrong (lower bound).
+    Dice = 2 |truth and prediction| / (|truth| + |prediction|). Where only some classes were annotated, two
+    calls bound the score: with `annotated` the other classes are unknown and left out (upper bound);
+    without, they count as empty, and a prediction of them as wrong (lower bound).
 
     Args:
         truth: Label map, or the table of both.
@@ -218,7 +217,7 @@ def class_dice(
 
 
 def mean_class_dice(dice: ValueMatrix) -> float:
-    """Return the mean over classes of each class's mean over the images, leaving out what is undefined.
+    """Return the mean over classes of the mean over images, without what is undefined.
 
     Args:
         dice: float64 (images, classes): one row of `class_dice` an image.

@@ -1,6 +1,6 @@
-"""Rand index and adjusted Rand index: do pairs of pixels belong together in both label maps?
+"""Rand index and adjusted Rand index.
 
-The sums over pairs are whole numbers and stay whole until the last division.
+The sums over pairs of pixels are integers until the last division.
 """
 
 import math
@@ -57,8 +57,8 @@ def adjusted_rand_index(
 
     ARI = (RI - expected RI) / (1 - expected RI) (Hubert and Arabie 1985,
     https://doi.org/10.1007/BF01908075); equal to scikit-learn's `adjusted_rand_score` on the flat arrays.
-    On all pixels, background is a region like any other: where it fills most of the slice, a prediction
-    that finds it and nothing else scores high. Report the metric on foreground pixels beside it.
+    On all pixels, background is a region like any other: where it fills most of the slice, a prediction of
+    background alone scores high. Report the index on foreground pixels beside it.
 
     Args:
         truth: Label map, or the table of both.

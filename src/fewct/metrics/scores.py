@@ -1,4 +1,4 @@
-"""All metrics that the contingency table yields, in one record."""
+"""All metrics of a contingency table in one record."""
 
 from dataclasses import dataclass
 from typing import Any

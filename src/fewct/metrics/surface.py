@@ -28,7 +28,7 @@ LISTED_LABELS = 2**20
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """How far the surface of each of two masks lies from the other's.
+    """Distances of the surface of each of two masks from the other's.
 
     Args:
         true_to_pred_mm: float64 (t,): for each surface element of truth the distance in mm to the
@@ -71,7 +71,7 @@ class SurfaceDistances:
 def surface_distances(
     truth: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
-    """Return the distances between the surfaces of two masks, from which both surface metrics follow.
+    """Return the distances between the surfaces of two masks.
 
     Args:
         truth: bool (rows, columns) or (slices, rows, columns).
@@ -227,7 +227,7 @@ def _codes(mask: NDArray[np.bool_]) -> Annotated[NDArray[np.uint8], "*corners"]:
 def _nearest_mm(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing_mm: Values) -> Values:
     """Return for each element of `start`, in C order, the distance in mm to the nearest one of `goal`.
 
-    A search tree over the goal's elements costs by surface, a distance transform would by volume. Cells
+    The cost of a search tree grows with the surface, that of a distance transform with the volume. Cells
     split in the middle keep the search short where many elements are almost equally far.
     """
     met = goal[start]
