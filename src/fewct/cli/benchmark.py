@@ -25,10 +25,10 @@ PRINTED_METRICS = ("mean_best_iou", "ari_foreground", "ari", "matched_dice", "se
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Compare methods on the same slices: rows, intervals by patient, pictures and a report.
+    """Compare methods on the same slices: rows, intervals by patient, figures and a report.
 
     DIR gets report.html, rows.csv (one row a slice and method), structures.csv, summary.csv, manifest.json
-    and figures/. An interrupted run goes on where it stopped.
+    and figures/. An interrupted run goes on where it stopped. It needs pip install 'fewct[report]'.
     """
 
     data: tuple[str, ...]

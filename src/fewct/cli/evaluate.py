@@ -52,7 +52,7 @@ class Evaluate:
     """Compare a label map with truth, whatever the formats; grids are brought together in patient space."""
 
     prediction: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTION")]
-    """Label map to judge."""
+    """Label map to score."""
     truth: Annotated[Path, tyro.conf.arg(metavar="TRUTH")]
     """True label map: `fewct evaluate PREDICTION --truth TRUTH`."""
     partial: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -63,7 +63,7 @@ class Evaluate:
     """Print one row for each true structure, too."""
     definition: Literal["standard", "paper"] = "standard"
     """paper: as Table 1 of the founding paper, each mask against the union of all structures, mean over
-    masks; PREDICTION may then be COCO JSON, too. A perfect answer scores low there."""
+    masks; PREDICTION may then be COCO JSON, too. A perfect prediction scores low there."""
     json: Json = False
 
     def run(self) -> int:

@@ -62,9 +62,9 @@ class StructureTable:
         z = np.full(len(ids), index)
         quality = _scores_by_id(link_qualities, int(ids.max()))[ids - 1]
         weights = [np.ones(len(ids)), x, y, z]
-        for figure in (values, score, quality):
-            known = np.isfinite(figure)
-            weights += [np.where(known, figure, 0), known]
+        for column in (values, score, quality):
+            known = np.isfinite(column)
+            weights += [np.where(known, column, 0), known]
         for row, weight in enumerate(weights):
             sums = np.bincount(ids, weights=weight)
             self._sums[row, : len(sums)] += sums
