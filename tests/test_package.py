@@ -1,5 +1,6 @@
 """What `import fewct` offers."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,15 @@ def test_public_names_are_there() -> None:
     assert fewct.metrics.__name__ == "fewct.metrics"
 
 
+def test_the_list_of_public_names_is_the_stub() -> None:
+    stub = Path(fewct.__file__).with_suffix(".pyi").read_text()
+    names = set(re.findall(r" as (\w+)$", stub, flags=re.MULTILINE))
+    assert set(dir(fewct)) == names
+    assert {"BAM", "CTSlice", "LabelMap", "Predictor", "segment_files", "METHODS", "InputError"} <= names
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'fewct' has no attribute 'segmnt'"):
+    with pytest.raises(AttributeError, match="No fewct attribute segmnt"):
         _ = fewct.segmnt
 
 

@@ -1,10 +1,12 @@
 """The records keep what they promise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fewct.errors import InputError
-from fewct.types import CTSlice, CTVolume, Geometry, MaskProposals
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, MaskProposals, MergeTree, Provenance
 
 
 def test_geometry_of_a_slice_moves_along_the_slice_axis() -> None:
@@ -75,3 +77,77 @@ def test_proposals_keep_and_restore() -> None:
     assert len(second) == 1
     assert second.boxes_xyxy.tolist() == [[0, 2, 1, 3]]
     assert second.scores.tolist() == [np.float32(0.9)]
+
+
+SCAN = CTVolume.from_array(
+    np.arange(5 * 3 * 4, dtype=np.int16).reshape(5, 3, 4), "hu", Geometry.from_spacing((2.0, 0.5, 0.8))
+)
+
+
+@pytest.mark.parametrize(
+    "chosen", [slice(1, 4), slice(None, None, 2), slice(-2, None), slice(None, None, -1)]
+)
+def test_part_of_a_scan(chosen: slice) -> None:
+    part, whole = SCAN[chosen], np.asarray(SCAN)
+    np.testing.assert_array_equal(np.asarray(part), whole[chosen])
+    for plane, index in zip(part, range(5)[chosen], strict=True):
+        assert plane.geometry is not None
+        assert SCAN[index].geometry is not None
+        np.testing.assert_allclose(plane.geometry.affine[:3, 3], SCAN[index].geometry.affine[:3, 3])
+
+
+def test_part_of_a_series_keeps_its_files() -> None:
+    files = tuple(Path(f"{k}.dcm") for k in range(5))
+    series = CTVolume(
+        SCAN.shape, SCAN.load, "hu", SCAN.geometry, Provenance(Path("scan"), "dicom", "scan", files)
+    )
+    part = series[1:3]
+    assert part.source is not None
+    assert part.source.files == files[1:3]
+
+
+def test_no_slices_are_no_scan() -> None:
+    with pytest.raises(InputError, match=r"a non-empty array .* found shape \(0, 3, 4\)"):
+        SCAN[3:3]
+
+
+def test_arrays_of_records() -> None:
+    assert np.asarray(SCAN).dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(SCAN[2], dtype=np.int64), np.arange(24, 36).reshape(3, 4))
+    np.testing.assert_array_equal(np.asarray(LabelMap(np.eye(3, dtype=np.uint8))), np.eye(3))
+
+
+def test_records_show_themselves() -> None:
+    assert repr(SCAN) == "CTVolume(5 x 3 x 4 voxels of 2 x 0.5 x 0.8 mm, hu)"
+    assert repr(SCAN[0]) == "CTSlice(3 x 4 px of 0.5 x 0.8 mm, hu)"
+    labels = LabelMap(np.array([[0, 7], [9, 9]]))
+    assert repr(labels) == "LabelMap(2 x 2 px, 2 labels)"
+    for record in (SCAN, SCAN[0], labels, LabelMap(np.ones((2, 2, 2), int))):
+        assert record._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([[-1.5, 2.0]]), "expected integer labels"),
+        (np.array([[-1, 2]]), "expected labels of 0 .* or more, found a smallest label of -1"),
+        (np.array([[2**31]]), "expected labels up to 2147483647, found a largest label of 2147483648"),
+        (np.zeros((2, 2, 2, 2), int), "a non-empty label map"),
+    ],
+)
+def test_label_maps_guard_themselves(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LabelMap(labels)
+
+
+def test_label_maps_are_kept_as_int32() -> None:
+    assert LabelMap(np.array([[True, False]])).labels.dtype == np.int32
+    labels = np.zeros((2, 2), np.int32)
+    assert LabelMap(labels).labels is labels
+
+
+def test_proposals_and_trees_guard_themselves() -> None:
+    with pytest.raises(InputError, match="expected for each box a crop of its size and a score"):
+        MaskProposals((4, 4), np.array([[0, 0, 2, 2]]), (np.ones((2, 3), bool),), np.ones(1, np.float32))
+    with pytest.raises(InputError, match="merge tree: expected leaves numbered"):
+        MergeTree(np.ones((1, 2), np.int32), np.array([2, 2, 2]), np.zeros(3))

@@ -40,9 +40,9 @@ class Outcome:
 
 
 def segment_files(
-    inputs: Iterable[Path],
+    inputs: Iterable[Path | str],
     method: Method,
-    folder: Path,
+    folder: Path | str,
     *,
     linking: Linking | None = None,
     format: Format | None = None,
@@ -72,10 +72,11 @@ def segment_files(
         InputError: If the method's weights are absent or damaged.
         OutputError: If the folder cannot be made.
     """
+    folder = Path(folder)
     make_folder(folder)
     segmenter = method.load()
     taken: set[str] = set()
-    for path in inputs:
+    for path in map(Path, inputs):
         try:
             images = discover(path, series=series, unit=unit)
         except UsageError:

@@ -14,7 +14,7 @@ from fewct.types import CTSlice, CTVolume, WindowName
 def save(
     result: Segmentation,
     image: CTSlice | CTVolume,
-    folder: Path,
+    folder: Path | str,
     name: str,
     *,
     format: str | None = None,
@@ -36,7 +36,7 @@ def save(
     Raises:
         OutputError: If one cannot be written. Files written before it stay; none is partial.
     """
-    chosen = format or default_format(result.source)
+    folder, chosen = Path(folder), format or default_format(result.source)
     make_folder(folder)
     labels_path = write(result, folder / f"{name}_labels{label_suffix(chosen)}", chosen)
     picture_path = folder / f"{name}_overlay.png"

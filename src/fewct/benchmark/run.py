@@ -42,7 +42,7 @@ Keys = Mapping[tuple[str, PreparedCase], str]
 def run_benchmark(
     data: Sequence[DataSet],
     methods: Mapping[str, Method],
-    folder: Path,
+    folder: Path | str,
     *,
     seed: int = 0,
     progress: Progress | None = None,
@@ -80,6 +80,7 @@ def run_benchmark(
         from fewct.benchmark.report import write_report
     start = time.perf_counter()
     _context()
+    folder = Path(folder)
     kept = folder / RESUME_FOLDER
     shutil.rmtree(kept / "cases", ignore_errors=True)
     make_folder(kept / "cases")
