@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import to_display
 from fewct.io import read
 from fewct.phantom import phantom_slice
@@ -53,7 +54,7 @@ def write_weights(folder: Path, image: CTSlice) -> None:
 
     from fewct.methods.sam.backends.torch import TorchBackend
     from fewct.methods.sam.mask_generator.candidates import stability_score
-    from fewct.methods.sam.mask_generator.generator import EmbeddedCrop
+    from fewct.methods.sam.mask_generator.crops import EmbeddedCrop
     from fewct.methods.sam.mask_generator.point_grids import point_grid
     from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
     from fewct.methods.sam.preprocessing import InputFrame, preprocess
@@ -64,8 +65,8 @@ def write_weights(folder: Path, image: CTSlice) -> None:
     torch.save(network.state_dict(), folder / "sam.pth")
     whole = np.array([0, 0, *picture.shape[::-1]])
     settings = MaskGeneratorSettings(pred_iou_thresh=0)
-    crop = EmbeddedCrop(TorchBackend(network), picture, whole, image, settings)
-    decoded = crop.ask(point_grid(8) * picture.shape[::-1])
+    crop = EmbeddedCrop(TorchBackend(network), picture, whole, image, body_mask(image), settings)
+    decoded = crop.decode(point_grid(8) * picture.shape[::-1])
     iou = decoded.predicted_iou[tuple(decoded.indices.T)]
     good = np.quantile(decoded.predicted_iou, 1 - GOOD_SHARE)
     stability = [

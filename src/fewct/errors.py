@@ -4,7 +4,7 @@ Every error names four things: the input, what was expected, what was found, and
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -122,6 +122,24 @@ def check_range(
     if not (low <= value <= high and math.isfinite(value)):
         expected = f"{low} or more" if high == math.inf else f"a number in [{low}, {high}]"
         raise UsageError(name, expected=expected, found=f"{value}", fix=fix)
+
+
+def check_choice(
+    name: str, value: object, choices: Iterable[object], *, fix: str = "Choose one of these."
+) -> None:
+    """Raise unless a value is one of some choices.
+
+    Raises:
+        UsageError: If it is not.
+
+    Example:
+        >>> check_choice("mode", "quick", ("fast", "exact"))
+        Traceback (most recent call last):
+        fewct.errors.UsageError: mode: expected one of fast, exact, found 'quick'. Choose one of these.
+    """
+    if value not in choices:
+        expected = f"one of {', '.join(map(str, choices))}"
+        raise UsageError(name, expected=expected, found=repr(value), fix=fix)
 
 
 def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:

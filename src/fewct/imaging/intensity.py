@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, UsageError, check_image
+from fewct.errors import InputError, UsageError, check_choice, check_image
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice, Image, Mask
 
@@ -133,13 +133,7 @@ def to_display(image: CTSlice, window: str | None = None) -> Annotated[NDArray[n
             )
         return robust_uint8(image.pixels, body_mask(image))
     name = DEFAULT_WINDOW if window is None else window
-    if name not in WINDOWS:
-        raise UsageError(
-            "window",
-            expected=f"one of {', '.join(WINDOWS)}",
-            found=repr(name),
-            fix="Choose one of these presets.",
-        )
+    check_choice("window", name, WINDOWS)
     return apply_window(image.pixels, WINDOWS[name])
 
 

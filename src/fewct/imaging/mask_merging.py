@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import InputError, UsageError, as_slice_labels, check_range, check_same_shape
+from fewct.errors import InputError, as_slice_labels, check_choice, check_range, check_same_shape
 from fewct.imaging.masks import proposals_from_labels
 from fewct.types import Boxes, Labels, MaskProposals
 
@@ -152,13 +152,7 @@ def merge_masks(
         >>> labels.tolist(), index.tolist()
         ([[2, 1, 2, 2]], [1, 0])
     """
-    if policy not in get_args(MergePolicy):
-        raise UsageError(
-            "policy",
-            expected=f"one of {', '.join(get_args(MergePolicy))}",
-            found=repr(policy),
-            fix="Choose one of these.",
-        )
+    check_choice("policy", policy, get_args(MergePolicy))
     areas = proposals.areas
     allowed = np.flatnonzero((areas >= min_px) & (areas <= max_px))
     candidates = proposals.keep(allowed)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, check_choice
 
 T = TypeVar("T")
 
@@ -74,9 +74,7 @@ class Registry(Mapping[str, T]):
             UsageError: If there is none.
             InputError: If its entry point cannot be loaded, or two have the name.
         """
-        if name not in self:
-            expected = f"one of {', '.join(self)}"
-            raise UsageError(subject, expected=expected, found=repr(name), fix="Choose one of these.")
+        check_choice(subject, name, self)
         return self[name]
 
     def load_all(self) -> tuple[dict[str, T], list[InputError]]:

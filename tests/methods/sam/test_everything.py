@@ -136,7 +136,7 @@ class TestMethod:
         ("changes", "message"),
         [
             ({"image_size": -1}, "image_size: expected 0 or more"),
-            ({"mode": "x"}, "mode: expected fast or exact"),
+            ({"mode": "x"}, "mode: expected one of fast, exact, found .x."),
         ],
     )
     def test_settings_out_of_range(self, changes: dict[str, Any], message: str) -> None:

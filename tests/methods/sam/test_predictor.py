@@ -258,6 +258,10 @@ class TestSlices:
         predictor.set_image(CTSlice(values, same_as))
         assert np.array_equal(found.logits, predictor.predict([[12, 70]], [1]).logits)
 
+    def test_a_unit_that_is_not_the_slices_own(self, predictor: Predictor, ct: CTSlice) -> None:
+        with pytest.raises(UsageError, match="unit: expected the image's own, grey, found hu"):
+            predictor.set_image(ct, unit="hu")
+
     def test_one_box_or_a_list_of_one(self, predictor: Predictor) -> None:
         one, several = (predictor.predict(box=box) for box in ([10, 20, 70, 90], [[10, 20, 70, 90]]))
         assert one.masks.shape == several.masks.shape == (1, 3, ROWS, COLUMNS)
@@ -371,14 +375,19 @@ def test_no_slice_was_set(network: Any) -> None:
         (CTSlice(np.zeros((4, 4)), "grey"), "lung", UsageError, "none for a slice of grey values"),
         (CTSlice(np.full((4, 4), np.inf), "grey"), None, InputError, "infinite values"),
         (
-            np.zeros((2, 4, 4)),
+            np.zeros((2, 4, 5)),
             None,
             InputError,
-            r"image: expected a CTSlice, or an array \(rows, columns\), found",
+            r"image: expected one slice, found a scan of shape \(2, 4, 5\)",
         ),
-        (np.zeros((0, 4)), None, InputError, r"found an array of shape \(0, 4\)"),
-        (np.eye(9), None, InputError, "image: expected a CT image, found what looks like a mask"),
-        (np.full((4, 4), 1j), None, InputError, "image: expected one real number a pixel"),
+        (
+            np.zeros((0, 4)),
+            None,
+            InputError,
+            r"array: expected an array \(rows, columns\).*found shape \(0, 4\)",
+        ),
+        (np.eye(9), None, InputError, "array: expected a CT image, found what looks like a mask"),
+        (np.full((4, 4), 1j), None, InputError, "array: expected one real number a pixel"),
     ],
 )
 def test_slices_that_are_refused(

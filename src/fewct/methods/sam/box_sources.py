@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, UsageError, check_choice
 from fewct.imaging.labelmap import place_on_grid
 from fewct.imaging.masks import boxes_from_labels
 from fewct.methods.classical import Felzenszwalb, Watershed
@@ -42,11 +42,7 @@ def source_method(name: str, weights: str) -> Method:
     Raises:
         UsageError: If there is no such method, or its weights are missing or not wanted.
     """
-    if name not in SOURCES:
-        listed = ", ".join(SOURCES)
-        raise UsageError(
-            "boxes_from", expected=f"one of {listed}", found=repr(name), fix="Choose one of these."
-        )
+    check_choice("boxes_from", name, SOURCES)
     method = SOURCES[name]
     takes_weights = issubclass(method, (UNet, Everything))
     if (weights and not takes_weights) or (method is UNet and not weights):

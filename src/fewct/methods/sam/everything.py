@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from fewct.errors import check_range
 from fewct.imaging.labelmap import Cleanup
 from fewct.imaging.mask_merging import MergePolicy
 from fewct.methods.sam.backends.load import NormalizationChoice
@@ -46,13 +47,13 @@ class Everything(MaskGeneratorSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("image_size", self.image_size >= 0, "0 or more")
+        check_range("image_size", self.image_size)
 
     def load(self) -> "EverythingSegmenter":
         """Open the networks.
 
         Raises:
-            UsageError: If the network was exported for another size or other intensities.
+            UsageError: If the network was exported for another size or another normalization.
             InputError: If the weights are absent, damaged or of another network.
             MissingExtraError: If it is no export and torch is not installed.
         """

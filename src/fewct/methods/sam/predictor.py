@@ -1,22 +1,22 @@
 """Masks of one slice for prompts: points, boxes, a mask."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.intensity import to_display
-from fewct.io.pixels import RawImage, as_ct
+from fewct.io.in_memory import ImageLike, as_image
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import NormalizationChoice, load_backend
 from fewct.methods.sam.conventions import Embedding, Picture
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.methods.sam.prompts import mask_input_logits, point_prompts
-from fewct.types import CTSlice, Provenance, UnitChoice
+from fewct.types import CTSlice, UnitChoice
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,24 +92,29 @@ class Predictor:
         """The networks; see `load_backend` for what loading raises."""
         return load_backend(self.weights, self.image_size, self.normalization)
 
-    def set_image(
-        self, image: CTSlice | NDArray[Any], window: str | None = None, unit: UnitChoice = "auto"
-    ) -> None:
+    def set_image(self, image: ImageLike, window: str | None = None, unit: UnitChoice = "auto") -> None:
         """Embed a slice, which takes the place of an earlier one.
 
         Args:
-            image: Slice, or its pixels (rows, columns); the network takes it as `to_display` gives it.
+            image: Slice, its pixels (rows, columns), or a path; what the network gets is its `to_display`.
             window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by
                 default.
             unit: Of an array: "hu", "grey", or "auto" to look at the values: "hu" where one lies below -200.
 
         Raises:
             UsageError: If there is no such preset, or one is named for a slice that is not in Hounsfield
-                units.
-            InputError: If an array is no slice, looks like a mask or holds no real numbers, or a grey slice
-                holds infinities; and as `load_backend`, with the first slice.
+                units, or a unit for a slice that has one.
+            InputError: If it is no slice, looks like a mask or holds no real numbers, or a grey slice holds
+                infinities; and as `load_backend`, with the first slice.
         """
-        ct = image if isinstance(image, CTSlice) else _slice_of(np.asarray(image), unit)
+        ct = as_image(image, unit=unit)
+        if not isinstance(ct, CTSlice):
+            raise InputError(
+                "image",
+                expected="one slice",
+                found=f"a scan of shape {ct.shape}",
+                fix="Take one of its slices.",
+            )
         embedded = embed(self.backend, to_display(ct, window))
         self._image_tokens = self.backend.encode_prompts(embedded.embedding, None)
         self._image = embedded
@@ -164,16 +169,3 @@ class Predictor:
         for place in np.ndindex(masks.shape[:2]):  # as float32, all at once take four times as much
             masks[place] = first @ logits[place] @ second.T > 0
         return Prediction(masks, decoded.predicted_iou, logits)
-
-
-def _slice_of(values: NDArray[Any], unit: UnitChoice) -> CTSlice:
-    """Return an array as a slice, judged as `fewct.read` judges files."""
-    if values.ndim != 2 or values.size == 0:
-        raise InputError(
-            "image",
-            expected="a CTSlice, or an array (rows, columns)",
-            found=f"an array of shape {values.shape}",
-            fix="Take one slice of a scan, and grey of colours.",
-        )
-    raw = RawImage(values[None], Provenance(Path("image"), "numpy", "image"))
-    return replace(cast(CTSlice, as_ct(raw, unit)), source=None)

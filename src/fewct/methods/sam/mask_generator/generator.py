@@ -1,7 +1,6 @@
-"""Segment-everything: masks of all that a grid of points finds on a slice."""
+"""Mask generator: masks for a grid of points on a slice, without prompts by people."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,25 +8,21 @@ from numpy.typing import NDArray
 from fewct.errors import UsageError
 from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import to_display
-from fewct.imaging.labelmap import clean_proposals
 from fewct.imaging.masks import boxes_from_masks
-from fewct.methods.sam.backends.base import Backend, DecodedMasks
-from fewct.methods.sam.conventions import INSIDE, NO_POINT
+from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.mask_generator.candidates import (
     GeneratedMasks,
-    MaskUpsampler,
     UpsampledLogits,
     concatenate,
     near_crop_edge,
     non_max_suppression,
     stability_score,
 )
+from fewct.methods.sam.mask_generator.crops import EmbeddedCrop
 from fewct.methods.sam.mask_generator.low_res_masks import LowResMasks
 from fewct.methods.sam.mask_generator.point_grids import Points, coarse_to_fine, crop_boxes, layer_grids
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
-from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
-from fewct.methods.sam.predictor import EmbeddedImage, embed
-from fewct.methods.sam.preprocessing import InputFrame
+from fewct.methods.sam.mask_generator.small_regions import without_small_regions
 from fewct.types import CTSlice, Mask, MaskProposals
 
 
@@ -43,7 +38,7 @@ def generate_masks(
 
     Args:
         backend: The networks.
-        image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
+        image: Slice; the network takes it as `to_display` gives it.
         settings: How to look for masks.
         window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
         point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2): x, y in
@@ -65,14 +60,14 @@ def generate_masks(
     parts = []
     for box, layer in zip(boxes, layers.tolist(), strict=True):
         x0, y0, x1, y1 = box.tolist()
+        if settings.mode == "fast" and not body[y0:y1, x0:x1].any():
+            continue
+        crop, grid = EmbeddedCrop(backend, picture, box, image, body, settings), grids[layer]
         if settings.mode == "exact":
-            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, body, settings)
-            parts.append(_exact(crop, grids[layer]))
-        elif body[y0:y1, x0:x1].any():
-            crop = EmbeddedCrop(backend, picture[y0:y1, x0:x1], box, image, body, settings)
-            n_points = len(grids[layer])
-            levels = coarse_to_fine(n_points) if point_grids is None else [np.arange(n_points)]
-            parts.append(_fast(crop, grids[layer], levels))
+            parts.append(_exact(crop, grid))
+        else:
+            levels = coarse_to_fine(len(grid)) if point_grids is None else [np.arange(len(grid))]
+            parts.append(_fast(crop, grid, levels))
     found = concatenate(parts, image.shape)
     if len(parts) > 1:
         areas = (found.crop_boxes_xyxy[:, 2:] - found.crop_boxes_xyxy[:, :2]).prod(axis=1)
@@ -80,81 +75,20 @@ def generate_masks(
     return _with_small_regions_cleaned(found, settings) if settings.min_mask_region_area else found
 
 
-class EmbeddedCrop:
-    """A crop of a slice, seen by the image encoder.
-
-    Args:
-        backend: The networks.
-        picture: uint8 (rows, columns): what is seen of it.
-        box: int64 (4,): where it lies on the slice.
-        image: The slice.
-        body: bool (rows, columns): the patient on the slice.
-        settings: How to look for masks.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        picture: NDArray[np.uint8],
-        box: NDArray[np.int64],
-        image: CTSlice,
-        body: Mask,
-        settings: MaskGeneratorSettings,
-    ) -> None:
-        embedded: EmbeddedImage = embed(backend, picture)
-        self.backend = backend
-        self.box = box
-        self.image = image
-        self.body = body
-        self.settings = settings
-        self.thresholds = settings.thresholds(backend.normalization)
-        self.frame: InputFrame = embedded.frame
-        self.upsampler = MaskUpsampler(embedded.frame)
-        self.image_tokens = backend.encode_prompts(embedded.embedding, None)
-
-    def ask(self, points_xy: Points) -> DecodedMasks:
-        """Return the masks at points, in pixels of the crop, that the network thinks good enough."""
-        xy = np.zeros((len(points_xy), 2, 2), dtype=np.float32)
-        xy[:, 0] = self.frame.to_input(points_xy)
-        labels = np.tile(np.array([INSIDE, NO_POINT], dtype=np.int64), (len(xy), 1))
-        threshold = self.thresholds.predicted_iou
-        return self.backend.decode_masks(
-            self.image_tokens, xy, labels, True, threshold if threshold > 0 else -np.inf
-        )
-
-    def limited(self, found: GeneratedMasks) -> GeneratedMasks:
-        """Return the masks within the limits of area and body; regions that are too large go before that."""
-        found = found.keep(found.proposals.areas > 0)
-        proposals = found.proposals
-        if self.settings.max_mask_region_area:
-            proposals = _trimmed(proposals, self.settings.max_mask_region_area)
-        numbered = replace(proposals, scores=np.arange(len(found), dtype=np.float32))
-        stays = clean_proposals(numbered, self.image, self.settings.cleanup, self.body)
-        return found.keep(stays.scores.astype(np.int64)).with_masks(stays)
-
-    def place(
-        self, upsampled: Sequence[tuple[NDArray[np.int64], Mask]], iou: NDArray[np.float32]
-    ) -> MaskProposals:
-        """Return masks of the crop, each a box and its pixels, as masks on the slice."""
-        boxes = np.array([box for box, _ in upsampled], dtype=np.int64).reshape(-1, 4)
-        moved = boxes + np.tile(self.box[:2], 2)
-        return MaskProposals(self.image.shape, moved, tuple(mask for _, mask in upsampled), iou)
-
-
 def _exact(crop: EmbeddedCrop, grid: Points) -> GeneratedMasks:
     """Return the masks that the official code finds on a crop."""
     points = grid * crop.frame.shape[::-1]
     step = crop.settings.points_per_batch
-    parts = [_judged(crop, points[start : start + step]) for start in range(0, len(points), step)]
+    parts = [_filtered(crop, points[start : start + step]) for start in range(0, len(points), step)]
     found = concatenate(parts, crop.image.shape)
     kept = _suppressed(found, found.predicted_iou, crop.settings.box_nms_thresh, crop.settings)
     return found.keep(kept)
 
 
-def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
+def _filtered(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
     """Return the masks at some points that are stable, whole and within the limits."""
     settings, shape = crop.settings, crop.image.shape
-    decoded = crop.ask(points)
+    decoded = crop.decode(points)
     stable: list[int] = []
     scores: list[float] = []
     masks: list[tuple[NDArray[np.int64], Mask]] = []
@@ -170,28 +104,28 @@ def _judged(crop: EmbeddedCrop, points: Points) -> GeneratedMasks:
     indices = decoded.indices[stable]
     proposals = crop.place(masks, decoded.predicted_iou[tuple(indices.T)])
     found = GeneratedMasks.in_crop(proposals, scores, points[indices[:, 0]], crop.box)
-    return crop.limited(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
+    return crop.within_limits(found.keep(~near_crop_edge(found.boxes_xyxy, crop.box, shape)))
 
 
 def _fast(crop: EmbeddedCrop, grid: Points, levels: Sequence[NDArray[np.int64]]) -> GeneratedMasks:
-    """Return the masks of a crop, from a coarse grid to finer ones, judged at the size the network gives."""
+    """Return the masks of a crop, from a coarse grid to finer ones, filtered at the network's resolution."""
     settings, (x0, y0, x1, y1) = crop.settings, crop.box.tolist()
     points = grid * crop.frame.shape[::-1]
     columns, rows = points.astype(np.int64).T
     wanted = crop.body[y0:y1, x0:x1][rows, columns]
-    low_res = LowResMasks(crop.frame, crop.box, crop.image, crop.body, settings, crop.thresholds.stability)
+    low_res = LowResMasks(crop)
     for level in levels:
         queue = level[wanted[level]]
         while len(queue := queue[~low_res.covers(points[queue])]):
             now, queue = queue[: settings.points_per_batch], queue[settings.points_per_batch :]
-            low_res.add(crop.ask(points[now]), points[now])
+            low_res.add(crop.decode(points[now]), points[now])
     rough = low_res.found()
     kept = _suppressed(rough, rough.predicted_iou, settings.box_nms_thresh, settings)
     upsampled = [crop.upsampler.upsample(low_res.logits(i), 0) for i in kept.tolist()]
     whole = [i for i, part in enumerate(upsampled) if part is not None]
     masks = [part.above(0) for part in upsampled if isinstance(part, UpsampledLogits)]
     found = rough.keep(kept[whole])
-    return crop.limited(found.with_masks(crop.place(masks, found.predicted_iou)))
+    return crop.within_limits(found.with_masks(crop.place(masks, found.predicted_iou)))
 
 
 def _suppressed(
@@ -216,12 +150,6 @@ def _with_small_regions_cleaned(found: GeneratedMasks, settings: MaskGeneratorSe
     cleaned_up = found.with_masks(MaskProposals(found.shape, boxes_xyxy, tuple(crops), found.predicted_iou))
     threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
     return cleaned_up.keep(_suppressed(cleaned_up, np.array(unchanged), threshold, settings))
-
-
-def _trimmed(proposals: MaskProposals, area_px: int) -> MaskProposals:
-    """Return the masks without their regions larger than an area; the boxes stay as they are."""
-    crops = tuple(without_large_regions(crop, area_px) for crop in proposals.crops)
-    return replace(proposals, crops=crops)
 
 
 def _grids(settings: MaskGeneratorSettings, point_grids: Sequence[Points] | None) -> list[Points]:

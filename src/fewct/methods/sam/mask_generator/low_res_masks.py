@@ -8,16 +8,11 @@ from numpy.typing import NDArray
 
 from fewct.imaging.masks import boxes_from_masks
 from fewct.methods.sam.backends.base import DecodedMasks
-from fewct.methods.sam.mask_generator.candidates import (
-    GeneratedMasks,
-    near_crop_edge,
-    stability_score,
-)
+from fewct.methods.sam.mask_generator.candidates import GeneratedMasks, near_crop_edge, stability_score
+from fewct.methods.sam.mask_generator.crops import EmbeddedCrop
 from fewct.methods.sam.mask_generator.point_grids import Points
-from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions
-from fewct.methods.sam.preprocessing import InputFrame
-from fewct.types import CTSlice, Mask, MaskProposals
+from fewct.types import Mask, MaskProposals
 
 COVERING_SHARE = 0.05
 """Share of the body up to which a mask is taken for one structure: points on it are not prompted any more."""
@@ -47,34 +42,17 @@ class LowResMask:
 
 
 class LowResMasks:
-    """The masks of a crop that passed the filters, and where no point is needed any more.
+    """The masks of a crop that passed the filters, and where no point is needed any more."""
 
-    Args:
-        box: int64 (4,): where the crop lies on the slice.
-        body: bool (rows, columns): the patient on the slice.
-        stability: That a mask must reach.
-    """
-
-    def __init__(
-        self,
-        frame: InputFrame,
-        box: NDArray[np.int64],
-        image: CTSlice,
-        body: Mask,
-        settings: MaskGeneratorSettings,
-        stability: float,
-    ) -> None:
-        self.frame = frame
-        self.box = box
-        self.image = image
-        self.settings = settings
-        self.stability_thresh = stability
+    def __init__(self, crop: EmbeddedCrop) -> None:
+        self.crop = crop
+        frame = crop.frame
         self.inner = tuple(math.ceil(side * frame.mask_px / frame.image_size) for side in frame.inner)
         scale = np.array(frame.shape) / (np.array(frame.inner) * frame.mask_px / frame.image_size)
         self.scale_xy = scale[::-1]
         self.pixel_area = float(scale.prod())
-        self.limits_px = settings.cleanup.limits_px(image, body)
-        self.covering_px = COVERING_SHARE * np.count_nonzero(body)
+        self.limits_px = crop.settings.cleanup.limits_px(crop.image, crop.body)
+        self.covering_px = COVERING_SHARE * np.count_nonzero(crop.body)
         self.covered = np.zeros(self.inner, dtype=np.bool_)
         self.masks: list[LowResMask] = []
 
@@ -104,12 +82,14 @@ class LowResMasks:
         points = np.array([mask.point_xy for mask in self.masks]).reshape(-1, 2)
         rows, columns = self.inner
         proposals = MaskProposals((rows, columns), boxes, tuple(mask.crop for mask in self.masks), iou)
-        return GeneratedMasks.in_crop(proposals, [mask.stability for mask in self.masks], points, self.box)
+        return GeneratedMasks.in_crop(
+            proposals, [mask.stability for mask in self.masks], points, self.crop.box
+        )
 
     def logits(self, index: int) -> NDArray[np.float32]:
         """Return the logits of a mask over the whole input, far below 0 where they were not kept."""
         found = self.masks[index]
-        whole = np.full((self.frame.mask_px, self.frame.mask_px), -1e3, dtype=np.float32)
+        whole = np.full((self.crop.frame.mask_px, self.crop.frame.mask_px), -1e3, dtype=np.float32)
         rows, columns = found.logits.shape
         whole[found.top : found.top + rows, found.left : found.left + columns] = found.logits
         return whole
@@ -118,9 +98,9 @@ class LowResMasks:
         self, logits: NDArray[np.float32], predicted_iou: float, point_xy: NDArray[np.float64]
     ) -> LowResMask | None:
         """Return what to keep of a mask; None if not stable, cut by the crop, or too large or small."""
-        settings = self.settings
+        crop, settings = self.crop, self.crop.settings
         stability = stability_score(logits, settings.stability_score_offset)
-        if not stability >= self.stability_thresh:
+        if not stability >= crop.thresholds.stability:
             return None
         mask = logits > 0
         if settings.max_mask_region_area:
@@ -129,8 +109,8 @@ class LowResMasks:
         smallest, largest = self.limits_px
         area = np.count_nonzero(mask) * self.pixel_area
         box = boxes_from_masks(mask[None])[0]
-        on_slice = np.rint(box * np.tile(self.scale_xy, 2)).astype(np.int64) + np.tile(self.box[:2], 2)
-        cut = near_crop_edge(on_slice[None], self.box, self.image.shape)[0]
+        on_slice = np.rint(box * np.tile(self.scale_xy, 2)).astype(np.int64) + np.tile(crop.box[:2], 2)
+        cut = near_crop_edge(on_slice[None], crop.box, crop.image.shape)[0]
         if cut or area == 0 or not smallest <= area <= largest:
             return None
         x0, y0, x1, y1 = box.tolist()

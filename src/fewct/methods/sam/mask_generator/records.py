@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
-from fewct.errors import UsageError
+from fewct.errors import check_choice
 from fewct.imaging.masks import rle_encode, xyxy_to_xywh
 from fewct.methods.sam.mask_generator.candidates import GeneratedMasks
 from fewct.types import Mask
@@ -27,13 +27,7 @@ def records(found: GeneratedMasks, output_mode: OutputMode = "binary_mask") -> l
     Raises:
         UsageError: If there is no such mode.
     """
-    if output_mode not in get_args(OutputMode):
-        raise UsageError(
-            "output_mode",
-            expected=f"one of {', '.join(get_args(OutputMode))}",
-            found=repr(output_mode),
-            fix="Choose one of these.",
-        )
+    check_choice("output_mode", output_mode, get_args(OutputMode))
     proposals = found.proposals
     boxes, crops = xyxy_to_xywh(found.boxes_xyxy).tolist(), xyxy_to_xywh(found.crop_boxes_xyxy).tolist()
     areas = proposals.areas.tolist()

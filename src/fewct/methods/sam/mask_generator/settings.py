@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from fewct.errors import UsageError
+from fewct.errors import check_choice, check_range
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods.sam.conventions import Normalization
 
@@ -80,17 +80,17 @@ class MaskGeneratorSettings:
     def __post_init__(self) -> None:
         shares = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh")
         for name in (*shares, "crop_overlap_ratio", "containment_thresh"):
-            value = getattr(self, name)
-            self._check(name, value is None or 0 <= value <= 1, "a number in [0, 1]")
-        self._check("mode", self.mode in ("fast", "exact"), "fast or exact")
-        self._check("suppression", self.suppression in ("box", "mask"), "box or mask")
-        self._check("stability_score_offset", self.stability_score_offset >= 0, "0 or more")
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 0, 1)
+        check_choice("mode", self.mode, get_args(Mode))
+        check_choice("suppression", self.suppression, get_args(Suppression))
         for name in ("points_per_batch", "crop_n_points_downscale_factor"):
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("crop_n_layers", "min_mask_region_area", "max_mask_region_area"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
+            check_range(name, getattr(self, name), 1)
+        limits = ("crop_n_layers", "min_mask_region_area", "max_mask_region_area")
+        for name in (*limits, "stability_score_offset"):
+            check_range(name, getattr(self, name))
         least = self.crop_n_points_downscale_factor**self.crop_n_layers
-        self._check("points_per_side", self.points_per_side >= least, f"{least} or more")
+        check_range("points_per_side", self.points_per_side, least)
 
     def thresholds(self, normalization: Normalization) -> Thresholds:
         """Return the thresholds that are set, or those that suit the networks of a normalization."""
@@ -99,8 +99,3 @@ class MaskGeneratorSettings:
             usual.predicted_iou if self.pred_iou_thresh is None else self.pred_iou_thresh,
             usual.stability if self.stability_score_thresh is None else self.stability_score_thresh,
         )
-
-    def _check(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            fix = "Leave it out for the default."
-            raise UsageError(name, expected=expected, found=f"{getattr(self, name)}", fix=fix)
