@@ -129,17 +129,13 @@ print(json.dumps(failed))
     assert {entry for entries in reasons.values() for entry in entries} == set(allowed)
 
 
-# Names of more than one class; the set shrinks to nothing.
-TO_RENAME = {"Benchmark", "Example"}
-
-
 def test_no_two_classes_have_one_name() -> None:
     places = defaultdict(list)
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(module_name(path))
-    assert {n: where for n, where in places.items() if len(where) > 1 and n not in TO_RENAME} == {}
+    assert {n: where for n, where in places.items() if len(where) > 1} == {}
 
 
 def test_folders_stay_small() -> None:
