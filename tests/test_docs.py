@@ -1,6 +1,7 @@
 """The documents tell what is true: their commands run, every command is told of, links lead somewhere."""
 
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -89,3 +90,27 @@ def test_every_page_stands_in_the_index() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
     assert [page for page in PAGES[1:] if page != index and page not in linked] == []
+
+
+def test_the_tables_of_floors_are_those_of_the_contracts() -> None:
+    make = runpy.run_path(str(ROOT / "docs" / "make_architecture.py"))
+    text = make["PAGE"].read_text("utf-8")
+    assert make["with_tables"](text) == text, "run python docs/make_architecture.py"
+    floors = make["contracts"]()[0]
+    for name in re.findall(r"\w+", " ".join(floors["layers"])):
+        assert re.search(rf"^\|[ 0-9]*\| \[`{name}(/|\.py)`\]\(\.\./src/fewct/{name}", text, re.MULTILINE), (
+            name
+        )
+    assert make["summary"](ROOT / "src/fewct/_version.py") == "The version of fewct, said once."
+
+
+def test_the_functions_of_the_path_of_a_slice_stand_in_their_files() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    steps = re.findall(
+        r"^\|[^|]*\|([^|]*)\|([^|]*src/fewct/[^|]*\.py\)[^|]*)\|$", page.read_text(), re.MULTILINE
+    )
+    assert len(steps) >= 15
+    for functions, files in steps:
+        code = "".join((page.parent / target).read_text() for target in re.findall(r"\]\(([^)]+)", files))
+        for name in re.findall(r"\w+", functions):
+            assert re.search(rf"(def|class) {name}\b", code), f"{name} in {files}"
