@@ -129,6 +129,28 @@ print(json.dumps(failed))
     assert {entry for entries in reasons.values() for entry in entries} == set(allowed)
 
 
+def test_methods_segment_without_torch(tmp_path: Path) -> None:
+    """Every method that comes with weights, and bam by a labelled slice, runs on the base install."""
+    script = f"""
+import sys
+sys.modules.update({{"torch": None, "onnx": None}})
+import numpy as np
+from fewct import segment
+from fewct.methods import BAM, BoxPrompted, Everything, Felzenszwalb, Mosaic, Watershed
+from fewct.phantom import phantom_slice
+ct, truth = phantom_slice(0, size=96)
+np.save({str(tmp_path / "a.npy")!r}, ct.pixels)
+np.save({str(tmp_path / "a_labels.npy")!r}, truth.labels)
+bam = BAM({str(tmp_path)!r})
+for method in (bam, BoxPrompted(), Everything(points_per_side=8), Felzenszwalb(), Mosaic(), Watershed()):
+    print(segment(ct, method).labels.max())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 6
+    assert min(map(int, done.stdout.split())) >= 2
+
+
 def test_no_two_classes_have_one_name() -> None:
     places = defaultdict(list)
     for path in sorted(PACKAGE.rglob("*.py")):
