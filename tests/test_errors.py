@@ -16,7 +16,6 @@ from fewct.errors import (
     as_labels,
     as_slice_labels,
     check_image,
-    check_labels,
     check_range,
     check_same_shape,
     needs_extra,
@@ -66,7 +65,7 @@ def test_both_ends_of_a_range_belong_to_it() -> None:
 )
 def test_labels_are_checked(labels: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_labels(labels)
+        as_labels(labels)
 
 
 def test_labels_become_int32_without_wrapping() -> None:

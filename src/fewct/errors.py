@@ -143,11 +143,7 @@ def check_choice(
 
 
 def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:
-    """Raise unless `pixels` is a non-empty two-dimensional array of real numbers.
-
-    Args:
-        pixels: Array to check, (rows, columns).
-        name: How the message calls it.
+    """Raise unless `pixels` is a non-empty array (rows, columns) of real numbers; messages call it `name`.
 
     Raises:
         InputError: For another dimension, an empty array, or values that are not real numbers.
@@ -165,15 +161,15 @@ def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:
         )
 
 
-def check_labels(labels: NDArray[Any], name: str = "labels") -> None:
-    """Raise unless `labels` is a label map: two or three dimensions, integers, none negative.
+def as_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
+    """Return a label map, (rows, columns) or (slices, rows, columns), as int32; messages call it `name`.
 
-    Args:
-        labels: Array to check, (rows, columns) or (slices, rows, columns).
-        name: How the message calls it.
+    Returns:
+        The same labels as int32, the type label maps have in memory; the array itself if it has that type.
 
     Raises:
-        InputError: For another dimension, an empty array, values that are not integers, or negative ones.
+        InputError: For another dimension, an empty array, values that are not integers, negative ones, or one
+            that exceeds int32.
     """
     if labels.ndim not in (2, 3) or labels.size == 0:
         raise InputError(
@@ -196,42 +192,6 @@ def check_labels(labels: NDArray[Any], name: str = "labels") -> None:
             found=f"a smallest label of {int(labels.min())}",
             fix="Set unknown pixels to 0.",
         )
-
-
-def check_same_shape(first: NDArray[Any], second: NDArray[Any], names: Sequence[str]) -> None:
-    """Raise unless two arrays have the same shape.
-
-    Args:
-        first: One array.
-        second: The other.
-        names: How the message calls the two.
-
-    Raises:
-        InputError: If the shapes differ.
-    """
-    if first.shape != second.shape:
-        raise InputError(
-            f"{names[0]} and {names[1]}",
-            expected="arrays of the same shape",
-            found=f"{first.shape} and {second.shape}",
-            fix="Compare two results on the same pixel grid.",
-        )
-
-
-def as_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
-    """Return a checked label map as int32, the type label maps have in memory.
-
-    Args:
-        labels: Label map of any integer type, (rows, columns) or (slices, rows, columns).
-        name: How an error calls it.
-
-    Returns:
-        The same labels as int32; the array itself if it has that type already.
-
-    Raises:
-        InputError: If it is no label map (see `check_labels`) or a label exceeds int32.
-    """
-    check_labels(labels, name)
     if labels.dtype == np.int32:
         return labels
     largest = int(labels.max())
@@ -245,15 +205,23 @@ def as_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
     return labels.astype(np.int32)
 
 
+def check_same_shape(first: NDArray[Any], second: NDArray[Any], names: Sequence[str]) -> None:
+    """Raise unless two arrays have the same shape; the message calls them by their names.
+
+    Raises:
+        InputError: If the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise InputError(
+            f"{names[0]} and {names[1]}",
+            expected="arrays of the same shape",
+            found=f"{first.shape} and {second.shape}",
+            fix="Compare two results on the same pixel grid.",
+        )
+
+
 def as_slice_labels(labels: NDArray[Any], name: str = "labels") -> NDArray[np.int32]:
-    """Return the checked label map of one slice as int32.
-
-    Args:
-        labels: Label map of any integer type, (rows, columns).
-        name: How an error calls it.
-
-    Returns:
-        As `as_labels`.
+    """Return the label map of one slice, (rows, columns), as `as_labels` does.
 
     Raises:
         InputError: If it is no label map, or has slices.

@@ -67,10 +67,6 @@ def match_structures(truth: NDArray[Any] | Contingency, prediction: NDArray[Any]
     It is the assignment problem, solved exactly (Hungarian method; Kuhn 1955,
     https://doi.org/10.1002/nav.3800020109). Structures that do not overlap are never matched.
 
-    Args:
-        truth: Label map, or the table of both.
-        prediction: Label map of the same shape; None with a table.
-
     Returns:
         One entry for each true structure.
 

@@ -54,10 +54,6 @@ def structure_overlaps(
 ) -> StructureOverlaps:
     """Return IoU, Dice, precision and recall of each true structure with each predicted one.
 
-    Args:
-        truth: Label map, or the table of both.
-        prediction: Label map of the same shape; None with a table.
-
     Returns:
         Four dense matrices (true structures, predicted structures). Background is in none of them.
 
@@ -90,10 +86,6 @@ def best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None 
 
     One predicted structure may be the best of several true ones.
 
-    Args:
-        truth: Label map, or the table of both.
-        prediction: Label map of the same shape; None with a table.
-
     Returns:
         float64 (true structures,), in the order of their labels; 0 where nothing overlaps.
 
@@ -112,10 +104,6 @@ def mean_best_iou(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | 
     """Return the mean of `best_iou` over the true structures.
 
     Predicted structures without a true one do not count, so the mean is sound where truth is partial.
-
-    Args:
-        truth: Label map, or the table of both.
-        prediction: Label map of the same shape; None with a table.
 
     Returns:
         A value in [0, 1]; NaN without true structures.

@@ -13,16 +13,9 @@ from fewct.metrics.rand import adjusted_rand_index, rand_index
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of one pair of label maps; what is undefined is NaN.
+    """The metrics of one pair of label maps, see `fewct.metrics.catalog`; what is undefined is NaN.
 
     Args:
-        n_true: Number of true structures.
-        n_predicted: Number of predicted structures.
-        rand_index: Rand index on all pixels.
-        rand_index_foreground: Rand index on the pixels of true structures.
-        ari: Adjusted Rand index on all pixels.
-        ari_foreground: Adjusted Rand index on the pixels of true structures.
-        mean_best_iou: Mean over true structures of the best IoU with a predicted one.
         matched: Means over true structures after one-to-one matching; a missed one counts 0.
         foreground: Overlap of all structures together.
         panoptic: Panoptic quality at an IoU above 0.5.
