@@ -42,7 +42,7 @@ class MedSAMSettings:
     weights: str = ""
     """Checkpoint of SAM or MedSAM, file or folder, whose image embeddings are written, too. Needs torch."""
     normalization: NormalizationChoice = "auto"
-    """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
+    """How grey values are normalised; name medsam for MedSAM, whose file looks like SAM's."""
 
     def __post_init__(self) -> None:
         for name in ("min_original_px", "min_resized_px"):
@@ -221,7 +221,7 @@ def load_embedding(weights: str, normalization: NormalizationChoice = "auto") ->
 
     Args:
         weights: A checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, or a folder of transformers.
-        normalization: How the network was trained to see grey; "auto" for what its kind tells, which is the
+        normalization: How grey values are normalised; "auto" for that of its architecture, which is the
             same for SAM and MedSAM.
 
     Returns:

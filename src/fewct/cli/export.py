@@ -31,9 +31,9 @@ class Export:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
     """With --onnx: the folder to write, new or empty; None: named after the checkpoint, with -onnx added."""
     image_size: int | None = None
-    """With --onnx: side of the image that the network is to see; None: what it was made for."""
+    """With --onnx: side of the network's input; None: what it was made for."""
     normalization: NormalizationChoice = "auto"
-    """With --onnx: how the network was trained to see grey; name medsam for MedSAM."""
+    """With --onnx: how grey values are normalised; name medsam for MedSAM."""
     half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --onnx: keep weights in 16 bits, for half the size."""
 

@@ -30,7 +30,9 @@ class BoxPrompted:
     """
 
     name: ClassVar[str] = "boxes"
-    summary: ClassVar[str] = "a promptable network, asked by boxes of another method, a table or a label map"
+    summary: ClassVar[str] = (
+        "a promptable network with boxes of another method, a table or a label map as prompts"
+    )
 
     weights: str = ""
     """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
@@ -48,15 +50,15 @@ class BoxPrompted:
     seed: int = 0
     """Of the random moves, which are the same for each slice."""
     boxes_per_batch: int = 64
-    """Boxes that are put to the network at a time; bounds the memory."""
+    """Boxes that are decoded at a time; bounds the memory."""
     image_size: int = 0
-    """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
+    """Side of the network's input: 256, 512 or 1024; 0: what it was made for."""
     normalization: NormalizationChoice = "auto"
-    """How the network was trained to see grey; auto takes a file that looks like SAM's for MedSAM's."""
+    """How grey values are normalised; auto takes a file that looks like SAM's for MedSAM's."""
     precision: Precision = "float32"
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
     cache: bool = False
-    """Keep what the image encoder made of each slice in the cache folder, and take it from there."""
+    """Keep embeddings of slices in the cache folder, and take them from there."""
     merge: MergePolicy = "small-on-top"
     """Which of two masks that overlap takes the pixels."""
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))

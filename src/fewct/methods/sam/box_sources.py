@@ -1,11 +1,10 @@
 """Where boxes of a slice come from: another method's structures, a table, or a label map."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,11 @@ from fewct.imaging.labelmap import place_on_grid
 from fewct.imaging.masks import boxes_from_labels
 from fewct.methods.classical import Felzenszwalb, Watershed
 from fewct.methods.mosaic.method import Mosaic
-from fewct.methods.protocol import Method, Segmenter
+from fewct.methods.protocol import Method
+from fewct.methods.sam.checkpoints.layout import file_sha256
 from fewct.methods.sam.everything import Everything
 from fewct.methods.unet.method import UNet
 from fewct.types import AnyLabels, CTSlice, LabelMap
-
-if TYPE_CHECKING:
-    from fewct.io.boxes import BoxTable
 
 SourceName: TypeAlias = Literal["mosaic", "watershed", "felzenszwalb", "unet", "everything"]
 
@@ -55,63 +52,18 @@ def source_method(name: str, weights: str) -> Method:
     return method(weights=weights) if issubclass(method, (UNet, Everything)) else method()
 
 
-class BoxSource(Protocol):
-    """Where the boxes of a slice come from."""
-
-    @property
-    def sha256(self) -> str | None:
-        """Hash of what decides the boxes beside the slice; None for methods without weights."""
-        ...
-
-    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the boxes on a slice: x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
-
-        Raises:
-            InputError: If what holds the boxes is of another image.
-        """
-        ...
-
-
 @dataclass(frozen=True, eq=False)
-class StructureBoxes:
-    """Boxes around the structures that a method finds."""
+class BoxSource:
+    """Where the boxes of a slice come from.
 
-    segmenter: Segmenter
+    Args:
+        boxes_on: Returns the boxes on a slice: x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
+            Raises an InputError if what holds the boxes is of another image.
+        sha256: Hash of what decides the boxes beside the slice; None for methods without weights.
+    """
 
-    @property
-    def sha256(self) -> str | None:
-        """Hash of the method's weights."""
-        return self.segmenter.weights_sha256
-
-    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the box around each structure; see `BoxSource`."""
-        return boxes_from_labels(self.segmenter.segment(image).labels)[1].astype(np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class TableBoxes:
-    """Boxes of a table."""
-
-    table: "BoxTable"
-    sha256: str
-
-    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the boxes that the table has for a slice; see `BoxSource`."""
-        return self.table.boxes_of(image)
-
-
-@dataclass(frozen=True, eq=False)
-class LabelMapBoxes:
-    """Boxes around the structures of a label map."""
-
-    label_map: LabelMap
-    path: Path
-    sha256: str
-
-    def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the box around each structure of the label map that lies on a slice; see `BoxSource`."""
-        labels = _labels_on(image, self.label_map, self.path)
-        return boxes_from_labels(labels)[1].astype(np.float64)
+    boxes_on: Callable[[CTSlice], Annotated[NDArray[np.float64], "n 4"]]
+    sha256: str | None
 
 
 def open_box_source(source: str | Method) -> BoxSource:
@@ -128,27 +80,13 @@ def open_box_source(source: str | Method) -> BoxSource:
         MissingExtraError: For NRRD and MetaImage without SimpleITK.
     """
     if not isinstance(source, str):
-        return StructureBoxes(source.load())
+        segmenter = source.load()
+        return BoxSource(
+            lambda image: _boxes_around(segmenter.segment(image).labels), segmenter.weights_sha256
+        )
     path = Path(source)
-    sha256 = file_sha256(path)
-    if path.suffix.lower() in TABLES:
-        from fewct.io.boxes import read_boxes
-
-        return TableBoxes(read_boxes(path), sha256)
-    from fewct.io import read_labels
-
-    return LabelMapBoxes(read_labels(path), path, sha256)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hash of a file of boxes.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        sha256 = file_sha256(path)
     except OSError as error:
         raise InputError(
             path,
@@ -156,6 +94,18 @@ def file_sha256(path: Path) -> str:
             found=(error.strerror or str(error)).lower(),
             fix="Check the path to the boxes.",
         ) from error
+    if path.suffix.lower() in TABLES:
+        from fewct.io.boxes import read_boxes
+
+        return BoxSource(read_boxes(path).boxes_of, sha256)
+    from fewct.io import read_labels
+
+    label_map = read_labels(path)
+    return BoxSource(lambda image: _boxes_around(_labels_on(image, label_map, path)), sha256)
+
+
+def _boxes_around(labels: AnyLabels) -> Annotated[NDArray[np.float64], "n 4"]:
+    return boxes_from_labels(labels)[1].astype(np.float64)
 
 
 def _labels_on(image: CTSlice, label_map: LabelMap, path: Path) -> AnyLabels:

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Everything(MaskGeneratorSettings):
-    """Put a grid of points to Segment Anything (https://arxiv.org/abs/2304.02643) and merge the masks.
+    """Prompt Segment Anything (https://arxiv.org/abs/2304.02643) with a grid of points and merge the masks.
 
-    Each point gives three masks; those that the network thinks good, that are stable and within the limits of
-    area stay, near-duplicates go, and a policy merges what overlaps into one label map. Scores are what the
-    network thinks of each mask.
+    Each point gives three masks; those of high predicted IoU that are stable and within the limits of area
+    stay, near-duplicates go, and a policy merges what overlaps into one label map. Scores are predicted IoU.
 
     Raises:
         UsageError: If a setting is out of its range.
@@ -33,13 +32,13 @@ class Everything(MaskGeneratorSettings):
     """Checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM: a file, a folder of transformers or of an
     export, or a name in `fewct models list`; empty: prompt-small, which comes with fewct."""
     image_size: int = 0
-    """Side of the image that the network sees: 256, 512 or 1024; 0: what it was made for."""
+    """Side of the network's input: 256, 512 or 1024; 0: what it was made for."""
     normalization: NormalizationChoice = "auto"
-    """How the network was trained to see grey; name medsam for MedSAM, whose file looks like SAM's."""
+    """How grey values are normalised; name medsam for MedSAM, whose file looks like SAM's."""
     precision: Precision = "float32"
     """What the image encoder computes in; bfloat16 is faster on processors that have it, and rounds."""
     cache: bool = False
-    """Keep what the image encoder made of each slice in the cache folder, and take it from there."""
+    """Keep embeddings of slices in the cache folder, and take them from there."""
     merge: MergePolicy | None = None
     """Which of two masks that overlap takes the pixels; None: the smaller one, and for prompt-small that with
     the higher predicted IoU."""

@@ -1,4 +1,4 @@
-"""Promptable networks at work on whole slices: everything from a grid of points, one mask for each box."""
+"""Promptable networks on whole slices: masks for a grid of points, or one mask for each box."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -58,7 +58,7 @@ class EverythingSegmenter:
 
 @dataclass(frozen=True, eq=False)
 class BoxPromptedSegmenter:
-    """A promptable network that is open, with the boxes that it is asked by.
+    """A promptable network that is open, and the source of its boxes.
 
     Args:
         method: The settings.
@@ -102,7 +102,7 @@ class BoxPromptedSegmenter:
         return SliceSegmentation(*clean(labels, image, method.cleanup, scores, body))
 
     def boxes_on(self, image: CTSlice) -> Annotated[NDArray[np.float64], "n 4"]:
-        """Return the boxes on a slice, x0, y0, x1, y1 in pixels, as they are put to the network."""
+        """Return the boxes on a slice, x0, y0, x1, y1 in pixels, as the network gets them."""
         method, rng = self.method, np.random.default_rng(self.method.seed)
         boxes = self.source.boxes_on(image)
         try:
@@ -121,15 +121,13 @@ def masks_in_boxes(
     window: str | None = None,
     boxes_per_batch: int = 64,
 ) -> MaskProposals:
-    """Return one mask for each box: the one that a network draws for prompts that leave no doubt.
+    """Return one mask for each box: the decoder's output for unambiguous prompts.
 
     Args:
-        backend: The networks.
-        image: Slice; it is seen as `to_display` shows it to people, 8-bit grey.
-        boxes: (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel. None: the network is not
-            asked.
+        image: Slice; the network takes it as `to_display` gives it.
+        boxes: (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
         window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
-        boxes_per_batch: Boxes that are put to the network at a time; bounds the memory.
+        boxes_per_batch: Boxes that are decoded at a time; bounds the memory.
 
     Returns:
         As many masks as boxes, in their order, with predicted IoU as scores. A mask may leave its box, and
@@ -171,7 +169,7 @@ def masks_in_boxes(
 def moved_boxes(
     boxes: ArrayLike, shape: tuple[int, int], pad_px: float, jitter_px: float, rng: np.random.Generator
 ) -> Annotated[NDArray[np.float64], "n 4"]:
-    """Return boxes grown on all sides, then each side moved at random, as a hurried hand would draw them.
+    """Return boxes grown on all sides, then each side moved at random.
 
     Sides never cross the middle of their box, and stay on the slice.
 

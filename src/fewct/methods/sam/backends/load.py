@@ -1,11 +1,11 @@
 """Checkpoints that settings name: where they are, their hash, and the network in them; without torch."""
 
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fewct.errors import UsageError, needs_extra
+from fewct.methods.sam.checkpoints.layout import exported_folder, file_sha256, weights_file
 from fewct.runtime.threads import thread_count
 
 if TYPE_CHECKING:
@@ -40,16 +40,10 @@ def checkpoint_path(weights: str) -> Path:
 def checkpoint_sha256(weights: str) -> str:
     """Return the hash of a checkpoint's file of weights, or of the record of exported networks.
 
-    Args:
-        weights: As for `checkpoint_path`.
-
     Raises:
         InputError: If it is absent, or a folder of something else.
     """
-    from fewct.methods.sam.checkpoints.layout import weights_file
-
-    with weights_file(checkpoint_path(weights)).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(weights_file(checkpoint_path(weights)))
 
 
 def load_backend(
@@ -64,20 +58,19 @@ def load_backend(
 
     Args:
         weights: As for `checkpoint_path`; networks exported to ONNX run without torch.
-        image_size: Side of the images that it is to take; 0 for what it was made for.
-        normalization: How it was trained to see grey; "auto" for what its kind tells.
+        image_size: Side of its input; 0 for what it was made for.
+        normalization: How grey values are normalised; "auto" for that of its architecture.
         precision: What the image encoder computes in.
         cache: Whether to keep embeddings of images in the cache folder, and to take them from there.
-        like_sam: How networks whose weights look like SAM's see grey, if nothing else tells.
+        like_sam: What "auto" means for networks with the architecture of SAM, which is MedSAM's, too.
 
     Raises:
-        UsageError: If the network cannot take images of that size, or was exported for
-            other ones; or the processor or the export does not compute in the precision.
+        UsageError: If the network cannot take that size, or was exported for another one; or the processor or
+            the export does not compute in the precision.
         InputError: If it is absent, damaged or of another network.
         MissingExtraError: If it is no export and torch is not installed.
     """
     from fewct.methods.sam.backends.mask_prompts import MaskPromptBackend
-    from fewct.methods.sam.checkpoints.layout import exported_folder
 
     path = checkpoint_path(weights).resolve()
     folder = exported_folder(path)
@@ -115,8 +108,9 @@ def _of_torch(
         from fewct.methods.sam.checkpoints.build import default_normalization, load_sam
     network = load_sam(path, image_size or None)
     usual = default_normalization(network)
-    seen = (like_sam if usual == "sam" else usual) if normalization == "auto" else normalization
-    return TorchBackend(network, seen, precision)
+    if normalization == "auto":
+        return TorchBackend(network, like_sam if usual == "sam" else usual, precision)
+    return TorchBackend(network, normalization, precision)
 
 
 def _exported(

@@ -1,5 +1,6 @@
 """Where a checkpoint keeps its weights: a file, a folder of transformers, or one of exported networks."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ def exported_folder(path: Path) -> Path | None:
     """
     folder = path.parent if path.name == EXPORT_FILE else path
     return next((place for place in (folder, folder / TRAINED) if (place / EXPORT_FILE).is_file()), None)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def weights_file(path: Path) -> Path:

@@ -1,7 +1,6 @@
 """Export of SAM's networks to ONNX, to run without torch: a graph for each step of a backend."""
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from torch.export import Dim
 from fewct.errors import output_errors
 from fewct.methods.sam.checkpoints import onnx_manifest as names
 from fewct.methods.sam.checkpoints.build import checked_normalization, load_sam
-from fewct.methods.sam.checkpoints.layout import EXPORT_FILE
+from fewct.methods.sam.checkpoints.layout import EXPORT_FILE, file_sha256
 from fewct.methods.sam.checkpoints.onnx_manifest import ExportRecord
 from fewct.methods.sam.conventions import Normalization
 from fewct.methods.sam.modeling.mask_decoder import UPSCALING
@@ -96,7 +95,7 @@ def export_network(network: Sam, normalization: Normalization, folder: Path, hal
             mask_px=UPSCALING * grid,
             masks=shape.decoder.masks,
             half=half,
-            sha256={file.name: _sha256(file) for file in sorted(temporary.iterdir())},
+            sha256={file.name: file_sha256(file) for file in sorted(temporary.iterdir())},
             tools={name: version(name) for name in ("fewct", "torch", "onnx", "onnxscript")},
         )
         (temporary / EXPORT_FILE).write_text(record.as_json(), encoding="utf-8", newline="\n")
@@ -246,11 +245,6 @@ def halve(path: Path) -> None:
     model.graph.node.extend(nodes)
     path.with_name(path.name + DATA_SUFFIX).unlink(missing_ok=True)
     onnx.save(model, path)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
