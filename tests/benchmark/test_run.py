@@ -324,6 +324,7 @@ def test_row_log_passes_over_rows_of_another_layout(tmp_path: Path) -> None:
 
 
 def test_command_line(patients: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = os.environ.get("FEWCT_NUM_THREADS")
     words = ["benchmark", "--data", str(patients / "p0.npz"), "--methods", "watershed", "-o", str(tmp_path)]
     assert main(words) == 0
     out = capsys.readouterr().out
@@ -337,7 +338,7 @@ def test_command_line(patients: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "method: expected one of" in capsys.readouterr().err
     assert main(["benchmark", "--data", str(tmp_path / "nowhere"), "-o", str(tmp_path)]) == 1
     assert "found nothing of that name" in capsys.readouterr().err
-    assert os.environ.get("FEWCT_NUM_THREADS") is None
+    assert os.environ.get("FEWCT_NUM_THREADS") == threads
 
 
 def test_settings_of_methods_on_the_command_line() -> None:
