@@ -6,7 +6,6 @@ from fewct.errors import output_errors
 from fewct.io import default_format, label_suffix, write
 from fewct.io.images import write_picture
 from fewct.io.tables import write_manifest, write_structures_csv
-from fewct.plot import contact_sheet, overlay
 from fewct.result import Segmentation
 from fewct.types import CTSlice, CTVolume, WindowName
 
@@ -36,6 +35,8 @@ def save(
     Raises:
         OutputError: If one cannot be written. Files written before it stay; none is partial.
     """
+    from fewct.plot import contact_sheet, overlay  # here: the other functions need no SciPy
+
     folder, chosen = Path(folder), format or default_format(result.source)
     make_folder(folder)
     labels_path = write(result, folder / f"{name}_labels{label_suffix(chosen)}", chosen)

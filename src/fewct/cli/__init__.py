@@ -1,31 +1,38 @@
-"""The command line: `fewct COMMAND`. One file a command; each a dataclass with `.run()`."""
+"""The command line: `fewct COMMAND`. One file a command; each a dataclass with `.run()`.
 
+Only the command that is named is imported; the list of commands needs none of them.
+"""
+
+import gc
+import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
-
-import tyro
-from rich.console import Console
-from rich.markup import escape
-
-from fewct.cli.adapt import Adapt
-from fewct.cli.benchmark import Benchmark
-from fewct.cli.challenge import Challenge
-from fewct.cli.demo import Demo
-from fewct.cli.evaluate import Evaluate
-from fewct.cli.info import Info
-from fewct.cli.join import Join
-from fewct.cli.methods import Methods
-from fewct.cli.models import Models
-from fewct.cli.prepare import Prepare
-from fewct.cli.segment import Segment, named_method, with_adapted_settings
-from fewct.cli.train import Train, named_recipe
-from fewct.errors import FewctError, FewctWarning, UsageError
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
 
 DESCRIPTION = """Delineate every anatomical structure on a CT slice or scan, without naming organs.
 
 Research use only: fewct is not a medical device."""
+
+COMMANDS = {
+    "segment": "Delineate every structure on CT slices and scans, without naming organs.",
+    "evaluate": "Compare a label map with truth, whatever the formats; grids are brought together in patient "
+    "space.",
+    "benchmark": "Compare methods on the same slices: rows, intervals by patient, figures and a report.",
+    "join": "Join label maps of one slice, such as predictions structure by structure, into one label map.",
+    "info": "Tell what an input holds: images, sizes, spacing, place in the patient, intensities.",
+    "methods": "List the methods and their default settings.",
+    "prepare": "Write labelled data as MedSAM's NPZ, one file a scan or picture: pictures beside binary "
+    "masks.",
+    "train": "Train a network on few labelled slices, then export it for `fewct segment --weights DIR`.",
+    "adapt": "Adapt mosaic to 1 to 50 labelled slices, and keep what cross-validation proves to be better.",
+    "models": "Weights under names of your own, and networks as ONNX. Nothing is fetched but by `download`.",
+    "demo": "Segment a phantom scan, whose truth is known, and a real CT slice; show what comes out.",
+    "challenge": "Files, score and submission of the ENS x Raidium data challenge.",
+}
+"""By name the first line of a command's docstring; command x is the class X of the module fewct.cli.x."""
 
 
 class Command(Protocol):
@@ -33,22 +40,6 @@ class Command(Protocol):
 
     def run(self) -> int:
         """Do the work and return the exit code."""
-
-
-COMMANDS: dict[str, Callable[..., Command]] = {
-    "segment": Segment,
-    "evaluate": Evaluate,
-    "benchmark": Benchmark,
-    "join": Join,
-    "info": Info,
-    "methods": Methods,
-    "prepare": Prepare,
-    "train": Train,
-    "adapt": Adapt,
-    "models": Models,
-    "demo": Demo,
-    "challenge": Challenge,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,15 +52,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 all well, 1 some inputs failed (each is named, the others are done), 2 wrong usage.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    console = Console(stderr=True, soft_wrap=True)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview(shutil.get_terminal_size().columns))
+        return 0 if words else 2
+    from fewct.errors import FewctError, FewctWarning, UsageError
+
+    gc.set_threshold(5_000)  # what imports make stays: searched less often for garbage, it costs 0.1 s less
     with warnings.catch_warnings():
         warnings.simplefilter("always", FewctWarning)
-        warnings.showwarning = _printer_of_warnings(console)
+        warnings.showwarning = lambda message, *_, **__: _tell("[yellow]warning:[/]", message)
         try:
             return parse(words).run()
         except FewctError as error:
-            console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            _tell("[bold red]error:[/]", error)
             return 2 if isinstance(error, UsageError) else 1
+        finally:
+            if argv is None:
+                gc.freeze()  # the process ends: freeing object by object would cost 0.3 s
+
+
+def overview(width: int) -> str:
+    """Return what fewct is and its commands, for people.
+
+    Args:
+        width: Columns of the terminal.
+    """
+    indent = max(map(len, COMMANDS)) + 4
+    commands = [
+        textwrap.fill(
+            summary,
+            width,
+            initial_indent=f"  {name}".ljust(indent),
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+        for name, summary in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: fewct [-h] COMMAND ...\n",
+            f"{DESCRIPTION}\n",
+            "commands:",
+            *commands,
+            "\n`fewct COMMAND --help` shows the options of one.",
+        ]
+    )
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -83,23 +110,29 @@ def parse(words: Sequence[str]) -> Command:
         UsageError: If a method of an unknown name is asked for.
         MissingExtraError: If training is asked for and PyTorch is not installed.
     """
-    method = named_method(words)
-    with_method = {"segment": cast(Any, Segment)[method], "challenge": cast(Any, Challenge)[method]}
-    commands = COMMANDS | with_method | {"train": cast(Any, Train)[named_recipe(words)]}
+    import tyro
+
+    commands: dict[str, Any] = {}
+    for name in words[:1] if words[0] in COMMANDS else COMMANDS:
+        commands[name] = getattr(import_module(f"fewct.cli.{name}"), name.capitalize())
+        if name in ("segment", "challenge"):
+            from fewct.cli.segment import named_method, with_adapted_settings
+
+            commands[name] = commands[name][named_method(words)]
+            words = with_adapted_settings(words)
+        elif name == "train":
+            from fewct.cli.train import named_recipe
+
+            commands[name] = commands[name][named_recipe(words)]
     command: Command = tyro.extras.subcommand_cli_from_dict(
-        commands,
-        prog="fewct",
-        description=DESCRIPTION,
-        args=with_adapted_settings(words),
-        config=(tyro.conf.OmitArgPrefixes,),
+        commands, prog="fewct", args=words, config=(tyro.conf.OmitArgPrefixes,)
     )
     return command
 
 
-def _printer_of_warnings(console: Console) -> Callable[..., None]:
-    """Return a stand-in for `warnings.showwarning` that prints the message alone."""
+def _tell(kind: str, message: object) -> None:
+    """Print an error or a warning."""
+    from rich.console import Console
+    from rich.markup import escape
 
-    def show(message: Warning | str, *_: object) -> None:
-        console.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False)
-
-    return show
+    Console(stderr=True, soft_wrap=True).print(f"{kind} {escape(str(message))}", highlight=False)

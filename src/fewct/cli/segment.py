@@ -43,7 +43,9 @@ class Segment(Generic[M]):
     ]
     """DICOM file, folder or zip; NIfTI, NRRD, MetaImage; PNG, JPEG, TIFF, BMP; NPY, NPZ; a folder of such."""
     settings: Annotated[M, tyro.conf.arg(name="")]
+    """Options of the method."""
     linking: Linking = field(default_factory=Linking)
+    """When two structures on neighbouring slices are the same."""
     out: Out = Path("out")
     """Folder for the results."""
     method: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_METHOD

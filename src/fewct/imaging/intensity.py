@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import InputError, UsageError, check_choice, check_image
-from fewct.imaging.body import body_mask
 from fewct.types import CTSlice, Image, Mask
 
 DEFAULT_WINDOW = "soft-tissue"
@@ -131,6 +130,8 @@ def to_display(image: CTSlice, window: str | None = None) -> Annotated[NDArray[n
                 found=repr(window),
                 fix="Leave the window out: without Hounsfield units there is nothing to apply it to.",
             )
+        from fewct.imaging.body import body_mask  # here and below: windows are listed without SciPy
+
         return robust_uint8(image.pixels, body_mask(image))
     name = DEFAULT_WINDOW if window is None else window
     check_choice("window", name, WINDOWS)
@@ -155,6 +156,8 @@ def normalise(image: CTSlice) -> Image:
         window = WINDOWS[DEFAULT_WINDOW]
         low, high = window.level_hu - window.width_hu / 2, window.level_hu + window.width_hu / 2
     else:
+        from fewct.imaging.body import body_mask
+
         low, high = _robust_range(image.pixels, body_mask(image))
     return _rescale(image.pixels, low, high)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from fewct.types import Image
 
@@ -26,6 +25,8 @@ def resize(values: Image, shape: Sequence[int]) -> Image:
     """
     if values.shape == tuple(shape):
         return values
+    from scipy import ndimage
+
     widths = [max(1, round(old / new)) for new, old in zip(shape, values.shape, strict=True)]
     if max(widths) > 1:
         values = ndimage.uniform_filter(values, widths, mode="nearest")

@@ -6,9 +6,6 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from fewct.errors import check_image
 
@@ -40,6 +37,8 @@ def thumbnail(pixels: NDArray[Any]) -> Thumbnail:
     Raises:
         InputError: If `pixels` is no image.
     """
+    from scipy.ndimage import gaussian_filter
+
     check_image(pixels)
     image = np.asarray(pixels, dtype=np.float32)
     image = np.where(np.isnan(image), np.nanmin(image), image)
@@ -84,6 +83,9 @@ def group_thumbnails(thumbnails: Iterable[Thumbnail]) -> Annotated[NDArray[np.in
     Args:
         thumbnails: What `thumbnail` returned for each slice.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     stack = np.stack(list(thumbnails))
     rows, columns = _alike(stack)
     links = coo_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(len(stack), len(stack)))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from fewct.metrics.contingency import Contingency, Counts, as_table
 from fewct.metrics.overlap import Overlap, Values, mean_defined, structure_overlaps
@@ -78,6 +77,10 @@ def match_structures(truth: NDArray[Any] | Contingency, prediction: NDArray[Any]
         >>> matching.pred_ids, matching.iou.round(2)
         (array([7, 8]), array([0.67, 0.5 ]))
     """
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # here and in `surface`: metrics are listed without SciPy
+
     pairs = structure_overlaps(truth, prediction)
     rows, columns = linear_sum_assignment(pairs.iou, maximize=True)
     overlapping = pairs.iou[rows, columns] > 0

@@ -14,9 +14,6 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from scipy.spatial import KDTree
-from skimage.measure import marching_cubes, mesh_surface_area
 
 from fewct.errors import InputError, UsageError, as_labels, check_range, check_same_shape
 from fewct.metrics.overlap import Values
@@ -190,6 +187,8 @@ def _element_areas(spacing_mm: Values) -> Values:
 
     A code and its complement describe one surface; the smaller drawing of the two counts.
     """
+    from skimage.measure import marching_cubes, mesh_surface_area
+
     areas = np.zeros(256)
     for code in range(1, 255):
         cube = np.unpackbits(np.uint8(code)).reshape(2, 2, 2).astype(np.float32)
@@ -230,6 +229,8 @@ def _nearest_mm(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing_mm: V
     The cost of a search tree grows with the surface, that of a distance transform with the volume. Cells
     split in the middle keep the search short where many elements are almost equally far.
     """
+    from scipy.spatial import KDTree
+
     met = goal[start]
     distances = np.where(met, 0.0, math.nan)
     if met.all() or not goal.any():
@@ -251,6 +252,8 @@ def _percentile_95(distances_mm: Values, weights: Values) -> float:
 
 def _boxes(labels: NDArray[np.int32]) -> dict[int, Box]:
     """Return the bounding box of each structure, by label."""
+    from scipy.ndimage import find_objects
+
     if labels.max() > LISTED_LABELS:  # a list with an entry for each possible label would not fit
         ids, numbers = np.unique(labels, return_inverse=True)
         boxes = find_objects(numbers.reshape(labels.shape) + 1)

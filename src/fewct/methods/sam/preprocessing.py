@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewct.imaging.body import body_mask
 from fewct.imaging.intensity import ranks
 from fewct.imaging.resample import resize
 from fewct.methods.sam.conventions import Normalization, Picture, Pixels
@@ -99,6 +98,8 @@ def preprocess(picture: Picture, frame: InputFrame, normalization: Normalization
 
 
 def _grey_and_ranks(picture: Picture, frame: InputFrame) -> Pixels:
+    from fewct.imaging.body import body_mask  # here: settings are listed without SciPy
+
     grey = picture.astype(np.float32)
     body = body_mask(CTSlice(grey, "grey"))
     pixels = np.full((2, frame.image_size, frame.image_size), -1, dtype=np.float32)
