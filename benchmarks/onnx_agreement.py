@@ -28,6 +28,7 @@ from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.checkpoints.build import load_sam
 from fewct.methods.sam.checkpoints.onnx_export import export_network
 from fewct.methods.sam.conventions import INSIDE, NO_POINT
+from fewct.methods.sam.inference import EverythingSegmenter
 from fewct.methods.sam.predictor import embed
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.types import CTSlice
@@ -80,7 +81,7 @@ def grid_answers(backend: Backend, image: CTSlice) -> DecodedMasks:
 def label_map(backend: Backend, image: CTSlice, method: Everything) -> tuple[NDArray[np.int32], float]:
     """Return the label map of segment-everything, and the seconds that it took."""
     start = time.perf_counter()
-    labels = method.segment_with(backend, image).labels
+    labels = EverythingSegmenter(method, backend, "").segment(image).labels
     return labels, time.perf_counter() - start
 
 

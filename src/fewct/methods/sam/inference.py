@@ -30,7 +30,6 @@ class EverythingSegmenter:
 
     Args:
         method: The settings.
-        backend: The networks.
         weights_sha256: Hash of their weights.
     """
 
@@ -62,7 +61,6 @@ class BoxPromptedSegmenter:
 
     Args:
         method: The settings.
-        backend: The networks.
         source: Where the boxes of a slice come from.
         weights_sha256: Hash of the network's weights; after a `+` that of what boxes come from.
     """
@@ -118,7 +116,6 @@ def masks_in_boxes(
     backend: Backend,
     image: CTSlice,
     boxes: ArrayLike,
-    window: str | None = None,
     boxes_per_batch: int = 64,
 ) -> MaskProposals:
     """Return one mask for each box: the decoder's output for unambiguous prompts.
@@ -126,7 +123,6 @@ def masks_in_boxes(
     Args:
         image: Slice; the network takes it as `to_display` gives it.
         boxes: (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 one past the last pixel.
-        window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
         boxes_per_batch: Boxes that are decoded at a time; bounds the memory.
 
     Returns:
@@ -135,7 +131,6 @@ def masks_in_boxes(
 
     Raises:
         InputError: If a box is not finite, has no area or leaves the slice.
-        UsageError: If there is no such window.
     """
     xyxy = np.asarray(boxes)
     nowhere, nothing = np.zeros(4, dtype=np.int64), np.zeros((0, 0), dtype=np.bool_)
@@ -143,7 +138,7 @@ def masks_in_boxes(
     scores = [np.zeros(0, dtype=np.float32)]
     if xyxy.size:
         prompts = point_prompts(None, None, xyxy, image.shape)
-        embedded = embed(backend, to_display(image, window))
+        embedded = embed(backend, to_display(image))
         upsampler = MaskUpsampler(embedded.frame)
         image_tokens = backend.encode_prompts(embedded.embedding, None)
         points = embedded.frame.to_input(prompts.points_xy)

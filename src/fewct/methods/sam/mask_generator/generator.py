@@ -30,17 +30,13 @@ def generate_masks(
     backend: Backend,
     image: CTSlice,
     settings: MaskGeneratorSettings,
-    window: str | None = None,
     point_grids: Sequence[Points] | None = None,
     body: Mask | None = None,
 ) -> GeneratedMasks:
-    """Return the masks of all that is found on a slice; they may overlap.
+    """Return masks for a grid of points on a slice; they may overlap.
 
     Args:
-        backend: The networks.
         image: Slice; the network takes it as `to_display` gives it.
-        settings: How to look for masks.
-        window: Name of a preset in `imaging.intensity.WINDOWS`, for Hounsfield units; soft tissue by default.
         point_grids: For the slice and each layer of crops the points to prompt, float64 (n, 2): x, y in
             [0, 1), in place of the grids of `points_per_side`.
         body: bool (rows, columns): the patient, as `body_mask` finds it; None to find it.
@@ -49,12 +45,12 @@ def generate_masks(
         Masks, best first. Nothing in `fast` mode where no body is found.
 
     Raises:
-        UsageError: If the grids are not one for the slice and each layer, or out of [0, 1); there is no such
-            window; or an area limit is in mm2 and the slice has no spacing.
+        UsageError: If the grids are not one for the slice and each layer, or out of [0, 1); or an area
+            limit is in mm2 and the slice has no spacing.
         InputError: If a grey slice holds infinities.
     """
     grids = _grids(settings, point_grids)
-    picture = to_display(image, window)
+    picture = to_display(image)
     body = body_mask(image) if body is None else body
     boxes, layers = crop_boxes(image.shape, settings.crop_n_layers, settings.crop_overlap_ratio)
     parts = []
