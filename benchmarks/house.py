@@ -8,6 +8,7 @@ before, after ..., as whole processes; one run counts how often each support fil
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -57,6 +58,8 @@ def write_unet(folder: Path) -> Path:
     helper.set_model_props(model, {"fewct_unet_size_px": "256"})
     path = folder / "unet.onnx"
     onnx.save(model, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name("unet.onnx.sha256").write_text(f"{sha256}  unet.onnx\n")
     return path
 
 
