@@ -18,10 +18,10 @@ import tyro
 
 from fewct.data.cases import LabelledCase, parse_data, read_cases
 from fewct.methods import BAM
-from fewct.methods.bam.feature_matching import dice
 from fewct.metrics.bootstrap import cluster_means
 from fewct.types import Labels
 from organs import ANNOTATED, DATA
+from prototypes import dice
 from results_io import RESULTS, machine, save_results
 
 SUPPORTS, STEP = 5, 12  # slices of the source; every n-th of the others

@@ -44,7 +44,7 @@ from fewct.methods.bam.episodes import (
     slices_showing,
     without_structures,
 )
-from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice, prototype
+from fewct.methods.bam.feature_matching import prototype
 from fewct.methods.bam.method import FITS
 from fewct.methods.bam.network import BAMNet, EncodedSlices
 from fewct.methods.bam.preprocessing import frame_of, network_square, restore, square_labels, square_mask
@@ -54,7 +54,6 @@ from fewct.methods.bam.region_matching import (
     match_scores,
     mean_in_regions,
     merge_regions,
-    nearest_region,
     region_features,
     support_features,
 )
@@ -62,6 +61,7 @@ from fewct.runtime.threads import thread_count
 from fewct.training.loop import LoopConfig
 from fewct.types import CTSlice, Image, Labels, Mask
 from organs import DATA
+from prototypes import best_threshold, cosine_map, dice, nearest_region
 from results_io import RESULTS, machine, save_results
 
 FOLDS = (

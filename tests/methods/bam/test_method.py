@@ -14,7 +14,6 @@ from fewct.imaging.body import body_mask
 from fewct.imaging.labelmap import Cleanup
 from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
-from fewct.methods.bam.feature_matching import dice
 from fewct.methods.bam.method import (
     PixelAssignment,
     assign_pixels,
@@ -29,6 +28,7 @@ from fewct.segmentation import segment
 from fewct.training.onnx_export import write_hash
 from fewct.types import CTSlice, CTVolume, Geometry
 from methods.bam.tiny import SIZE_PX, body_slice
+from prototypes import dice
 
 KEEP_ALL = Cleanup()
 

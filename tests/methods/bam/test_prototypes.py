@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fewct.methods.bam.feature_matching import best_threshold, cosine_map, dice
+from prototypes import best_threshold, cosine_map, dice, nearest_region
 
 
 def test_cosines() -> None:
@@ -21,3 +21,12 @@ def test_threshold_with_the_highest_mean_dice() -> None:
 def test_dice_by_hand() -> None:
     assert dice(np.array([[True, True, False]]), np.array([[True, False, False]])) == 2 / 3
     assert np.isnan(dice(np.zeros((1, 1), bool), np.zeros((1, 1), bool)))
+
+
+def test_nearest_region_by_direction_not_by_length() -> None:
+    features = np.array([[[9.0, 1, 0]], [[9.0, 0, 1]]], dtype=np.float32)
+    regions = np.array([[4, 2, 7]], dtype=np.int32)
+    assert nearest_region(features, regions, np.array([0.1, 0.1], dtype=np.float32)) == 4
+    assert nearest_region(features, regions, np.array([5.0, 0.1], dtype=np.float32)) == 2
+    nothing = np.zeros((2, 2), np.int32)
+    assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0

@@ -13,7 +13,6 @@ from fewct.methods.bam.region_matching import (
     match_scores,
     mean_in_regions,
     merge_regions,
-    nearest_region,
     region_features,
     region_means,
     support_features,
@@ -39,16 +38,7 @@ def test_means_of_a_map_in_regions() -> None:
     assert mean_in_regions(regions, values).tolist() == [0.125, 0.25]
 
 
-def test_nearest_region_by_direction_not_by_length() -> None:
-    features = np.array([[[9.0, 1, 0]], [[9.0, 0, 1]]], dtype=np.float32)
-    regions = np.array([[4, 2, 7]], dtype=np.int32)
-    assert nearest_region(features, regions, np.array([0.1, 0.1], dtype=np.float32)) == 4
-    assert nearest_region(features, regions, np.array([5.0, 0.1], dtype=np.float32)) == 2
-
-
 def test_no_region_no_answer(rng: np.random.Generator) -> None:
-    nothing = np.zeros((2, 2), np.int32)
-    assert nearest_region(np.ones((1, 2, 2), np.float32), nothing, np.ones(1, "f4")) == 0
     structure = support_features(*maps(2, rng), np.ones((2, SIDE, SIDE), np.float32))
     (deep,), (place,) = maps(1, rng)
     none = np.zeros((SIDE, SIDE), np.int32)

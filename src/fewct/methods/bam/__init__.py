@@ -1,1 +1,1 @@
-"""BAM: structures of a few labelled slices, found on others. `named_over_unnamed` makes it a method."""
+"""BAM: structures of a few labelled slices, found on others by their ids."""

@@ -1,13 +1,8 @@
 """What is compared between supports and query: styles, prototypes, deep features. All in PyTorch."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from fewct.types import Image, Mask
 
 TINY = 1e-7
 FALLOFF = 1.5  # what a squared unit of distance in the body costs, in units of cosine similarity
@@ -96,39 +91,3 @@ def support_weights(distances: Tensor, scale: Tensor) -> Tensor:
         scale: float (): learned; 0 for equal weights.
     """
     return (scale * distances).softmax(dim=1)
-
-
-THRESHOLDS = tuple(np.linspace(0.3, 0.98, 35).tolist())
-
-
-def cosine_map(features: Tensor, prototype: Tensor) -> Tensor:
-    """Return the cosine similarity of each place with a prototype, (rows, columns) in [-1, 1].
-
-    Args:
-        features: float (channels, rows, columns).
-        prototype: float (channels,), as `fewct.methods.bam.feature_matching.prototype` gives it.
-    """
-    return functional.cosine_similarity(features, prototype[:, None, None], dim=0)
-
-
-def best_threshold(
-    maps: Sequence[Image], targets: Sequence[Mask], thresholds: Sequence[float] = THRESHOLDS
-) -> float:
-    """Return the threshold with the highest mean Dice over training episodes, the lowest of equals.
-
-    Args:
-        maps: float32 (rows, columns) each: similarity with the prototype of the episode.
-        targets: bool (rows, columns) each: the structure; none of them empty.
-        thresholds: What to choose from, ascending.
-    """
-    means = [
-        np.mean([dice(found >= threshold, target) for found, target in zip(maps, targets, strict=True)])
-        for threshold in thresholds
-    ]
-    return thresholds[int(np.argmax(means))]
-
-
-def dice(found: Mask, truth: Mask) -> float:
-    """Return the Dice coefficient of two masks; NaN if both are empty."""
-    total = int(found.sum()) + int(truth.sum())
-    return 2 * int((found & truth).sum()) / total if total else float("nan")

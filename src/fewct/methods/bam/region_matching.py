@@ -1,7 +1,8 @@
-"""Which region of a label map without names is the structure that supports show.
+"""Matching of unnamed regions to the structures of the supports.
 
-Where a structure is, BAM's features tell better than its outline. Regions have outlines; they compete for a
-structure by what their features, place and size have in common with it, and by how likely BAM finds it there.
+BAM locates a structure better than it draws its outline; regions of another method have outlines. A region
+is scored for a structure by the similarity of deep features, place and size, and by BAM's mean probability in
+it; an assignment of one region to each structure maximises the sum.
 """
 
 from typing import Annotated, NamedTuple
@@ -12,16 +13,16 @@ from scipy.optimize import linear_sum_assignment
 
 from fewct.types import Image, Labels
 
-SURE = 0.7
-"""A further region joins a structure that is so likely there on the mean. Chosen on the patients of val."""
-LIKELY, AWAY, OTHER_SIZE = 0.5, 0.5, 0.1
-"""What counts beside the cosine of deep features, in [-1, 1]: the mean probability in the region; what a
-squared unit of distance costs, where the body is 2 wide; what a factor e between the areas costs. Chosen on
-base structures of patients of val."""
+MERGE_PROBABILITY = 0.7
+"""Mean probability from which a further region is merged into a structure. Chosen on the patients of val."""
+PROBABILITY_WEIGHT, DISTANCE_WEIGHT, AREA_WEIGHT = 0.5, 0.5, 0.1
+"""Weights beside the cosine of deep features, in [-1, 1]: of the mean probability in the region; of the
+squared distance of centroids, where the body is 2 wide; of the difference of log areas. Chosen on base
+structures of patients of val."""
 
 
 class SupportFeatures(NamedTuple):
-    """What supports tell of a structure, each support counting alike.
+    """Features of a structure, averaged over the supports that show it.
 
     Args:
         deep: float64 (channels,): mean deep features.
@@ -35,7 +36,7 @@ class SupportFeatures(NamedTuple):
 
 
 class RegionFeatures(NamedTuple):
-    """What tells regions of a slice apart.
+    """Features of the regions of a slice.
 
     Args:
         ids: int64 (regions,): ascending.
@@ -55,7 +56,7 @@ def support_features(
     place: Annotated[NDArray[np.float32], "supports 2 rows2 columns2"],
     masks: Annotated[NDArray[np.float32], "supports side side"],
 ) -> SupportFeatures:
-    """Return what supports tell of a structure.
+    """Return the features of a structure, averaged over supports.
 
     Args:
         deep: Their deep features.
@@ -74,12 +75,12 @@ def region_features(
     deep: Annotated[NDArray[np.float32], "channels rows columns"],
     place: Annotated[NDArray[np.float32], "2 rows2 columns2"],
 ) -> RegionFeatures:
-    """Return what tells regions apart.
+    """Return the features of regions.
 
     Args:
         regions: int32 (side, side): on the network's square, 0 for the rest.
         deep: Deep features of the slice.
-        place: As for `shown`.
+        place: As for `support_features`.
     """
     ids, means = region_means(deep, regions)
     return RegionFeatures(
@@ -87,51 +88,54 @@ def region_features(
     )
 
 
-def mean_in_regions(regions: Labels, likely: Image) -> Annotated[NDArray[np.float64], "regions"]:
+def mean_in_regions(regions: Labels, values: Image) -> Annotated[NDArray[np.float64], "regions"]:
     """Return the mean of a map in each region, by ascending id.
 
     Args:
         regions: int32 (side, side), 0 for the rest.
-        likely: float32 (side, side).
+        values: float32 (side, side).
     """
     counts = np.bincount(regions.ravel())
-    sums = np.bincount(regions.ravel(), likely.ravel())
+    sums = np.bincount(regions.ravel(), values.ravel())
     present = np.flatnonzero(counts[1:]) + 1
     means: NDArray[np.float64] = sums[present] / counts[present]
     return means
 
 
 def match_scores(
-    regions: RegionFeatures, likely: Annotated[NDArray[np.float64], "regions"], structure: SupportFeatures
+    regions: RegionFeatures,
+    probability: Annotated[NDArray[np.float64], "regions"],
+    structure: SupportFeatures,
 ) -> Annotated[NDArray[np.float64], "regions"]:
-    """Return how well each region fits a structure: 1.5 if nothing could fit better.
+    """Return the match score of each region for a structure, at most 1.5.
 
     Args:
         regions: Of the slice.
-        likely: How likely BAM finds the structure in each.
-        structure: What to look for.
+        probability: Mean probability of the structure in each region.
+        structure: Of the supports.
     """
-    away = ((regions.places - structure.place) ** 2).sum(axis=1)
-    other_size = np.abs(regions.log_areas - structure.log_area)
+    distance = ((regions.places - structure.place) ** 2).sum(axis=1)
+    area = np.abs(regions.log_areas - structure.log_area)
     similar = cosines(regions.deep, structure.deep)
-    fit: NDArray[np.float64] = similar + LIKELY * likely - AWAY * away - OTHER_SIZE * other_size
-    return fit
+    similar = similar + PROBABILITY_WEIGHT * probability
+    score: NDArray[np.float64] = similar - DISTANCE_WEIGHT * distance - AREA_WEIGHT * area
+    return score
 
 
 def match_regions(
-    values: Annotated[NDArray[np.float64], "structures regions"], least: float
+    scores: Annotated[NDArray[np.float64], "structures regions"], min_match: float
 ) -> Annotated[NDArray[np.int64], "structures"]:
-    """Return the region of each structure, so that the fits sum up to the most.
+    """Assign one region to each structure so that the sum of match scores is highest.
 
     Args:
-        values: How well each region fits each structure.
-        least: How well a region must fit at least.
+        scores: Match score of each region for each structure.
+        min_match: Lowest score of a match.
 
     Returns:
-        int64 (structures,): index of its region, which is no other structure's; -1 where none fits.
+        int64 (structures,): index of its region, which is no other structure's; -1 without a match.
     """
-    chosen = np.full(len(values), -1, dtype=np.int64)
-    gains = np.maximum(values - least, 0.0)
+    chosen = np.full(len(scores), -1, dtype=np.int64)
+    gains = np.maximum(scores - min_match, 0.0)
     for structure, region in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
         if gains[structure, region] > 0:
             chosen[structure] = region
@@ -140,24 +144,24 @@ def match_regions(
 
 def merge_regions(
     chosen: Annotated[NDArray[np.int64], "structures"],
-    likely: Annotated[NDArray[np.float64], "structures regions"],
+    probability: Annotated[NDArray[np.float64], "structures regions"],
 ) -> Annotated[NDArray[np.int64], "regions"]:
-    """Return the structure of each region: what BAM is all but sure of joins a structure that has a region.
+    """Return the structure of each region; regions of high probability join a structure that has one.
 
-    Mosaic cuts some structures into several regions, such as a stomach into what fills it and air.
+    Mosaic cuts some structures into several regions, such as a stomach into its content and air.
 
     Args:
-        chosen: As `assign` returns.
-        likely: How likely BAM finds each structure in each region.
+        chosen: From `match_regions`.
+        probability: Mean probability of each structure in each region.
 
     Returns:
         int64 (regions,): index of its structure, -1 for none.
     """
-    best = likely.argmax(axis=0)
-    joins = (likely.max(axis=0) >= SURE) & (chosen[best] >= 0)
+    best = probability.argmax(axis=0)
+    joins = (probability.max(axis=0) >= MERGE_PROBABILITY) & (chosen[best] >= 0)
     owners = np.where(joins, best, -1)
-    found = np.flatnonzero(chosen >= 0)
-    owners[chosen[found]] = found
+    matched = np.flatnonzero(chosen >= 0)
+    owners[chosen[matched]] = matched
     return owners
 
 
@@ -185,26 +189,10 @@ def region_means(
     return ids[ids > 0].astype(np.int64), means[ids > 0]
 
 
-def nearest_region(
-    features: Annotated[NDArray[np.float32], "channels rows columns"],
-    regions: Labels,
-    prototype: Annotated[NDArray[np.float32], "channels"],
-) -> int:
-    """Return the id of the region whose mean features are most similar to a prototype; 0 where there is none.
-
-    Args:
-        features: As for `region_means`.
-        regions: int32 (side, side): such as the label map that mosaic gives, 0 for the rest.
-        prototype: A structure's mean features.
-    """
-    ids, means = region_means(features, regions)
-    return int(ids[np.argmax(cosines(means, prototype))]) if len(ids) else 0
-
-
 def cosines(
     means: Annotated[NDArray[np.float64], "n channels"], prototype: NDArray[np.floating]
 ) -> Annotated[NDArray[np.float64], "n"]:
     """Return the cosine similarity of each mean with a prototype, 0 where one of them is 0."""
     lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(prototype)
-    found: NDArray[np.float64] = means @ prototype / np.maximum(lengths, 1e-12)
-    return found
+    similarity: NDArray[np.float64] = means @ prototype / np.maximum(lengths, 1e-12)
+    return similarity
