@@ -20,7 +20,7 @@ from fewct.adapt.finetune import FineTuning, fine_tune
 from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network import MosaicNet
-from fewct.methods.mosaic.preprocessing import network_input
+from fewct.methods.mosaic.preprocessing import preprocess
 from fewct.methods.mosaic.recipe import export_network, losses
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import crop_dataset, labelled_source, unlabelled_slices
@@ -78,11 +78,11 @@ def train(arm: str, slices: Sequence[PackedSlice], seed: int, options: Options, 
         validate_every=options.steps,
         seed=seed,
     )
-    training = crop_dataset(sources, network_input, SIZE_PX, loop.steps * loop.batch_size, seed)
+    training = crop_dataset(sources, preprocess, SIZE_PX, loop.steps * loop.batch_size, seed)
     pairs = None
     if arm.endswith("self-training"):
         length = loop.steps * loop.unlabelled_batch_size
-        pairs = view_pairs(unlabelled_slices(DATA), network_input, SIZE_PX, length, seed)
+        pairs = view_pairs(unlabelled_slices(DATA), preprocess, SIZE_PX, length, seed)
     torch.manual_seed(seed)
     return export_network(fit(MosaicNet(), losses, training, [], loop, folder, pairs), folder / "mosaic.onnx")
 

@@ -31,13 +31,13 @@ import resource, statistics, sys, time
 from pathlib import Path
 import torch
 from torch.utils.data import default_collate
-from fewct.methods.mosaic.preprocessing import network_input
+from fewct.methods.mosaic.preprocessing import preprocess
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.recipe import losses
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import crop_dataset, default_sources
 torch.set_num_threads(thread_count())
-crops = crop_dataset(default_sources(Path(sys.argv[1])), network_input, 320, 8, seed=0)
+crops = crop_dataset(default_sources(Path(sys.argv[1])), preprocess, 320, 8, seed=0)
 batch, network, seconds = default_collate([crops[i] for i in range(8)]), MosaicNet(), []
 for _ in range(int(sys.argv[2])):
     start = time.perf_counter()

@@ -17,7 +17,7 @@ from fewct.imaging.body import body_mask
 from fewct.methods.mosaic.inference import MosaicSegmenter
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import working_factor
-from fewct.methods.mosaic.preprocessing import network_input
+from fewct.methods.mosaic.preprocessing import preprocess
 from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import ExampleMix, crop_dataset
@@ -82,7 +82,7 @@ def fine_tune(start: Path, sources: Sequence[ExampleMix], settings: FineTuning, 
         workers=settings.workers,
     )
     length = loop.steps * loop.batch_size
-    training = crop_dataset(sources, network_input, settings.size_px, length, settings.seed)
+    training = crop_dataset(sources, preprocess, settings.size_px, length, settings.seed)
     network = MosaicNet()
     start_from(network, start, torch.stack([training[i].channels for i in range(SAMPLE_CROPS)]))
     before = copy.deepcopy(network).state_dict()

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-DESCRIPTION = """Delineate every anatomical structure on a CT slice or scan, without naming organs.
+DESCRIPTION = """Segment every anatomical structure on a CT slice or scan, without naming organs.
 
 Research use only: fewct is not a medical device."""
 
 COMMANDS = {
-    "segment": "Delineate every structure on CT slices and scans, without naming organs.",
+    "segment": "Segment every structure on CT slices and scans, without naming organs.",
     "evaluate": "Compare a label map with truth, whatever the formats; grids are brought together in patient "
     "space.",
     "benchmark": "Compare methods on the same slices: rows, intervals by patient, figures and a report.",

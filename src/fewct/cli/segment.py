@@ -29,7 +29,7 @@ DEFAULT_METHOD = "mosaic"
 
 @dataclass(frozen=True)
 class Segment(Generic[M]):
-    """Delineate every structure on CT slices and scans, without naming organs.
+    """Segment every structure on CT slices and scans, without naming organs.
 
     For an input called NAME, DIR gets NAME_labels, NAME_overlay.png, NAME_structures.csv and
     NAME_manifest.json. A scan that was interrupted goes on where it stopped. Each method has options of its

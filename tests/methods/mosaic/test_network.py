@@ -14,7 +14,7 @@ from fewct.methods import Mosaic
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS, Maps
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import WEIGHTS
-from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
+from fewct.methods.mosaic.preprocessing import N_CHANNELS, preprocess
 from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export_network, losses, train
 from fewct.methods.unet.network import UNetNetwork
 from fewct.nn.folded_unet import STRIDE
@@ -51,7 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicNet, Path]
 class TestInput:
     def test_two_channels_in_range(self) -> None:
         image = trunk()
-        channels = network_input(image, body_mask(image))
+        channels = preprocess(image, body_mask(image))
         assert channels.shape == (N_CHANNELS, 256, 256)
         assert channels.dtype == np.float32
         assert np.abs(channels).max() <= 1
@@ -61,24 +61,24 @@ class TestInput:
         body = body_mask(image)
         wide = CTSlice(image.pixels * 0.1 + 300, "grey")
         # equal up to the width of a bin of the histogram
-        difference = network_input(image, body)[1] - network_input(wide, body)[1]
+        difference = preprocess(image, body)[1] - preprocess(wide, body)[1]
         assert np.abs(difference[body]).mean() < 0.01
 
     def test_grey_values_may_be_scaled_and_shifted(self) -> None:
         image = trunk(unit="grey")
         body = body_mask(image)
         moved = CTSlice(image.pixels * 3 + 7, "grey")
-        np.testing.assert_allclose(network_input(image, body), network_input(moved, body), atol=0.01)
+        np.testing.assert_allclose(preprocess(image, body), preprocess(moved, body), atol=0.01)
 
     def test_padding_and_emptiness(self) -> None:
         pixels = trunk().pixels.copy()
         pixels[:20] = np.nan
-        padded = network_input(CTSlice(pixels, "hu"), body_mask(CTSlice(pixels, "hu")))
+        padded = preprocess(CTSlice(pixels, "hu"), body_mask(CTSlice(pixels, "hu")))
         assert (padded[0, :20] == -1).all()
         assert np.isfinite(padded).all()
         for value in (0.0, np.nan):
             empty = CTSlice(np.full((40, 50), value, dtype=np.float32), "grey")
-            assert (network_input(empty, np.zeros((40, 50), dtype=bool)) == -1).all()
+            assert (preprocess(empty, np.zeros((40, 50), dtype=bool)) == -1).all()
 
 
 class TestNetwork:

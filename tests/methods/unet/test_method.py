@@ -17,7 +17,7 @@ from fewct.methods.mosaic.network_maps import WEIGHTS as MOSAIC_WEIGHTS
 from fewct.methods.unet import UNet
 from fewct.methods.unet.examples import Patch, random_patches, whole_patch
 from fewct.methods.unet.network import WIDTHS, StructureLogits, UNetNetwork
-from fewct.methods.unet.preprocessing import network_input, resize_nearest, working_shape
+from fewct.methods.unet.preprocessing import preprocess, resize_nearest, working_shape
 from fewct.methods.unet.recipe import UNetRecipe, export_network, losses_of, train
 from fewct.phantom import phantom_slice
 from fewct.training.loop import LoopConfig
@@ -268,7 +268,7 @@ class TestExamples:
     def test_grey_values_may_be_scaled_and_shifted(self) -> None:
         grey = np.random.default_rng(0).integers(0, 255, (40, 40)).astype(np.float32)
         nowhere = np.zeros((40, 40), dtype=bool)
-        one, other = (network_input(CTSlice(g, "grey"), nowhere) for g in (grey, 3 * grey + 7))
+        one, other = (preprocess(CTSlice(g, "grey"), nowhere) for g in (grey, 3 * grey + 7))
         np.testing.assert_allclose(one, other, atol=0.01)
 
     def test_shapes(self) -> None:

@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         """Return the features.
 
         Args:
-            x: float (batch, N_CHANNELS, rows, columns), as `network_input` gives; sides are multiples of 8.
+            x: float (batch, N_CHANNELS, rows, columns), as `preprocess` gives; sides are multiples of 8.
         """
         place = functional.avg_pool2d(x[:, 1:], 4)
         x = functional.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from fewct.data.examples import BACKGROUND, UNKNOWN, TrainingExample, labelled_example
 from fewct.data.splits import hide_structures
 from fewct.errors import InputError
-from fewct.methods.bam.preprocessing import longest_side, network_input
+from fewct.methods.bam.preprocessing import longest_side, preprocess
 from fewct.training.augment import simulate_scanner, warp
 from fewct.training.sampling import RandomDataset
 from fewct.types import CTSlice, Labels
@@ -250,7 +250,7 @@ def augmented_view(
     warped = warp(replace(example, zoom=zoom), size_px, rng, no_flips=True)
     image = simulate_scanner(warped.image, False, rng) if scanner else warped.image
     labels = np.where(warped.structure == UNKNOWN, -1, warped.labels).astype(np.int64)
-    return torch.from_numpy(network_input(image, warped.body)), torch.from_numpy(labels)
+    return torch.from_numpy(preprocess(image, warped.body)), torch.from_numpy(labels)
 
 
 def _episode(views: Sequence[tuple[Tensor, Tensor]], excluded: int) -> Episode:

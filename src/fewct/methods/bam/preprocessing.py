@@ -56,7 +56,7 @@ def longest_side(body: Mask) -> int:
     return 1 + max(int(row[-1]) - int(row[0]), int(column[-1]) - int(column[0]))
 
 
-def network_input(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "3 rows columns"]:
+def preprocess(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "3 rows columns"]:
     """Return the channels that the network sees: intensity, and where in the patient's box a pixel lies.
 
     Args:
@@ -95,7 +95,7 @@ def network_square(image: CTSlice, body: Mask, size_px: int) -> Annotated[NDArra
         size_px: Side of the square.
     """
     frame = frame_of(body, size_px)
-    channels = network_input(image, body)[:, frame.rows, frame.columns]
+    channels = preprocess(image, body)[:, frame.rows, frame.columns]
     return np.stack([pad_to_square(resize(channel, frame.shape), size_px) for channel in channels])
 
 

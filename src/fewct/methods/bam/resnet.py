@@ -29,7 +29,7 @@ class ResNetBackbone(nn.Module):
         """Return the features; all but `place` are of 1 / 8 of the resolution, `middle` is enlarged.
 
         Args:
-            x: float (batch, N_CHANNELS, rows, columns), as `network_input` gives; sides are multiples of 8.
+            x: float (batch, N_CHANNELS, rows, columns), as `preprocess` gives; sides are multiples of 8.
         """
         place = functional.avg_pool2d(x[:, 1:], 4)
         _, _, second, third, fourth = self.network(x[:, :1], output_hidden_states=True).hidden_states

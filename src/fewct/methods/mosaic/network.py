@@ -27,7 +27,7 @@ class MapLogits(NamedTuple):
 
 
 class MosaicNet(FoldedUNet):
-    """Boundary, structure and affinity logits from the two channels of `network_input`.
+    """Boundary, structure and affinity logits from the two channels of `preprocess`.
 
     The output is unfolded from half to full resolution: thin ribs and fissures stay exact to a pixel at a
     quarter of the cost.
@@ -45,7 +45,7 @@ class MosaicNet(FoldedUNet):
         """Return the logits.
 
         Args:
-            x: float (batch, 2, rows, columns), as `network_input` gives; sides are multiples of
+            x: float (batch, 2, rows, columns), as `preprocess` gives; sides are multiples of
                 `folded_unet.STRIDE`.
         """
         finest = self.features(x)[0]

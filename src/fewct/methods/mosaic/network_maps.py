@@ -11,7 +11,7 @@ from fewct.errors import InputError
 from fewct.imaging.resample import resize
 from fewct.methods.mosaic.gradient_maps import approximate_hu, boundary_map, pixel_size_mm, solid_bone
 from fewct.methods.mosaic.maps import SPACING_PX, Affinities, Maps
-from fewct.methods.mosaic.preprocessing import network_input
+from fewct.methods.mosaic.preprocessing import preprocess
 from fewct.runtime.model_store import onnx_file
 from fewct.runtime.onnx_session import Network, load_network, run_image_network
 from fewct.types import CTSlice, Image, Mask
@@ -58,7 +58,7 @@ def network_maps(image: CTSlice, body: Mask, network: Network) -> Maps:
         body: bool (rows, columns): the patient, not empty.
         network: From `load_maps_network`.
     """
-    channels = network_input(image, body)
+    channels = preprocess(image, body)
     factor = working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
     boundary, foreground, affinities = run_image_network(network.session, _fit(channels[:, *box], factor))

@@ -11,7 +11,7 @@ from fewct.types import CTSlice, Image, Mask
 N_CHANNELS = 2
 
 
-def network_input(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "2 rows columns"]:
+def preprocess(image: CTSlice, body: Mask) -> Annotated[NDArray[np.float32], "2 rows columns"]:
     """Return the two channels that the network sees.
 
     The first is the soft tissue window for Hounsfield units, and robust percentiles of the body for grey

@@ -12,7 +12,7 @@ from fewct.data.packed import ORGANS, load_packed_slices
 from fewct.errors import UsageError
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
-from fewct.methods.mosaic.preprocessing import N_CHANNELS, network_input
+from fewct.methods.mosaic.preprocessing import N_CHANNELS, preprocess
 from fewct.nn.folded_unet import STRIDE
 from fewct.outputs import make_folder
 from fewct.runtime.threads import thread_count
@@ -81,11 +81,11 @@ def train(recipe: MosaicRecipe, folder: Path, progress: Progress | None = None) 
     torch.set_num_threads(thread_count())
     loop = recipe.loop
     sources = default_sources(recipe.data, without=recipe.without)
-    training = crop_dataset(sources, network_input, recipe.size_px, loop.steps * loop.batch_size, loop.seed)
+    training = crop_dataset(sources, preprocess, recipe.size_px, loop.steps * loop.batch_size, loop.seed)
     pairs = None
     if recipe.self_training:
         length = loop.steps * loop.unlabelled_batch_size
-        pairs = view_pairs(unlabelled_slices(recipe.data), network_input, recipe.size_px, length, loop.seed)
+        pairs = view_pairs(unlabelled_slices(recipe.data), preprocess, recipe.size_px, length, loop.seed)
     network = MosaicNet()
     if recipe.start:
         start(network, recipe, training)
@@ -111,9 +111,7 @@ def validation_batches(recipe: MosaicRecipe) -> list[TrainingCrop]:
         labelled_source(0.5, slices, low_contrast=False),
         labelled_source(0.5, dense, low_contrast=True),
     ]
-    crops = crop_dataset(
-        sources, network_input, recipe.size_px, recipe.validation_crops, recipe.loop.seed + 1
-    )
+    crops = crop_dataset(sources, preprocess, recipe.size_px, recipe.validation_crops, recipe.loop.seed + 1)
     return collate_batches([crops[i] for i in range(len(crops))], recipe.loop.batch_size)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewct.data.examples import STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.imaging.resample import resize
-from fewct.methods.unet.preprocessing import network_input, pad, resize_nearest, working_shape
+from fewct.methods.unet.preprocessing import pad, preprocess, resize_nearest, working_shape
 from fewct.training.augment import simulate_scanner, warp
 from fewct.training.crops import ExampleSampler
 from fewct.training.sampling import RandomDataset
@@ -62,7 +62,7 @@ def random_patches(
             return whole_patch(example, size_px, number)
         zoomed = replace(example, zoom=size_px / max(example.pixels.shape))
         warped = warp(zoomed, size_px, rng, no_flips)
-        image = network_input(simulate_scanner(warped.image, False, rng), warped.body)
+        image = preprocess(simulate_scanner(warped.image, False, rng), warped.body)
         return _patch(image, warped.structure, number)
 
     return RandomDataset(draw, length, seed)
@@ -82,13 +82,13 @@ def unlabelled_source(images: Sequence[CTSlice], size_px: int) -> ExampleSampler
 
 def preprocess_channels(image: CTSlice, body: Mask) -> NDArray[np.float32]:
     """Return the input of the network with an axis of channels, float32 (1, rows, columns)."""
-    return network_input(image, body)[None]
+    return preprocess(image, body)[None]
 
 
 def whole_patch(example: TrainingExample, size_px: int, number: int) -> Patch:
     """Return a slice without augmentation, its longest side brought to `size_px`, padded to a square."""
     shape, square = working_shape(example.pixels.shape, size_px), (size_px, size_px)
-    image = network_input(CTSlice(example.pixels, example.unit), example.body)
+    image = preprocess(CTSlice(example.pixels, example.unit), example.body)
     structure = pad(resize_nearest(example.structure, shape), square, UNKNOWN)
     return _patch(pad(resize(image, shape), square, -1), structure, number)
 

@@ -11,7 +11,7 @@ from fewct.imaging.body import body_mask
 from fewct.imaging.labelmap import clean
 from fewct.imaging.resample import resize
 from fewct.methods.unet.method import UNet
-from fewct.methods.unet.preprocessing import STRIDE, network_input, pad, working_shape
+from fewct.methods.unet.preprocessing import STRIDE, pad, preprocess, working_shape
 from fewct.result import SliceSegmentation
 from fewct.runtime.model_store import onnx_file
 from fewct.runtime.onnx_session import Network, load_network, run_image_network
@@ -76,7 +76,7 @@ class UNetSegmenter:
             body: bool (rows, columns): the patient.
         """
         shape = working_shape(image.shape, self.size_px)
-        channels = resize(network_input(image, body), shape)
+        channels = resize(preprocess(image, body), shape)
         padded = pad(channels, [side + -side % STRIDE for side in shape], -1)
         (probability,) = run_image_network(
             self.network.session, np.ascontiguousarray(padded[None], dtype=np.float32)

@@ -50,7 +50,7 @@ class UNetNetwork(nn.Module):
         """Return the logits.
 
         Args:
-            x: float (batch, 1, rows, columns), as `network_input` gives; sides are multiples of 32.
+            x: float (batch, 1, rows, columns), as `preprocess` gives; sides are multiples of 32.
         """
         features: list[Tensor] = []
         for level, block in enumerate(self.down):

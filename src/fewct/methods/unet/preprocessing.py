@@ -15,7 +15,7 @@ STRIDE = 32
 """Sides of the network's input are multiples of this."""
 
 
-def network_input(image: CTSlice, body: Mask) -> Image:
+def preprocess(image: CTSlice, body: Mask) -> Image:
     """Return the intensities that the network sees.
 
     Args:

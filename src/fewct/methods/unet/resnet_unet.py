@@ -33,7 +33,7 @@ class ResNetUNet(nn.Module):
         """Return the logits.
 
         Args:
-            x: float (batch, 1, rows, columns), as `network_input` gives; sides are multiples of 32.
+            x: float (batch, 1, rows, columns), as `preprocess` gives; sides are multiples of 32.
         """
         full = self.at_full(x)
         _, *stages = self.backbone(x, output_hidden_states=True).hidden_states
