@@ -54,9 +54,9 @@ def overlay(
     """
     factor = max(1, side // max(image.shape))
     grey = to_display(image, window).repeat(factor, axis=0).repeat(factor, axis=1)
-    large = labels.repeat(factor, axis=0).repeat(factor, axis=1)
-    picture = _paint(grey, large)
-    return _write_numbers(picture, labels, factor) if numbers else picture
+    small, ids = relabel_sequential(labels)
+    picture = _paint(grey, small.repeat(factor, axis=0).repeat(factor, axis=1), ids)
+    return _write_numbers(picture, small, ids, factor) if numbers else picture
 
 
 def contact_sheet(
@@ -106,15 +106,14 @@ def side_by_side(pictures: Iterable[tuple[str, RGB]], tile_side: int = 512) -> R
     return np.concatenate([_tile(picture, tile_side, title) for title, picture in pictures], axis=1)
 
 
-def _paint(grey: NDArray[np.uint8], labels: Labels) -> RGB:
-    """Blend each structure's colour into the grey picture, in full along its contour."""
-    small, ids = relabel_sequential(labels)
-    palette = np.concatenate([np.zeros((1, 3), np.uint8), colours(ids)])
-    colour = palette[small].astype(np.float32)
-    weight = np.where(small > 0, FILL, 0.0)
-    weight[(small > 0) & _borders(small)] = 1.0
-    mixed = grey[..., None] * (1 - weight[..., None]) + colour * weight[..., None]
-    painted: RGB = mixed.round().astype(np.uint8)
+def _paint(grey: NDArray[np.uint8], numbers: Labels, ids: NDArray[np.integer]) -> RGB:
+    """Blend the colour of each structure 1 .. n into the grey picture, in full along its contour."""
+    inside = numbers > 0
+    weight = np.where(_borders(numbers)[inside], 1.0, FILL)[:, None]
+    painted = grey[..., None].repeat(3, axis=2)
+    painted[inside] = (
+        grey[inside][:, None] * (1 - weight) + colours(ids)[numbers[inside] - 1] * weight
+    ).round()
     return painted
 
 
@@ -129,15 +128,14 @@ def _borders(labels: Labels) -> NDArray[np.bool_]:
     return borders
 
 
-def _write_numbers(picture: RGB, labels: Labels, factor: int) -> RGB:
-    """Write ids at the point of each structure that lies farthest from its border, where there is room."""
+def _write_numbers(picture: RGB, numbers: Labels, ids: NDArray[np.integer], factor: int) -> RGB:
+    """Write the ids of structures 1 .. n where they are farthest from their border, if there is room."""
     canvas = PillowImage.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
     size = max(11, max(picture.shape[:2]) // 64)
     font = ImageFont.load_default(size)
-    small, ids = relabel_sequential(labels)
-    for position, box in enumerate(ndimage.find_objects(small)):
-        inside = np.pad(small[box] == position + 1, 1)
+    for position, box in enumerate(ndimage.find_objects(numbers)):
+        inside = np.pad(numbers[box] == position + 1, 1)
         depth = ndimage.distance_transform_edt(inside)
         if depth.max() * factor < size * 0.45:
             continue
