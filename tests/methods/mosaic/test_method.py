@@ -144,6 +144,12 @@ def test_area_out_of_range(value):
         Mosaic(min_region_mm2=value)
 
 
+def test_an_adapted_folder_is_no_network_alone(tmp_path):
+    (tmp_path / "adapted.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"weights: expected a network alone: .* Write Mosaic\.adapted\('"):
+        Mosaic(weights=f"{tmp_path}")
+
+
 @pytest.mark.parametrize("window", [(-250, 250), (-160, 240), (-1000, 700), (-1350, 150)])
 def test_grey_values_are_mapped_to_about_hounsfield_units(window):
     image = windowed(*window)
