@@ -1,4 +1,4 @@
-"""Draw images/paper_scores.png: what the founding paper's scores say about five answers to a phantom slice.
+"""Draw images/paper_scores.png: the founding paper's scores of five label maps of a phantom slice.
 
 python docs/make_paper_scores.py
 """
@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import fewct
 from fewct.benchmark.paper_scores import paper_scores, union_as_coded, union_as_meant
 from fewct.imaging.masks import proposals_from_labels
-from fewct.methods import Mosaic
 from fewct.metrics import adjusted_rand_index, mean_best_iou
 from fewct.phantom import phantom_slice
 from fewct.plot import overlay
@@ -29,12 +29,12 @@ Where two structures touch,
 all that follows is inverted."""
 
 
-def answers(image: CTSlice, truth: Labels) -> dict[str, Labels]:
+def label_maps(image: CTSlice, truth: Labels) -> dict[str, Labels]:
     """Return label maps from perfect to absurd."""
     rows, columns = np.indices(truth.shape)
     return {
         "perfect: truth itself": truth,
-        "the default method": Mosaic().load().segment(image).labels,
+        "the default method": fewct.segment(image).labels,
         "checkerboard of 32 px": (rows // 32 * 8 + columns // 32 + 1).astype(np.int32),
         "all structures in one mask": (truth > 0).astype(np.int32),
         "the whole slice, one mask": np.ones_like(truth),
@@ -52,7 +52,7 @@ def show(axes: Axes, picture: np.ndarray, title: str, below: str = "") -> None:
 
 
 def main() -> None:
-    """Draw the picture and print its figures."""
+    """Draw the picture and print its scores."""
     image, truth_map = phantom_slice(SEED, size=SIZE)
     truth = truth_map.labels
     canvas = Figure(figsize=(17, 8.6), layout="constrained")
@@ -64,7 +64,7 @@ def main() -> None:
     show(top[3], union_as_coded(truth), "the union, as coded")
     top[4].axis("off")
     top[4].text(0, 0.5, EXPLANATION, fontsize=12, va="center", linespacing=1.6)
-    for axes, (title, labels) in zip(bottom, answers(image, truth).items(), strict=True):
+    for axes, (title, labels) in zip(bottom, label_maps(image, truth).items(), strict=True):
         scores = paper_scores([truth], [proposals_from_labels(labels)])
         below = (
             f"paper's IoU {scores.meant.iou:.3f} (as coded {scores.coded.iou:.3f})\n"

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 import fewct
-from fewct.methods import BAM
 from fewct.phantom import STRUCTURES, phantom_slice
 from fewct.plot import overlay, side_by_side
 
@@ -15,7 +14,7 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def demo_picture() -> None:
-    """Show a phantom slice, its truth and what fewct finds."""
+    """Show a phantom slice, its truth and the result of fewct."""
     ct, truth = phantom_slice(0, level=0.45)
     found = fewct.segment(ct)
     tiles = [
@@ -37,8 +36,8 @@ def named_picture() -> None:
             np.save(f"{support}/{seed}.npy", shown.pixels)
             np.save(f"{support}/{seed}_labels.npy", labels.astype(np.uint8))
         other, _ = phantom_slice(7)
-        found = BAM(support).load().segment(other)
-        both = BAM(support, fill_with="mosaic").load().segment(other)
+        found = fewct.segment(other, fewct.BAM(support))
+        both = fewct.segment(other, fewct.BAM(support, fill_with="mosaic"))
     tiles = [
         ("one of two labelled slices", overlay(shown, labels.astype(np.int32))),
         ("another patient, bam", overlay(other, found.labels)),

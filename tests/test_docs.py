@@ -1,5 +1,6 @@
 """The documents tell what is true: their commands run, every command is told of, links lead somewhere."""
 
+import pkgutil
 import re
 import runpy
 import shlex
@@ -14,8 +15,11 @@ from PIL import Image
 from dicom_builder import write_ct
 from fewct.cli import COMMANDS, main
 from fewct.io import write
+from fewct.io.formats import FORMATS
+from fewct.methods import METHODS
 from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.phantom import phantom_slice, phantom_volume
+from fewct.recipes import RECIPES
 from fewct.types import LabelMap
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,9 +85,26 @@ def test_every_command_stands_in_the_readme() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    for target, _, heading in re.findall(r"\]\(([^)#\s]*)(#([^)]+))?\)", page.read_text("utf-8")):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not heading or heading in slugs(linked), f"{target}#{heading}"
+
+
+def slugs(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_names_of_the_package_exist() -> None:
+    names = {
+        name for page in PAGES for name in re.findall(r"`(fewct(?:\.\w+)+)[`(]", page.read_text("utf-8"))
+    }
+    assert len(names) > 10
+    for name in names - {METHODS.group, RECIPES.group, FORMATS.group}:
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_every_page_stands_in_the_index() -> None:
