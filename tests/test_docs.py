@@ -83,7 +83,7 @@ def test_every_command_stands_in_the_readme() -> None:
         assert f"`fewct {command}" in text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("C*.md")], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, _, heading in re.findall(r"\]\(([^)#\s]*)(#([^)]+))?\)", page.read_text("utf-8")):
         if not target.startswith("http"):
