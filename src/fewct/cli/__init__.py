@@ -10,7 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, Union
 
 DESCRIPTION = """Segment every anatomical structure on a CT slice or scan, without naming organs.
 
@@ -112,21 +112,31 @@ def parse(words: Sequence[str]) -> Command:
     """
     import tyro
 
-    commands: dict[str, Any] = {}
-    for name in words[:1] if words[0] in COMMANDS else COMMANDS:
-        commands[name] = getattr(import_module(f"fewct.cli.{name}"), name.capitalize())
-        if name in ("segment", "challenge"):
-            from fewct.cli.segment import named_method, with_adapted_settings
+    from fewct.cli.old_names import with_new_names
 
-            commands[name] = commands[name][named_method(words)]
-            words = with_adapted_settings(words)
+    kinds: list[Any] = []
+    for name in words[:1] if words[0] in COMMANDS else COMMANDS:
+        kind: Any = getattr(import_module(f"fewct.cli.{name}"), name.capitalize())
+        defaults: Any = tyro.MISSING_NONPROP
+        if name in ("segment", "challenge"):
+            from fewct.cli.segment import method_options, named_method
+
+            method = named_method(words)
+            kind = kind[method]
+            settings, words = method_options(method, words)
+            if settings is not defaults:
+                defaults = kind.starting_from(settings)
         elif name == "train":
             from fewct.cli.train import named_recipe
 
-            commands[name] = commands[name][named_recipe(words)]
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="fewct", args=words, config=(tyro.conf.OmitArgPrefixes,)
-    )
+            recipe = named_recipe(words)
+            kind = kind[recipe]
+            words = with_new_names(words, f"train {recipe.name}")
+        else:
+            words = with_new_names(words, name)
+        kinds.append(Annotated[kind, tyro.conf.subcommand(name, default=defaults)])
+    union: Any = Union[(*kinds, Annotated[None, tyro.conf.Suppress])]  # of two types or more
+    command: Command = tyro.cli(union, prog="fewct", args=words, config=(tyro.conf.OmitArgPrefixes,))
     return command
 
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fewct.cli.old_names import new_method_name
 from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
-from fewct.cli.segment import settings_as_words
+from fewct.cli.segment import method_options
 from fewct.errors import UsageError
 from fewct.methods import Method, get_method
-from fewct.methods.mosaic.method import Mosaic, is_adapted
 from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Benchmark:
 
 
 def parse_method(text: str) -> Method:
-    """Return a method from its name and settings, such as `mosaic:level=0.3,depth=0.2`.
+    """Return a method from its name and settings, such as `mosaic:level=0.3,minima_depth=0.2`.
 
     Raises:
         SystemExit: If there is no such setting or value (code 2), as on the command line.
@@ -88,11 +88,10 @@ def parse_method(text: str) -> Method:
                 found=repr(setting),
                 fix=f"`fewct segment --method {name} --help` shows them.",
             )
-        if name == "mosaic" and key == "weights" and is_adapted(value):
-            words = [*settings_as_words(Mosaic.adapted(value)), *words]
-        else:
-            words += [f"--{key.replace('_', '-')}", value]
-    method: Method = tyro.cli(get_method(name), args=words, config=(tyro.conf.OmitArgPrefixes,))
+        words.append(f"--{key}={value}")
+    kind = get_method(new_method_name(name))
+    defaults, words = method_options(kind, words)
+    method: Method = tyro.cli(kind, args=words, default=defaults, config=(tyro.conf.OmitArgPrefixes,))
     return method
 
 

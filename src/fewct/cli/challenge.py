@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeAlias, TypeVar
 
 import tyro
 from rich.console import Console
@@ -190,6 +190,11 @@ class Challenge(Generic[M]):
         | Annotated[Unpack, tyro.conf.subcommand("unpack")]
         | Annotated[Pack, tyro.conf.subcommand("pack")]
     ]
+
+    @classmethod
+    def starting_from(cls, settings: M) -> Self:
+        """Return the options of `submit` where the user names none."""
+        return cls(Submit(images=tyro.MISSING, settings=settings))
 
     def run(self) -> int:
         """Do what was asked for and return its exit code."""

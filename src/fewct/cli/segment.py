@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fewct.cli.old_names import new_method_name, with_new_names
 from fewct.cli.options import Json, Out, Series
 from fewct.cli.progress import progress_of_slices
 from fewct.errors import UsageError
@@ -59,6 +61,11 @@ class Segment(Generic[M]):
     """Whether values are Hounsfield units (hu) or windowed in an unknown way (grey); auto looks at them."""
     json: Json = False
 
+    @classmethod
+    def starting_from(cls, settings: M) -> Self:
+        """Return the options where the user names none."""
+        return cls(inputs=tyro.MISSING, settings=settings)
+
     def run(self) -> int:
         """Segment each input and return 0, or 1 if some failed."""
         from fewct.batch import segment_files
@@ -100,62 +107,34 @@ def named_method(words: Sequence[str]) -> type[Method]:
     Raises:
         UsageError: If no method has that name.
     """
-    return get_method(named_option(words, "method", DEFAULT_METHOD))
+    return get_method(new_method_name(_named_option(words, "method", DEFAULT_METHOD)))
 
 
-def named_option(words: Sequence[str], option: str, default: str) -> str:
+def method_options(method: type[Method], words: Sequence[str]) -> tuple[Any, list[str]]:
+    """Return the settings of a method that stand where the user names none, and the words to parse.
+
+    They are the method's own, or for `mosaic` those of the folder of `fewct adapt` that --weights names.
+
+    Raises:
+        InputError: If the folder's settings are damaged.
+    """
+    words = with_new_names(words, method.name)
+    weights = _named_option(words, "weights", "")
+    if method is not Mosaic or not is_adapted(weights):
+        return tyro.MISSING_NONPROP, words
+    adapted = Mosaic.adapted(weights)
+    return adapted, [*words, f"--weights={adapted.weights}"]  # of an option given twice the last counts
+
+
+def _named_option(words: Sequence[str], option: str, default: str) -> str:
     """Return the last value that a command line gives an option, such as "weights"; `default` if none."""
     value = default
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word == f"--{option}":
             value = following
         elif word.startswith(f"--{option}="):
             value = word.removeprefix(f"--{option}=")
     return value
-
-
-def with_adapted_settings(words: Sequence[str]) -> list[str]:
-    """Return a command line with the settings of the adapted folder that it names as weights of mosaic.
-
-    They stand before all other options: of an option given twice the last counts, so the user's own win.
-
-    Raises:
-        UsageError: If no method has the name that is given.
-        InputError: If the folder's settings are damaged.
-    """
-    weights = named_option(words, "weights", "")
-    named = named_method(words)
-    if words[:1] not in (["segment"], ["challenge"]) or named is not Mosaic or not is_adapted(weights):
-        return list(words)
-    first = next(k for k, word in enumerate(words) if word.startswith("-"))
-    adapted = settings_as_words(Mosaic.adapted(weights))
-    given = [word for word in words[first:] if word != f"--weights={weights}"]
-    if "--weights" in given:
-        place = given.index("--weights")
-        given[place : place + 2] = []
-    return [*words[:first], *adapted, *given]
-
-
-def settings_as_words(method: Mosaic) -> list[str]:
-    """Return the settings of mosaic as options of the command line.
-
-    Example:
-        >>> settings_as_words(Mosaic(level=0.3))[4:6]
-        ['--level', '0.3']
-    """
-    settings = asdict(method)
-    words = []
-    for name, value in (settings | settings.pop("cleanup")).items():
-        option = name.replace("_", "-")
-        words += (
-            [f"--{option}" if value else f"--no-{option}"]
-            if isinstance(value, bool)
-            else [
-                f"--{option}",
-                f"{value}",
-            ]
-        )
-    return words
 
 
 def _as_dict(outcome: "Outcome") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import tyro
 from rich.console import Console
@@ -19,7 +19,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class NoRecipe:
-    """Stands where no recipe is named, so that `fewct --help` needs no PyTorch."""
+    """Stands where no recipe is named, so that `fewct train --help` needs no PyTorch."""
+
+    name: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,6 @@ def named_recipe(words: Sequence[str]) -> type[Recipe] | type[NoRecipe]:
         InputError: If the recipe is another package's and cannot be loaded.
         MissingExtraError: If PyTorch or what exports networks is not installed.
     """
-    if words[:1] != ["train"]:
-        return NoRecipe
     named = next((word for word in words[1:] if word in RECIPES), words[1] if len(words) > 1 else "-")
     if named.startswith("-"):
         return NoRecipe

@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 _BUILT_IN: tuple[type[Method], ...] = (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, BoxPrompted)
-_OLD_NAMES = {"medsam-boxes": "boxes"}  # taken for one release
 
 
 def _check(method: type[Method]) -> None:
@@ -59,4 +58,4 @@ def get_method(name: str) -> type[Method]:
         >>> get_method("mosaic").name
         'mosaic'
     """
-    return METHODS.find(_OLD_NAMES.get(name, name), "method")
+    return METHODS.find(name, "method")
