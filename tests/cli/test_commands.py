@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,77 @@ def test_help_names_every_command() -> None:
     for command in ("segment", "evaluate", "info", "methods", "demo"):
         assert command in done.stdout
     assert "not a medical device" in done.stdout
+
+
+THEIRS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fewct.methods import Watershed
+
+
+@dataclass(frozen=True)
+class Theirs:
+    name: ClassVar[str] = "theirs"
+    summary: ClassVar[str] = "watershed by another name"
+    strength: {default}
+
+    def load(self):
+        return Watershed().load()
+"""
+
+
+def test_methods_of_other_packages_are_listed(
+    install_package: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = THEIRS.format(default="float = 0.5")
+    install_package("good_plugin", "fewct.methods", "theirs = good_plugin:Theirs", source)
+    assert main(["methods", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[-1]["name"] == "theirs"
+    assert rows[-1]["settings"] == {"strength": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (THEIRS.format(default="float"), "TypeError: Theirs.__init__() missing 1 required"),
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("Theirs = 3", "TypeError: a method is a frozen dataclass with name, summary and load; it lacks"),
+    ],
+)
+def test_faulty_methods_of_other_packages_are_named_and_the_others_listed(
+    source: str, found: str, install_package: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_package("bad_plugin", "fewct.methods", "theirs = bad_plugin:Theirs", source)
+    assert main(["methods", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert [row["name"] for row in json.loads(printed.out)] == list(METHODS)[:-1]
+    assert printed.err.startswith(
+        "failed: entry point theirs = bad_plugin:Theirs of bad_plugin 1.5: expected"
+    )
+    assert found in printed.err
+    assert main(["segment", "a.png", "--method", "theirs"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: entry point theirs = bad_plugin:Theirs of bad_plugin 1.5")
+    assert main(["segment", "a.png", "--method", "nobodys"]) == 2
+    assert "boxes, theirs, found 'nobodys'" in capsys.readouterr().err
+
+
+def test_a_method_of_another_package_segments(
+    install_package: Callable[..., None], labels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = THEIRS.format(default="float = 0.5")
+    install_package("good_plugin", "fewct.methods", "theirs = good_plugin:Theirs", source)
+    words = [
+        "segment",
+        str(labels[1]),
+        "--method",
+        "theirs",
+        "--strength",
+        "0.7",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "truth_labels.png").is_file()

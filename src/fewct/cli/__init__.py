@@ -55,16 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview(shutil.get_terminal_size().columns))
         return 0 if words else 2
+    from fewct.cli.messages import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
 
     gc.set_threshold(5_000)  # what imports make stays: searched less often for garbage, it costs 0.1 s less
     with warnings.catch_warnings():
         warnings.simplefilter("always", FewctWarning)
-        warnings.showwarning = lambda message, *_, **__: _tell("[yellow]warning:[/]", message)
+        warnings.showwarning = lambda message, *_, **__: tell("warning", message)
         try:
             return parse(words).run()
         except FewctError as error:
-            _tell("[bold red]error:[/]", error)
+            tell("error", error)
             return 2 if isinstance(error, UsageError) else 1
         finally:
             if argv is None:
@@ -138,11 +139,3 @@ def parse(words: Sequence[str]) -> Command:
     union: Any = Union[(*kinds, Annotated[None, tyro.conf.Suppress])]  # of two types or more
     command: Command = tyro.cli(union, prog="fewct", args=words, config=(tyro.conf.OmitArgPrefixes,))
     return command
-
-
-def _tell(kind: str, message: object) -> None:
-    """Print an error or a warning."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    Console(stderr=True, soft_wrap=True).print(f"{kind} {escape(str(message))}", highlight=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fewct.cli.messages import tell
 from fewct.cli.old_names import new_method_name
 from fewct.cli.options import Json, Out
 from fewct.cli.progress import progress_of_slices
@@ -61,7 +62,7 @@ class Benchmark:
             result = run_benchmark(data, methods, self.out, seed=self.seed, progress=progress)
         for failure in result.failures:
             message = f"{failure.method} on {failure.data}, {failure.case}: {failure.error}"
-            console.print(f"[bold red]failed:[/] {escape(message)}", highlight=False)
+            tell("failed", message)
         if self.json:
             print(json_text([asdict(row) for row in result.summary]))
         else:

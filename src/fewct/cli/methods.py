@@ -7,27 +7,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fewct.cli.messages import tell_all
 from fewct.cli.options import Json
 from fewct.methods import METHODS
 
 
 @dataclass(frozen=True)
 class Methods:
-    """List the methods and their default settings."""
+    """List the methods and their default settings.
+
+    Methods of other packages that cannot be loaded are named on stderr.
+    """
 
     json: Json = False
 
     def run(self) -> int:
-        """Print the list and return 0."""
+        """Print the list; return 0, or 1 if a method of another package cannot be loaded."""
+        methods, errors = METHODS.load_all()
         if self.json:
             rows = [
                 {"name": name, "summary": method.summary, "settings": asdict(method())}
-                for name, method in METHODS.items()
+                for name, method in methods.items()
             ]
             print(json.dumps(rows, indent=1))
-            return 0
-        table = Table("name", "what it does", show_lines=True)
-        for name, method in METHODS.items():
-            table.add_row(name, escape(method.summary))
-        Console().print(table)
-        return 0
+        else:
+            table = Table("name", "what it does", show_lines=True)
+            for name, method in methods.items():
+                table.add_row(name, escape(method.summary))
+            Console().print(table)
+        return tell_all(errors)

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from fewct.cli.export import Export
+from fewct.cli.messages import tell_all
 from fewct.cli.options import Json
 from fewct.errors import InputError
 
@@ -53,7 +54,7 @@ class List:
                 "Get one: fewct models import FILE --as NAME, or fewct models download NAME",
                 highlight=False,
             )
-        return _tell(errors)
+        return tell_all(errors.values())
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Verify:
                         escape(name), escape(file), state if state == "ok" else f"[bold red]{state}[/]"
                     )
             Console().print(table)
-        return max(_tell(errors), int(not all(map(_whole, states.values()))))
+        return max(tell_all(errors.values()), int(not all(map(_whole, states.values()))))
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,6 @@ def _stored_models(names: Sequence[str] = ()) -> "tuple[list[Model], dict[str, I
         except InputError as error:
             errors[name] = error
     return models, errors
-
-
-def _tell(errors: Mapping[str, InputError]) -> int:
-    """Print what is wrong with models; return 1 if there is something, else 0."""
-    console = Console(stderr=True, soft_wrap=True)
-    for error in errors.values():
-        console.print(f"[bold red]failed:[/] {escape(str(error))}", highlight=False)
-    return int(bool(errors))
 
 
 def _as_dict(model: "Model") -> dict[str, Any]:

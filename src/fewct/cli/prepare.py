@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
 
+from fewct.cli.messages import tell
 from fewct.cli.options import Json, Out
 from fewct.prepare import MedSAMSettings
 
@@ -46,8 +45,7 @@ class Prepare:
         for outcome in prepare_medsam(data, self.out, self.settings):
             outcomes.append(outcome)
             if outcome.error is not None:
-                message = f"[bold red]failed:[/] {escape(str(outcome.error))}"
-                Console(stderr=True, soft_wrap=True).print(message, highlight=False)
+                tell("failed", outcome.error)
             elif not self.json:
                 print(_line(outcome))
         if self.json:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fewct.cli.messages import tell
 from fewct.cli.old_names import new_method_name, with_new_names
 from fewct.cli.options import Json, Out, Series
 from fewct.cli.progress import progress_of_slices
@@ -93,7 +94,7 @@ class Segment(Generic[M]):
             ):
                 outcomes.append(outcome)
                 if outcome.error is not None:
-                    console.print(f"[bold red]failed:[/] {escape(str(outcome.error))}", highlight=False)
+                    tell("failed", outcome.error, console)
         if self.json:
             print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
         else:

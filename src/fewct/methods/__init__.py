@@ -33,6 +33,7 @@ def _check(method: type[Method]) -> None:
     ]
     if missing:
         raise TypeError(f"a method is a frozen dataclass with name, summary and load; it lacks {missing}")
+    method()  # raises if a setting has no default
 
 
 METHODS: Registry[type[Method]] = Registry(
