@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewct.cli.messages import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
 
-    gc.set_threshold(5_000)  # what imports make stays: searched less often for garbage, it costs 0.1 s less
+    gc.set_threshold(5_000, 200, 10)  # what imports make stays: to look for garbage in it costs 0.2 s
     with warnings.catch_warnings():
         warnings.simplefilter("always", FewctWarning)
         warnings.showwarning = lambda message, *_, **__: tell("warning", message)
@@ -114,6 +114,7 @@ def parse(words: Sequence[str]) -> Command:
     import tyro
 
     from fewct.cli.old_names import with_new_names
+    from fewct.cli.options import CONFIG
 
     kinds: list[Any] = []
     for name in words[:1] if words[0] in COMMANDS else COMMANDS:
@@ -137,5 +138,5 @@ def parse(words: Sequence[str]) -> Command:
             words = with_new_names(words, name)
         kinds.append(Annotated[kind, tyro.conf.subcommand(name, default=defaults)])
     union: Any = Union[(*kinds, Annotated[None, tyro.conf.Suppress])]  # of two types or more
-    command: Command = tyro.cli(union, prog="fewct", args=words, config=(tyro.conf.OmitArgPrefixes,))
+    command: Command = tyro.cli(union, prog="fewct", args=words, config=CONFIG)
     return command

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fewct.cli.messages import tell
 from fewct.cli.old_names import new_method_name
-from fewct.cli.options import Json, Out
+from fewct.cli.options import CONFIG, Json, Out
 from fewct.cli.progress import progress_of_slices
 from fewct.cli.segment import method_options
 from fewct.errors import UsageError
@@ -92,7 +92,7 @@ def parse_method(text: str) -> Method:
         words.append(f"--{key}={value}")
     kind = get_method(new_method_name(name))
     defaults, words = method_options(kind, words)
-    method: Method = tyro.cli(kind, args=words, default=defaults, config=(tyro.conf.OmitArgPrefixes,))
+    method: Method = tyro.cli(kind, args=words, default=defaults, config=CONFIG)
     return method
 
 

@@ -5,6 +5,9 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
+CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff)
+"""How dataclasses become options."""
+
 Out: TypeAlias = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
 Json: TypeAlias = Annotated[
     bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print machine-readable results.")

@@ -1,13 +1,18 @@
-"""The methods by name: those of fewct, and those of other packages."""
+"""The methods by name: those of fewct, each imported on its first use, and those of other packages."""
 
-from fewct.methods.bam.method import BAM
-from fewct.methods.classical import Felzenszwalb, Watershed
-from fewct.methods.mosaic.method import Mosaic
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fewct.methods.protocol import Method, Segmenter
-from fewct.methods.sam.box_prompted import BoxPrompted
-from fewct.methods.sam.everything import Everything
-from fewct.methods.unet.method import UNet
 from fewct.runtime.entry_points import Registry
+
+if TYPE_CHECKING:
+    from fewct.methods.bam.method import BAM
+    from fewct.methods.classical import Felzenszwalb, Watershed
+    from fewct.methods.mosaic.method import Mosaic
+    from fewct.methods.sam.box_prompted import BoxPrompted
+    from fewct.methods.sam.everything import Everything
+    from fewct.methods.unet.method import UNet
 
 __all__ = [
     "BAM",
@@ -23,7 +28,23 @@ __all__ = [
     "get_method",
 ]
 
-_BUILT_IN: tuple[type[Method], ...] = (Mosaic, Watershed, Felzenszwalb, UNet, BAM, Everything, BoxPrompted)
+_BUILT_IN: dict[str, type[Method] | str] = {
+    "mosaic": "fewct.methods.mosaic.method:Mosaic",
+    "watershed": "fewct.methods.classical:Watershed",
+    "felzenszwalb": "fewct.methods.classical:Felzenszwalb",
+    "unet": "fewct.methods.unet.method:UNet",
+    "bam": "fewct.methods.bam.method:BAM",
+    "everything": "fewct.methods.sam.everything:Everything",
+    "boxes": "fewct.methods.sam.box_prompted:BoxPrompted",
+}
+
+
+def __getattr__(name: str) -> Any:
+    for place in _BUILT_IN.values():
+        module, _, attribute = str(place).partition(":")
+        if attribute == name:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'fewct.methods' has no attribute {name!r}")
 
 
 def _check(method: type[Method]) -> None:
@@ -36,9 +57,7 @@ def _check(method: type[Method]) -> None:
     method()  # raises if a setting has no default
 
 
-METHODS: Registry[type[Method]] = Registry(
-    "fewct.methods", {method.name: method for method in _BUILT_IN}, _check
-)
+METHODS: Registry[type[Method]] = Registry("fewct.methods", _BUILT_IN, _check)
 """All methods: those of fewct first, then those that other packages name in the entry point group."""
 
 

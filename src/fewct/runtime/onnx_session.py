@@ -53,8 +53,8 @@ def load_network(path: Path) -> Network:
     Raises:
         InputError: If a file is absent, the hash is another one, or the file is no network.
     """
-    content = _checked_bytes(path)
-    return Network(_session(content, path, thread_count()), hashlib.sha256(content).hexdigest(), path)
+    content, sha256 = _checked_bytes(path)
+    return Network(_session(content, path, thread_count()), sha256, path)
 
 
 def checked_sha256(path: Path) -> str:
@@ -63,7 +63,7 @@ def checked_sha256(path: Path) -> str:
     Raises:
         InputError: If a file is absent, or the hash recorded beside it is another one.
     """
-    return hashlib.sha256(_checked_bytes(path)).hexdigest()
+    return _checked_bytes(path)[1]
 
 
 def open_session(
@@ -107,12 +107,13 @@ def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.Infe
         ) from error
 
 
-def _checked_bytes(path: Path) -> bytes:
-    """Read a file and compare its SHA-256 with the one recorded beside it."""
+def _checked_bytes(path: Path) -> tuple[bytes, str]:
+    """Return a file's content and its SHA-256, compared with the one recorded beside it."""
     record = path.with_name(path.name + HASH_SUFFIX)
     for file in (path, record):
         _check_there(file)
-    return _bytes_with_hash(path, " ".join(record.read_text(encoding="utf-8").split()[:1]))
+    sha256 = " ".join(record.read_text(encoding="utf-8").split()[:1])
+    return _bytes_with_hash(path, sha256), sha256
 
 
 def _bytes_with_hash(path: Path, expected: str) -> bytes:
