@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview(shutil.get_terminal_size().columns))
         return 0 if words else 2
-    from fewct.cli.messages import tell
+    from fewct.cli.terminal import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
 
     gc.set_threshold(5_000, 200, 10)  # what imports make stays: to look for garbage in it costs 0.2 s

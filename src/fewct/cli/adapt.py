@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fewct.cli.options import Json, Out
-from fewct.cli.progress import progress_of_slices
+from fewct.cli.terminal import progress_of_slices
 from fewct.cli.train import check_torch
 from fewct.errors import UsageError, check_range
 from fewct.methods import Mosaic

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fewct.cli.messages import tell
 from fewct.cli.old_names import new_method_name
 from fewct.cli.options import CONFIG, Json, Out
-from fewct.cli.progress import progress_of_slices
 from fewct.cli.segment import method_options
+from fewct.cli.terminal import progress_of_slices, tell
 from fewct.errors import UsageError
 from fewct.methods import Method, get_method
 from fewct.metrics.catalog import METRICS, TruthKind, is_interpretable

@@ -13,7 +13,7 @@ from rich.table import Table
 from fewct.challenge.editions import EditionName, get_edition
 from fewct.cli.evaluate import number_cell
 from fewct.cli.options import Json, Out
-from fewct.cli.progress import progress_of_slices
+from fewct.cli.terminal import progress_of_slices
 from fewct.methods import Method
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fewct.cli.evaluate import metrics_table
 from fewct.cli.options import Out
-from fewct.cli.progress import progress_of_slices
+from fewct.cli.terminal import progress_of_slices
 from fewct.methods import Mosaic
 
 

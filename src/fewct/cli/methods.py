@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fewct.cli.messages import tell_all
 from fewct.cli.options import Json
+from fewct.cli.terminal import tell_all
 from fewct.methods import METHODS
 
 

@@ -1,7 +1,8 @@
 """`fewct models`: weights under names of the user's own, and networks as ONNX."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,20 +12,13 @@ import tyro
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Column, Table
 
-from fewct.cli.export import Export
-from fewct.cli.messages import tell_all
 from fewct.cli.options import Json
-from fewct.errors import InputError
+from fewct.cli.terminal import progress_of_bytes, tell_all
+from fewct.cli.train import check_torch
+from fewct.errors import InputError, UsageError
+from fewct.methods.sam.backends.load import NormalizationChoice
 
 if TYPE_CHECKING:
     from fewct.runtime.model_store import Model, State
@@ -122,7 +116,7 @@ class Download:
         """Fetch, tell what it is and return 0."""
         from fewct.runtime.download import download_model
 
-        with _progress_of_bytes(Console(stderr=True), self.name) as progress:
+        with progress_of_bytes(Console(stderr=True), self.name) as progress:
             model = download_model(self.name, progress)
         _print_new(model)
         return 0
@@ -142,6 +136,69 @@ class Remove:
         remove_model(self.name)
         print(f"{self.name} is removed")
         return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a network as ONNX, with its hash: of a training, or with --onnx of a checkpoint of SAM.
+
+    A training, as `fewct train -o DIR` makes it, gets model.onnx in its folder, of the best weights so far;
+    so one that still runs, or was stopped, can be used, too. A checkpoint of SAM or its kin, a file or a name
+    of the store, becomes a folder of graphs, which --weights takes and which runs without PyTorch. Exporting
+    needs PyTorch: pip install 'fewct[torch]'.
+    """
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR|NAME")]
+    """Folder of a training; with --onnx a checkpoint."""
+    onnx: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Export a checkpoint of SAM, MedSAM, MobileSAM or LiteMedSAM."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
+    """With --onnx: the folder to write, new or empty; None: named after the checkpoint, with -onnx added."""
+    image_size: int | None = None
+    """With --onnx: side of the network's input; None: what it was made for."""
+    normalization: NormalizationChoice = "auto"
+    """With --onnx: how grey values are normalised; name medsam for MedSAM."""
+    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --onnx: keep weights in 16 bits, for half the size."""
+
+    def run(self) -> int:
+        """Export, print where to and return 0."""
+        check_torch("fewct models export")
+        with _quiet_logs():
+            path = self._export_sam() if self.onnx else self._export_training()
+        print(path)
+        return 0
+
+    def _export_training(self) -> Path:
+        from fewct.recipes.export import export_folder
+
+        if self != Export(self.source):
+            raise UsageError(
+                "--onnx",
+                expected="with the other options, which are for a checkpoint of SAM",
+                found="none",
+                fix="Add --onnx, or leave them out for a training.",
+            )
+        return export_folder(Path(self.source))
+
+    def _export_sam(self) -> Path:
+        from fewct.runtime.model_kinds import detect_weights
+        from fewct.runtime.model_store import weights_path
+
+        checkpoint = weights_path(self.source)
+        if detect_weights(checkpoint).kind in ("onnx", "sam-onnx"):
+            raise UsageError(
+                self.source,
+                expected="a checkpoint of SAM or its kin",
+                found="a network in ONNX already",
+                fix="Pass it to --weights as it is.",
+            )
+        from fewct.methods.sam.checkpoints.onnx_export import export_sam
+
+        named = checkpoint.stem if Path(self.source).exists() else self.source
+        out = self.out or Path(f"{named}-onnx")
+        seen = None if self.normalization == "auto" else self.normalization
+        return export_sam(checkpoint, out, self.image_size, seen, half=self.half)
 
 
 @dataclass(frozen=True)
@@ -217,16 +274,10 @@ def _whole(states: "Mapping[str, State]") -> bool:
 
 
 @contextmanager
-def _progress_of_bytes(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar while a file comes; nothing when `console` is no terminal.
-
-    Yields:
-        A function to call with (bytes so far, all bytes if known).
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bars = Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    )
-    with bars:
-        task = bars.add_task(escape(name), total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+def _quiet_logs() -> Iterator[None]:
+    """Keep what torch's exporter tells of itself off the terminal."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

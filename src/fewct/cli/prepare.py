@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from fewct.cli.messages import tell
 from fewct.cli.options import Json, Out
+from fewct.cli.terminal import tell
 from fewct.prepare import MedSAMSettings
 
 if TYPE_CHECKING:

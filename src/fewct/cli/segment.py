@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fewct.cli.messages import tell
 from fewct.cli.old_names import new_method_name, with_new_names
 from fewct.cli.options import Json, Out, Series
-from fewct.cli.progress import progress_of_slices
+from fewct.cli.terminal import progress_of_slices, tell
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
 from fewct.methods import Method, Mosaic, get_method

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from fewct.cli.options import Out
-from fewct.cli.progress import progress_of_training
+from fewct.cli.terminal import progress_of_training
 from fewct.errors import needs_extra
 from fewct.recipes import RECIPES, Recipe
 
