@@ -6,7 +6,7 @@ Those in label tables stand in tests/challenge/test_defects.py, those in scores 
 import numpy as np
 from scipy import ndimage
 
-from fewct.imaging.labelmap import Cleanup, clean_proposals
+from fewct.imaging.cleanup import Cleanup, clean_proposals
 from fewct.imaging.mask_merging import merge_masks
 from fewct.imaging.masks import proposals_from_labels, proposals_from_masks
 from fewct.types import CTSlice

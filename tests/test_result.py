@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fewct
 from fewct.errors import InputError, UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Mosaic, Watershed
 from fewct.phantom import phantom_slice, phantom_volume
 from fewct.result import Segmentation, SliceSegmentation
@@ -141,7 +141,9 @@ def test_it_shows_itself(result: Segmentation) -> None:
     assert repr(result) == f"Segmentation(160 x 160, {len(result.structures)} structures, method mosaic)"
     assert result._repr_png_().startswith(b"\x89PNG")
     page = result._repr_html_()
-    assert page.count("<tr>") == 1 + min(12, len(result.structures))
+    assert page.count("<tr>") == 1 + 12 + 1
+    assert f"and {len(result.structures) - 12} smaller ones" in page
+    assert ("size, px" in page, "mm²" in page) == (result.geometry is None, result.geometry is not None)
     assert "data:image/png;base64," in page
 
 

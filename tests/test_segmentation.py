@@ -1,5 +1,6 @@
 """A scan is streamed, linked along z, and goes on after a kill to the same result."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from fewct import segmentation
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
 from fewct.result import Segmentation, SliceSegmentation
-from fewct.types import CTSlice, CTVolume, Geometry
+from fewct.types import CTSlice, CTVolume, Geometry, Provenance
 
 
 @dataclass(frozen=True)
@@ -146,3 +147,35 @@ def test_a_killed_scan_goes_on_to_the_same_result(tmp_path: Path) -> None:
 def test_unknown_method_is_named() -> None:
     with pytest.raises(UsageError, match="mosaik"):
         segmentation.segment(two_columns(), "mosaik")
+
+
+def test_other_slices_of_a_file_do_not_reuse_kept_ones(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 3, (4, 6, 8)).astype(np.float32)
+    (tmp_path / "scan.npy").write_bytes(b"the same file")
+    source = Provenance(tmp_path / "scan.npy", "numpy", "scan", (tmp_path / "scan.npy",))
+    whole = CTVolume.from_array(pixels, "grey", Geometry.from_spacing((3.0, 1.0, 2.0)), source)
+    spaced = CTVolume.from_array(pixels, "grey", Geometry.from_spacing((3.0, 1.0, 1.0)), source)
+    for scan in (
+        whole[:2],
+        whole[2:],
+        whole[1::-1],
+        spaced[:2],
+        CTVolume.from_array(pixels, "hu", None, source),
+    ):
+        kept = segmentation.segment_volume(scan, Steps(), Linking(), resume_dir=tmp_path / "kept")
+        fresh = segmentation.segment_volume(scan, Steps(), Linking())
+        np.testing.assert_array_equal(kept.labels, fresh.labels)
+
+
+def test_a_damaged_kept_slice_is_segmented_again(tmp_path: Path) -> None:
+    whole = segmentation.segment_volume(two_columns(), Steps(), Linking(), resume_dir=tmp_path)
+    for path in tmp_path.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:40])
+    assert same(whole, segmentation.segment_volume(two_columns(), Steps(), Linking(), resume_dir=tmp_path))
+
+
+def test_the_result_of_a_scan_is_pickled_without_the_scan() -> None:
+    result = segmentation.segment(two_columns(), Steps())
+    again = pickle.loads(pickle.dumps(result))
+    assert same(result, again)
+    assert again.image is None

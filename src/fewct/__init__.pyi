@@ -13,7 +13,7 @@ from .errors import OutputError as OutputError
 from .errors import UsageError as UsageError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
-from .imaging.labelmap import Cleanup as Cleanup
+from .imaging.cleanup import Cleanup as Cleanup
 from .imaging.slice_linking import Linking as Linking
 from .io import discover as discover
 from .io import read as read

@@ -6,8 +6,10 @@ Every error names four things: the input, what was expected, what was found, and
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +142,19 @@ def check_choice(
     if value not in choices:
         expected = f"one of {', '.join(map(str, choices))}"
         raise UsageError(name, expected=expected, found=repr(value), fix=fix)
+
+
+def check_literals(settings: Any) -> None:
+    """Raise unless each field of a dataclass that a `Literal` types, or None, has one of its values.
+
+    Raises:
+        UsageError: If one has not.
+    """
+    for column in fields(settings):
+        kinds = get_args(column.type) if get_origin(column.type) in (Union, UnionType) else (column.type,)
+        if all(kind is NoneType or get_origin(kind) is Literal for kind in kinds):
+            choices = [value for kind in kinds for value in (get_args(kind) or (None,))]
+            check_choice(column.name, getattr(settings, column.name), choices)
 
 
 def check_image(pixels: NDArray[Any], name: str = "pixels") -> None:

@@ -66,6 +66,11 @@ class Evaluation:
     structures: tuple[StructureScore, ...]
     tolerance_mm: float
 
+    def __repr__(self) -> str:
+        ari, iou = self.overall.ari_foreground, self.overall.mean_best_iou
+        found = f"foreground ARI {ari:.3f}, mean best IoU {iou:.3f}"
+        return f"Evaluation({found}, {len(self.structures)} structures)"
+
     @property
     def surface_dice(self) -> float:
         """Mean surface Dice over true structures, a missed one counting 0; NaN if the spacing is unknown."""

@@ -1,6 +1,7 @@
 """What comes out: the structures of one slice, and the result for a slice or scan."""
 
 import base64
+import operator
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,13 +81,15 @@ class Segmentation(LabelMap):
     def at_level(self, level: float) -> "Segmentation":
         """Return what `fewct.segment` gives with this `level` and else the same settings.
 
+        Splits and merges by hand are gone then.
+
         Args:
             level: Strength of border, in [0, 1], below which neighbours are one structure.
 
         Raises:
             UsageError: If the level is outside [0, 1], or the result has no merge tree.
         """
-        return self._recut(self._cut.at_level(level), level=level)
+        return self._recut(self._cut.at_level(float(level)), level=float(level))
 
     def split(self, structure: int) -> "Segmentation":
         """Return the result with one structure split in two, or into what `merge` had joined.
@@ -97,6 +100,7 @@ class Segmentation(LabelMap):
         Raises:
             UsageError: If there is no such structure, it cannot be split, or the result has no merge tree.
         """
+        structure = operator.index(structure)
         return self._recut(self._cut.split(structure), edits=[*self._edits, ["split", structure]])
 
     def merge(self, first: int, second: int) -> "Segmentation":
@@ -105,6 +109,7 @@ class Segmentation(LabelMap):
         Raises:
             UsageError: If there is no such structure, or the result has no merge tree.
         """
+        first, second = operator.index(first), operator.index(second)
         return self._recut(self._cut.merge(first, second), edits=[*self._edits, ["merge", first, second]])
 
     @property
@@ -136,6 +141,10 @@ class Segmentation(LabelMap):
             cut=cut,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle keeps: a scan is read from its files, which stay behind."""
+        return self.__dict__ | {"image": self.image if isinstance(self.image, CTSlice) else None}
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.labels.shape))
         return f"Segmentation({shape}, {len(self.structures)} structures, method {self.manifest.method})"
@@ -144,15 +153,19 @@ class Segmentation(LabelMap):
         """Show picture and table in a notebook."""
         picture = base64.b64encode(self._repr_png_()).decode()
         largest = sorted(self.structures, key=lambda row: -row.area_px)[:ROWS_SHOWN]
-        volume = self.labels.ndim == 3
-        head = f"<tr><th>id</th><th>{'volume, ml' if volume else 'area, mm²'}</th><th>mean</th></tr>"
+        sizes, of = ([row.volume_mm3 / 1000 for row in largest], "volume, ml")
+        if self.labels.ndim == 2:
+            sizes, of = [row.area_mm2 for row in largest], "area, mm²"
+        if self.geometry is None:
+            sizes, of = [row.area_px for row in largest], "size, px"
         rows = "".join(
-            f"<tr><td>{row.id}</td><td>{row.volume_mm3 / 1000 if volume else row.area_mm2:.1f}</td>"
-            f"<td>{row.mean_intensity:.0f}</td></tr>"
-            for row in largest
+            f"<tr><td>{row.id}</td><td>{size:.0f}</td><td>{row.mean_intensity:.0f}</td></tr>"
+            for row, size in zip(largest, sizes, strict=True)
         )
+        more = len(self.structures) - len(largest)
+        rows += f"<tr><td colspan=3>and {more} smaller ones</td></tr>" if more else ""
         return (
             f"<p>{escape(repr(self))}</p><div style='display:flex;gap:1em;align-items:flex-start'>"
             f"<img style='max-width:32em' alt='{escape(repr(self))}' src='data:image/png;base64,{picture}'>"
-            f"<table>{head}{rows}</table></div>"
+            f"<table><tr><th>id</th><th>{of}</th><th>mean, {self.manifest.unit}</th></tr>{rows}</table></div>"
         )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from fewct._version import __version__
-from fewct.imaging.slice_linking import Linking, link_named_slices
+from fewct.errors import UsageError
+from fewct.imaging.slice_linking import Linking, link_with_fixed_ids
 from fewct.imaging.structure_table import StructureTable, structure_table
 from fewct.io.atomic import atomic_path
 from fewct.io.in_memory import ImageLike, SpacingMm, as_image
@@ -69,6 +70,13 @@ def segment(
     ct = as_image(image, spacing_mm, unit)
     if isinstance(method, str):
         method = get_method(method)()
+    if isinstance(method, type) or not (hasattr(method, "load") or hasattr(method, "segment")):
+        raise UsageError(
+            "method",
+            expected="a name, settings such as Mosaic(level=0.3), or what their load() returns",
+            found=f"{method!r}",
+            fix="Make settings by calling the class.",
+        )
     segmenter = method.load() if hasattr(method, "load") else method
     if isinstance(ct, CTSlice):
         return segment_slice(ct, segmenter)
@@ -107,12 +115,16 @@ def segment_volume(
     """
     start = time.perf_counter()
     input_hash = input_sha256(volume)
-    kept = None if resume_dir is None else _KeptSlices(resume_dir, resume_key(segmenter, input_hash))
+    kept = (
+        None
+        if resume_dir is None
+        else _KeptSlices(resume_dir, resume_key(segmenter, _identity(volume, input_hash)))
+    )
     labels = np.zeros(volume.shape, dtype=np.int32)
     table = StructureTable(volume.spacing_mm)
     previous, next_id = np.zeros(volume.shape[1:], dtype=np.int32), 1
     for index, (image, found) in enumerate(_slices_of(volume, segmenter, kept)):
-        linked = link_named_slices(previous, found.labels, next_id, linking, found.n_fixed_ids)
+        linked = link_with_fixed_ids(previous, found.labels, next_id, linking, found.n_fixed_ids)
         present = np.unique(found.labels[found.labels > 0])
         scores = linked.scores(found.scores[present - 1])
         table.add_slice(index, linked.labels, image.pixels, scores, linked.qualities)
@@ -161,10 +173,12 @@ class _KeptSlices:
     def load(self, index: int) -> SliceSegmentation | None:
         if not (path := self._path(index)).exists():
             return None
-        with np.load(path) as arrays:
-            return SliceSegmentation(
-                arrays["labels"], arrays["scores"], n_fixed_ids=int(arrays["n_fixed_ids"])
-            )
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                fixed = int(arrays["n_fixed_ids"])
+                return SliceSegmentation(arrays["labels"], arrays["scores"], n_fixed_ids=fixed)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None  # damaged: the slice is segmented again
 
     def save(self, index: int, found: SliceSegmentation) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +223,15 @@ def input_sha256(image: CTSlice | CTVolume) -> str:
     digest = hashlib.sha256()
     for chunk in _file_chunks(image) if image.source and image.source.files else _pixel_chunks(image):
         digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _identity(volume: CTVolume, input_hash: str) -> str:
+    """Return the hash of a scan as it was read: files may hold more slices, or be read as another unit."""
+    digest = hashlib.sha256(f"{input_hash} {volume.unit} {volume.shape}".encode())
+    digest.update(b"" if volume.geometry is None else volume.geometry.affine.tobytes())
+    for index in (0, -1):
+        digest.update(volume[index].pixels.tobytes())
     return digest.hexdigest()
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, overload
+from typing import Annotated, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, as_labels, check_image
+from fewct.errors import InputError, as_labels, check_choice, check_image
 
 Image: TypeAlias = Annotated[NDArray[np.float32], "rows columns"]
 Mask: TypeAlias = Annotated[NDArray[np.bool_], "rows columns"]
@@ -138,6 +138,7 @@ class CTSlice(_ShowsItself):
     def __post_init__(self) -> None:
         pixels = np.asarray(self.pixels)
         check_image(pixels)
+        check_choice("unit", self.unit, get_args(Unit))
         object.__setattr__(self, "pixels", pixels.astype(np.float32, copy=False))
 
     def __repr__(self) -> str:
@@ -186,6 +187,7 @@ class CTVolume(_ShowsItself):
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise _no_volume(self.shape)
+        check_choice("unit", self.unit, get_args(Unit))
 
     @classmethod
     def from_array(
@@ -202,6 +204,7 @@ class CTVolume(_ShowsItself):
         """
         if pixels.ndim != 3 or pixels.size == 0:
             raise _no_volume(pixels.shape)
+        check_image(pixels[0])
         slices, rows, columns = pixels.shape
         return cls((slices, rows, columns), lambda k: pixels[k].astype(np.float32), unit, geometry, source)
 

@@ -13,7 +13,7 @@ from fewct.adapt.few_slices import few_of
 from fewct.adapt.folder import check_free, origin, scratch_beside, write_adaptation
 from fewct.data.cases import LabelledCase
 from fewct.errors import InputError, OutputError, UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.io.tables import json_text
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.network_maps import WEIGHTS

@@ -9,7 +9,7 @@ from adapt.conftest import make_case
 from fewct.adapt.settings_search import SLICE_METRICS, objective, settings_grid, slice_metrics
 from fewct.data.cases import LabelledCase
 from fewct.errors import UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Mosaic
 from fewct.metrics import score
 from fewct.types import CTSlice

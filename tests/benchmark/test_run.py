@@ -19,13 +19,13 @@ import pytest
 from fewct.benchmark.prepare import PreparedCase, row_key
 from fewct.benchmark.rows import RowLog
 from fewct.benchmark.run import run_benchmark
-from fewct.benchmark.work import Measured, StructureRow
+from fewct.benchmark.worker import Measured, StructureRow
 from fewct.cli import main
 from fewct.cli.benchmark import parse_method
 from fewct.data.cases import DataSet, DataSource, parse_data
 from fewct.errors import InputError, MissingExtraError, UsageError
 from fewct.evaluation import evaluate
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Felzenszwalb, UNet, Watershed
 from fewct.segmentation import RESUME_FOLDER
 from fewct.types import CTSlice
@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_to_the_same_result(done: Path, patients: Path, tmp
 
 ORPHANED = """
 import multiprocessing, os, signal
-from fewct.benchmark.work import start_worker
+from fewct.benchmark.worker import start_worker
 from fewct.methods import Watershed
 
 def work(pipe):

@@ -8,7 +8,7 @@ import pytest
 
 from fewct.benchmark.rows import Row
 from fewct.benchmark.summary import SummaryRow, shared_rows, summarise
-from fewct.benchmark.work import Measured
+from fewct.benchmark.worker import Measured
 from fewct.metrics.bootstrap import RESAMPLES
 
 GROUPS = ("A", "A", "A", "B", "C", "C")

@@ -178,3 +178,8 @@ def test_a_method_of_another_package_segments(
     ]
     assert main(words) == 0
     assert (tmp_path / "out" / "truth_labels.png").is_file()
+
+
+def test_a_command_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segmnt", "x.png"]) == 2
+    assert "found segmnt. Did you mean segment?" in capsys.readouterr().err

@@ -5,14 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError, UsageError
-from fewct.imaging.labelmap import (
-    Cleanup,
-    clean,
-    clean_proposals,
-    filter_by_area,
-    place_on_grid,
-    relabel_sequential,
-)
+from fewct.imaging.cleanup import Cleanup, clean, clean_proposals
+from fewct.imaging.labelmap import filter_by_area, place_on_grid, relabel_sequential
 from fewct.imaging.masks import proposals_from_labels, proposals_from_masks
 from fewct.types import CTSlice, Geometry, LabelMap
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError, UsageError
-from fewct.imaging.slice_linking import Link, Linking, link_named_slices, link_slices
+from fewct.imaging.slice_linking import Link, Linking, link_slices, link_with_fixed_ids
 
 PROPERTY = settings(max_examples=60)
 DEFAULT = Linking()
@@ -166,7 +166,7 @@ def test_slices_of_different_shape_are_refused():
 def test_named_ids_stay_whatever_was_on_the_slice_before() -> None:
     before = np.array([[2, 2, 0, 7, 7, 0]], dtype=np.int32)
     now = np.array([[0, 2, 1, 9, 9, 8]], dtype=np.int32)
-    linked = link_named_slices(before, now, next_id=8, linking=Linking(), named=3)
+    linked = link_with_fixed_ids(before, now, next_id=8, linking=Linking(), n_fixed_ids=3)
     assert linked.labels.tolist() == [[0, 2, 1, 7, 7, 8]]
     assert linked.ids.tolist() == [1, 2, 8, 7]
     assert {link.id: link.quality for link in linked.links} == {2: 0.5, 7: 1.0}
@@ -176,7 +176,7 @@ def test_named_ids_stay_whatever_was_on_the_slice_before() -> None:
 def test_new_structures_get_no_named_id() -> None:
     nothing = np.zeros((1, 2), dtype=np.int32)
     now = np.array([[0, 5]], dtype=np.int32)
-    linked = link_named_slices(nothing, now, next_id=1, linking=Linking(), named=4)
+    linked = link_with_fixed_ids(nothing, now, next_id=1, linking=Linking(), n_fixed_ids=4)
     assert linked.labels.tolist() == [[0, 5]]
     assert linked.next_id == 6
 
@@ -184,7 +184,7 @@ def test_new_structures_get_no_named_id() -> None:
 def test_without_names_it_is_the_same() -> None:
     before, now = (np.random.default_rng(k).integers(0, 4, (6, 6)).astype(np.int32) for k in (0, 1))
     plain = link_slices(before, now, 5, Linking(0.1))
-    named = link_named_slices(before, now, 5, Linking(0.1), named=0)
+    named = link_with_fixed_ids(before, now, 5, Linking(0.1), n_fixed_ids=0)
     np.testing.assert_array_equal(plain.labels, named.labels)
     np.testing.assert_array_equal(plain.ids, named.ids)
     assert (plain.links, plain.next_id) == (named.links, named.next_id)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fewct.errors import InputError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.region_tree import RegionCut, RegionTree
 from fewct.io import read, read_labels, write
 from fewct.result import Segmentation

@@ -58,8 +58,28 @@ def test_arrays_that_are_no_image(array: Any, message: str) -> None:
 
 @pytest.mark.parametrize("spacing_mm", [0, -1, np.nan, (1, 2, 3), ()])
 def test_spacings_that_do_not_fit(spacing_mm: Any) -> None:
-    with pytest.raises(UsageError, match=r"spacing_mm: expected millimetres above 0: .* \(rows, columns\)"):
+    with pytest.raises(
+        UsageError, match=r"spacing_mm: expected millimetres above 0 and below 1000: .* \(rows, columns\)"
+    ):
         as_image(GREY, spacing_mm)
+
+
+def test_what_is_masked_out_is_padding() -> None:
+    masked = np.ma.masked_less(HU[0], -500)
+    assert np.isnan(as_image(masked).pixels[HU[0] < -500]).all()
+
+
+@pytest.mark.parametrize("image", [[[1, 2], [3]], fewct.LabelMap(np.eye(20, dtype=int) * 7 + 3)])
+def test_what_is_no_array_of_pixels(image: Any) -> None:
+    with pytest.raises(InputError, match=r"expected an array of numbers|expected a CT image, found labels"):
+        as_image(image)
+
+
+def test_units_are_checked() -> None:
+    with pytest.raises(UsageError, match="unit: expected one of auto, hu, grey, found 'HU'"):
+        as_image(GREY, unit="HU")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="unit: expected one of hu, grey, found 'HU'"):
+        CTSlice(GREY, "HU")  # type: ignore[arg-type]
 
 
 def test_an_image_that_tells_its_own() -> None:

@@ -7,7 +7,7 @@ from skimage import filters, morphology, segmentation
 from sklearn.metrics import adjusted_rand_score
 
 from fewct.errors import UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Felzenszwalb, Watershed
 from fewct.types import CTSlice
 

@@ -10,6 +10,7 @@ from typing import Literal, Union, get_args, get_origin
 import numpy as np
 import pytest
 
+import fewct
 from fewct.errors import UsageError
 from fewct.methods import METHODS, get_method
 from fewct.types import CTSlice, Geometry
@@ -105,3 +106,25 @@ def test_slice_stays_as_it_was(method):
     image = CTSlice(NOISE, "hu")
     method.load().segment(image)
     np.testing.assert_array_equal(image.pixels, NOISE.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("mosaic", "boundary_source"),
+        ("unet", "instances"),
+        ("bam", "fill_with"),
+        ("everything", "precision"),
+        ("everything", "merge"),
+        ("boxes", "normalization"),
+    ],
+)
+def test_choices_are_checked(name: str, setting: str) -> None:
+    with pytest.raises(UsageError, match=f"{setting}: expected one of .*, found 'x'"):
+        get_method(name)(**{setting: "x"})
+
+
+@pytest.mark.parametrize("method", [METHODS["watershed"], None, 5])
+def test_what_is_no_method(method: object) -> None:
+    with pytest.raises(UsageError, match="method: expected a name, settings such as"):
+        fewct.segment(NOISE, method)

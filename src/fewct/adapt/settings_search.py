@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.imaging.body import body_mask
-from fewct.imaging.labelmap import MOSTLY
+from fewct.imaging.cleanup import MOSTLY
 from fewct.imaging.merge_tree import LeafNodes, nodes_at_level
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of

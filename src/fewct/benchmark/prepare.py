@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 import fewct
-from fewct.benchmark.work import save_case
+from fewct.benchmark.worker import save_case
 from fewct.data.cases import DataSet, read_cases
 from fewct.imaging.intensity import WINDOWS, apply_window
 from fewct.imaging.similarity import Thumbnail, group_thumbnails, thumbnail

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fewct.benchmark.work import Measured, StructureRow
+from fewct.benchmark.worker import Measured, StructureRow
 from fewct.errors import FewctError, output_errors
 from fewct.io.tables import write_csv
 from fewct.metrics.catalog import METRICS, TruthKind

@@ -17,7 +17,7 @@ from fewct.benchmark.prepare import PreparedCase, prepare, program_versions, row
 from fewct.benchmark.results import BenchmarkResult, ReportExample, write_tables
 from fewct.benchmark.rows import Failure, Row, RowLog
 from fewct.benchmark.summary import summarise
-from fewct.benchmark.work import load_case, load_labels, measure, start_worker
+from fewct.benchmark.worker import load_case, load_labels, measure, start_worker
 from fewct.data.cases import DataSet
 from fewct.errors import FewctError, InputError, UsageError, needs_extra
 from fewct.methods import Method

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, Protocol, Union
 
@@ -57,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     from fewct.cli.terminal import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
+
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = get_close_matches(words[0], COMMANDS, 1)
+        fix = f"Did you mean {near[0]}?" if near else "`fewct --help` tells what each does."
+        tell(
+            "error", UsageError("COMMAND", expected=f"one of {', '.join(COMMANDS)}", found=words[0], fix=fix)
+        )
+        return 2
 
     gc.set_threshold(5_000, 200, 10)  # what imports make stays: to look for garbage in it costs 0.2 s
     with warnings.catch_warnings():

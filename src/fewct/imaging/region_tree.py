@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import UsageError
-from fewct.imaging.labelmap import Cleanup, clean
+from fewct.imaging.cleanup import Cleanup, clean
 from fewct.imaging.merge_tree import nodes_at_level, paint, persistence
 from fewct.types import CTSlice, Image, Labels, Mask, MergeTree
 

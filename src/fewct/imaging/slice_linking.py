@@ -135,42 +135,42 @@ def link_slices(previous: Labels, current: Labels, next_id: int, linking: Linkin
     )
 
 
-def link_named_slices(
-    previous: Labels, current: Labels, next_id: int, linking: Linking, named: int
+def link_with_fixed_ids(
+    previous: Labels, current: Labels, next_id: int, linking: Linking, n_fixed_ids: int
 ) -> LinkedSlice:
     """Link as `link_slices` does, but leave the ids that mean the same on every slice.
 
     Args:
         previous: As for `link_slices`.
-        current: int32 (rows, columns): ids up to `named` stay, those above are of any kind.
-        next_id: As for `link_slices`; new structures get no id up to `named`.
+        current: int32 (rows, columns): ids up to `n_fixed_ids` stay, those above are of any kind.
+        next_id: As for `link_slices`; new structures get no id up to `n_fixed_ids`.
         linking: When two structures without names are the same.
-        named: The largest id that means the same on every slice; 0 for none.
+        n_fixed_ids: The largest id that means the same on every slice; 0 for none.
 
     Returns:
-        As `link_slices`. Named structures that are on both slices are linked, whatever their quality.
+        As `link_slices`. Structures of fixed ids that are on both slices are linked, whatever their quality.
 
     Example:
         >>> before = np.array([[2, 2, 0, 0, 4]], dtype=np.int32)
         >>> now = np.array([[2, 0, 0, 3, 4]], dtype=np.int32)
-        >>> linked = link_named_slices(before, now, next_id=5, linking=Linking(), named=3)
+        >>> linked = link_with_fixed_ids(before, now, next_id=5, linking=Linking(), n_fixed_ids=3)
         >>> linked.labels.tolist(), [link.quality for link in linked.links]
         ([[2, 0, 0, 3, 4]], [0.5, 1.0])
     """
     others = link_slices(
-        np.where(previous > named, previous, 0),
-        np.where(current > named, current, 0),
-        max(next_id, named + 1),
+        np.where(previous > n_fixed_ids, previous, 0),
+        np.where(current > n_fixed_ids, current, 0),
+        max(next_id, n_fixed_ids + 1),
         linking,
     )
-    ids = np.unique(current[(current > 0) & (current <= named)]).astype(np.int64)
+    ids = np.unique(current[(current > 0) & (current <= n_fixed_ids)]).astype(np.int64)
     links = []
     for i in ids.tolist():
         before, now = previous == i, current == i
         if before.any():
             links.append(Link(i, float((before & now).sum() / (before | now).sum())))
     return LinkedSlice(
-        labels=np.where(current > named, others.labels, current).astype(np.int32),
+        labels=np.where(current > n_fixed_ids, others.labels, current).astype(np.int32),
         ids=np.concatenate([ids, others.ids]),
         links=(*links, *others.links),
         next_id=others.next_id,

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import InputError, UsageError
+from fewct.errors import InputError, UsageError, check_choice
 from fewct.io.pixels import RawImage, as_ct
 from fewct.io.reading import read
-from fewct.types import CTSlice, CTVolume, Geometry, Provenance, UnitChoice
+from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance, UnitChoice
 
 ImageLike: TypeAlias = CTSlice | CTVolume | NDArray[Any] | Path | str
 """What is taken as an image: a record, an array (rows, columns) or (slices, rows, columns), a nibabel image,
@@ -21,6 +21,7 @@ SpacingMm: TypeAlias = float | Sequence[float]
 columns) or (slices, rows, columns)."""
 
 COLOUR_CHANNELS = (3, 4)
+MOST_MM = 1000.0  # between pixels: above, it is another unit
 
 
 def as_image(
@@ -39,17 +40,20 @@ def as_image(
             numbers; for paths as `fewct.read`.
         UsageError: If a spacing or unit is given for an image that has its own, or the spacing does not fit.
     """
+    check_choice("unit", unit, get_args(UnitChoice))
     if isinstance(image, (CTSlice, CTVolume)):
         if unit not in ("auto", image.unit):
             raise UsageError(
                 "unit", expected=f"the image's own, {image.unit}", found=unit, fix="Leave it out."
             )
         ct: CTSlice | CTVolume = image
-    elif isinstance(image, (str, Path)) or type(image).__module__.startswith("nibabel."):
+    elif isinstance(image, (str, Path)) or any(
+        k.__module__.startswith("nibabel.") for k in type(image).__mro__
+    ):
         named: Any = image
         ct = read(named, unit=unit)
     else:
-        ct = _of_array(np.asarray(image), unit)
+        ct = _of_array(_as_array(image), unit)
     if spacing_mm is None:
         return ct
     if ct.geometry is not None:
@@ -60,6 +64,21 @@ def as_image(
             fix="Leave it out.",
         )
     return replace(ct, geometry=_geometry(spacing_mm, len(ct.shape)))
+
+
+def _as_array(image: Any) -> NDArray[Any]:
+    """Return an array-like as an array; what is masked out is padding, NaN."""
+    try:
+        if isinstance(image, np.ma.MaskedArray):
+            return np.ma.filled(image.astype(np.float64), np.nan)
+        array = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "array", expected="an array of numbers", found=f"{error}", fix="Convert it with numpy first."
+        ) from error
+    if isinstance(image, LabelMap):
+        raise InputError("image", expected="a CT image", found="labels", fix="Give the image itself.")
+    return array
 
 
 def _of_array(values: NDArray[Any], unit: UnitChoice) -> CTSlice | CTVolume:
@@ -80,12 +99,17 @@ def _of_array(values: NDArray[Any], unit: UnitChoice) -> CTSlice | CTVolume:
 
 
 def _geometry(spacing_mm: SpacingMm, ndim: int) -> Geometry:
-    spacing = np.atleast_1d(np.asarray(spacing_mm, dtype=np.float64))
-    if spacing.shape not in ((1,), (ndim,)) or not (np.isfinite(spacing).all() and (spacing > 0).all()):
+    try:
+        spacing = np.atleast_1d(np.asarray(spacing_mm, dtype=np.float64))
+    except (TypeError, ValueError):
+        spacing = np.zeros(0)
+    if spacing.shape not in ((1,), (ndim,)) or not (
+        np.isfinite(spacing).all() and ((spacing > 0) & (spacing < MOST_MM)).all()
+    ):
         axes = "(rows, columns)" if ndim == 2 else "(slices, rows, columns)"
         raise UsageError(
             "spacing_mm",
-            expected=f"millimetres above 0: one number, or one for each of {axes}",
+            expected=f"millimetres above 0 and below {MOST_MM:g}: one number, or one for each of {axes}",
             found=f"{spacing_mm}",
             fix="Give the distance between neighbouring pixels.",
         )

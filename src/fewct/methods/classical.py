@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import check_range
-from fewct.imaging.labelmap import Cleanup, clean
+from fewct.imaging.cleanup import Cleanup, clean
 from fewct.result import SliceSegmentation
 from fewct.types import CTSlice
 

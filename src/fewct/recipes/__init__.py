@@ -35,7 +35,7 @@ class Recipe(Protocol):
 
 
 def _check(recipe: type[Recipe]) -> None:
-    if not is_dataclass(recipe):
+    if not (isinstance(recipe, type) and is_dataclass(recipe)):
         raise TypeError(f"{recipe!r} is no dataclass")
     for attribute in ("name", "use", "run", "export"):
         getattr(recipe, attribute)

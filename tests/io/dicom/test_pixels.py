@@ -1,6 +1,9 @@
 """RawImage DICOM values to Hounsfield units."""
 
+import threading
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gdcm
@@ -13,6 +16,7 @@ from pydicom.uid import RLELossless
 from dicom_builder import ct_dataset, ramp, write_ct, write_enhanced
 from fewct.errors import InputError
 from fewct.io.dicom.discovery import find_dicom
+from fewct.io.dicom.header import library_warnings_suppressed
 from fewct.types import CTSlice, CTVolume
 
 
@@ -178,3 +182,18 @@ def test_pixels_that_contradict_the_header_are_an_error(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "a.dcm")
     with pytest.raises(InputError, match="expected a DICOM image with complete pixels"):
         open_one(tmp_path / "a.dcm")
+
+
+def test_reading_in_threads_leaves_the_filters_of_warnings() -> None:
+    before = list(warnings.filters)
+    barrier = threading.Barrier(4)
+
+    def read() -> list[object]:
+        with library_warnings_suppressed:
+            barrier.wait()
+            return list(warnings.filters)
+
+    with ThreadPoolExecutor(4) as pool:
+        during = [future.result() for future in [pool.submit(read) for _ in range(4)]]
+    assert during == [[during[0][0], *before]] * 4
+    assert list(warnings.filters) == before

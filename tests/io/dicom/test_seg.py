@@ -396,3 +396,15 @@ def test_real_series_round_trip(shared_data: Path, tmp_path: Path) -> None:
     back = read_dicom_seg(tmp_path / "seg.dcm")
     np.testing.assert_array_equal(back.labels, labels)
     same_place(back.geometry, volume.geometry)
+
+
+@pytest.mark.parametrize("step", [slice(None, None, -1), slice(3, 0, -2), slice(1, 3), slice(0, None, 2)])
+def test_labels_of_part_of_a_scan_lie_on_its_slices(tmp_path: Path, step: slice) -> None:
+    write_series(tmp_path / "series", [0, 2, 4, 6])
+    volume = open_folder(tmp_path / "series")
+    assert isinstance(volume, CTVolume)
+    part, labels = volume[step], some_labels()[step]
+    write_dicom_seg(labels_on(part, labels), tmp_path / "seg.dcm")
+    back = read_dicom_seg(tmp_path / "seg.dcm")
+    ascending = labels if (step.step or 1) > 0 else labels[::-1]
+    np.testing.assert_array_equal(back.labels, ascending)

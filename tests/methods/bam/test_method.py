@@ -11,7 +11,7 @@ import pytest
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.body import body_mask
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods import BAM, Mosaic
 from fewct.methods.bam import inference
 from fewct.methods.bam.method import (

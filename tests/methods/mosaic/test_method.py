@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from fewct.errors import UsageError
 from fewct.imaging.body import body_mask
-from fewct.imaging.labelmap import Cleanup, place_on_grid
+from fewct.imaging.cleanup import Cleanup
+from fewct.imaging.labelmap import place_on_grid
 from fewct.imaging.merge_tree import cut_level
 from fewct.io import read, read_labels
 from fewct.methods import Mosaic

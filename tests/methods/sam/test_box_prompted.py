@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fewct.errors import InputError, UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.mask_merging import merge_masks
 from fewct.io import write
 from fewct.methods import METHODS, BoxPrompted, UNet, Watershed

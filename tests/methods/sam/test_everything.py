@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewct.errors import InputError, MissingExtraError, OutputError, UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.masks import proposals_from_labels, rle_decode
 from fewct.io import write
 from fewct.methods.sam import Everything, inference

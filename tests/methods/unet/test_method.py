@@ -12,7 +12,7 @@ from torch import nn
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, labelled_example
 from fewct.errors import InputError, UsageError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods.mosaic.network_maps import WEIGHTS as MOSAIC_WEIGHTS
 from fewct.methods.unet import UNet
 from fewct.methods.unet.examples import Patch, random_patches, whole_patch

@@ -1,9 +1,9 @@
 """DICOM headers: the attributes of a file, read without its pixels."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,32 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@contextmanager
-def suppress_warnings() -> Iterator[None]:
-    """Suppress pydicom's warnings about odd headers; what matters is checked here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _LibraryWarnings:
+    """Suppresses pydicom's warnings about odd headers; what matters is checked here.
+
+    Slices are read by several threads, and filters of warnings belong to all of them: the first thread sets
+    them, the last one puts back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._before = Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._before.__exit__(None, None, None)
+
+
+library_warnings_suppressed = _LibraryWarnings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +99,7 @@ class DicomHeader:
     @property
     def sop_class_name(self) -> str:
         """Name of that kind, such as "CT Image Storage"; "" where it is none of the standard's."""
-        with suppress_warnings():
+        with library_warnings_suppressed:
             name = UID(self.sop_class_uid).name
         return "" if name == self.sop_class_uid else name
 
@@ -115,7 +135,7 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
             that cannot be decoded.
     """
     try:
-        with suppress_warnings(), file.open("rb") as stream:
+        with library_warnings_suppressed, file.open("rb") as stream:
             dataset = dcmread(stream, force=True, stop_before_pixels=True, specific_tags=[*_TAGS, *extra])
     except UNREADABLE as error:
         raise InputError(
@@ -131,7 +151,7 @@ def read_header(file: AnyPath, extra: Sequence[str] = ()) -> DicomHeader:
             found="no DICOM attributes",
             fix="It is cut short, damaged or no DICOM: copy or export it again.",
         )
-    with suppress_warnings():
+    with library_warnings_suppressed:
         for part in (dataset.file_meta, dataset):
             for tag in list(part.keys()):
                 _value(part, keyword_for_tag(tag), file)

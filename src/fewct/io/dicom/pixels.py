@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from fewct.errors import InputError
 from fewct.io.dicom.detection import AnyPath
-from fewct.io.dicom.header import UNREADABLE, DicomHeader, numbers, reason, suppress_warnings
+from fewct.io.dicom.header import UNREADABLE, DicomHeader, library_warnings_suppressed, numbers, reason
 from fewct.io.dicom.planes import Plane
 from fewct.types import Image
 
@@ -51,7 +51,7 @@ def read_plane(plane: Plane, open_file: Opener | None = None) -> Image:
     """
     header = plane.header
     try:
-        with suppress_warnings(), (open_file or opener(header))() as stream:
+        with library_warnings_suppressed, (open_file or opener(header))() as stream:
             stored = _stored_values(plane, stream)
     except UNREADABLE as error:
         raise InputError(

@@ -11,9 +11,9 @@ from fewct.errors import InputError
 from fewct.io.dicom.header import (
     FUNCTIONAL_GROUPS,
     DicomHeader,
+    library_warnings_suppressed,
     numbers,
     read_header,
-    suppress_warnings,
     text,
 )
 from fewct.types import Unit
@@ -86,7 +86,7 @@ def planes_of(header: DicomHeader) -> list[Plane]:
         return [_plane(header, 0, [header.dataset])]
     whole = read_header(header.file, extra=FUNCTIONAL_GROUPS)
     shared, per_frame = (list(whole.dataset.get(keyword) or []) for keyword in FUNCTIONAL_GROUPS)
-    with suppress_warnings():
+    with library_warnings_suppressed:
         return [
             _plane(header, frame, [*per_frame[frame : frame + 1], *shared, header.dataset])
             for frame in range(header.frames)

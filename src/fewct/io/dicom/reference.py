@@ -9,7 +9,7 @@ from pydicom.uid import generate_uid
 
 from fewct.errors import FewctWarning, InputError
 from fewct.io.dicom.detection import AnyPath
-from fewct.io.dicom.header import UNREADABLE, reason, suppress_warnings
+from fewct.io.dicom.header import UNREADABLE, library_warnings_suppressed, reason
 from fewct.io.dicom.planes import Plane
 
 _MAY_BE_EMPTY = (
@@ -35,7 +35,7 @@ def reference_datasets(planes: Sequence[Plane]) -> list[Dataset]:
     Raises:
         InputError: If a file can no longer be read.
     """
-    with suppress_warnings():
+    with library_warnings_suppressed:
         datasets = [_read(file) for file in dict.fromkeys(plane.header.file for plane in planes)]
         derived = _fill_shared_uids(datasets, placed=planes[0].place is not None)
         for dataset in datasets:

@@ -16,9 +16,9 @@ from fewct.io.dicom.header import (
     FUNCTIONAL_GROUPS,
     UNREADABLE,
     DicomHeader,
+    library_warnings_suppressed,
     read_header,
     reason,
-    suppress_warnings,
 )
 from fewct.io.dicom.pixels import opener
 from fewct.io.dicom.planes import Plane, planes_of
@@ -59,7 +59,7 @@ def read_dicom_seg(file: Path) -> LabelMap:
     planes = planes_of(header)
     check_alike(planes, file)
     try:
-        with suppress_warnings():
+        with library_warnings_suppressed:
             ids = _ids(header)
             segments = [_segment_of(header, frame) for frame in range(len(planes))]
     except UNREADABLE as error:
@@ -164,7 +164,7 @@ def _merged(
     half = header.integer("MaximumFractionalValue", 1) / 2
     overlaps = 0
     try:
-        with suppress_warnings(), opener(header)() as stream:
+        with library_warnings_suppressed, opener(header)() as stream:
             for slot, segment, pixels in zip(slots, segments, _frames(header, stream), strict=True):
                 values = ids[pixels] if segment == 0 else np.where(pixels >= half, ids[segment], 0)
                 labelled = values > 0

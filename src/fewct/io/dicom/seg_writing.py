@@ -15,7 +15,7 @@ from pydicom.valuerep import DSfloat
 from fewct._version import __version__
 from fewct.errors import OutputError
 from fewct.io.atomic import atomic_path
-from fewct.io.dicom.header import read_header, reason, suppress_warnings
+from fewct.io.dicom.header import library_warnings_suppressed, read_header, reason
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.reference import reference_datasets
 from fewct.io.dicom.stack import SAME_PLACE_MM, Stack, stack_planes
@@ -48,7 +48,7 @@ def write_dicom_seg(result: LabelMap, path: Path) -> None:
     datasets = reference_datasets(planes)
     ids, frames = _segments(_in_file_order(result.labels, planes), path)
     try:
-        with suppress_warnings():
+        with library_warnings_suppressed:
             segmentation = _segmentation(datasets, frames, ids)
             if len(planes) == 1 and result.geometry is not None:
                 # highdicom says 1 mm of any single slice
@@ -75,12 +75,14 @@ def _planes_under(result: LabelMap, path: Path) -> list[Plane]:
             found="no source" if source is None else f"a source of format {source.format}",
             fix="Write NIfTI instead (--format nifti).",
         )
-    with suppress_warnings():
+    with library_warnings_suppressed:
         headers = [read_header(file) for file in source.files]
         stack = stack_planes([plane for header in headers for plane in planes_of(header)], source.path)
     slices = 1 if result.labels.ndim == 2 else len(result.labels)
     shape = result.labels.shape[-2:]
-    planes = list(stack.planes) if len(stack.planes) == slices else _planes_at(stack, result.geometry, slices)
+    planes = _all_planes(stack, result.geometry)
+    if len(planes) != slices:
+        planes = _planes_at(stack, result.geometry, slices)
     if len(planes) != slices or shape != stack.planes[0].header.shape:
         raise OutputError(
             path,
@@ -90,6 +92,16 @@ def _planes_under(result: LabelMap, path: Path) -> list[Plane]:
             found=f"{slices} slices of {shape[0]} x {shape[1]}",
             fix="Keep geometry and source of what was read, or write NIfTI instead (--format nifti).",
         )
+    return planes
+
+
+def _all_planes(stack: Stack, geometry: Geometry | None) -> list[Plane]:
+    """Return all planes, in the order in which a geometry runs through them."""
+    planes, places = list(stack.planes), [plane.place for plane in (stack.planes[0], stack.planes[-1])]
+    if geometry is not None and places[0] is not None and places[1] is not None:
+        along = places[1].position - places[0].position
+        if float(along @ geometry.affine[:3, 0]) < 0:
+            planes.reverse()
     return planes
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.errors import check_range
-from fewct.imaging.labelmap import Cleanup, clean
+from fewct.errors import check_literals, check_range
+from fewct.imaging.cleanup import Cleanup, clean
 from fewct.result import SliceSegmentation
 from fewct.types import CTSlice, Image, Labels, Mask
 
@@ -59,6 +59,7 @@ class BAM:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
+        check_literals(self)
         check_range("threshold", self.threshold, 0, 1)
         check_range("min_match", self.min_match, *MATCH_RANGE)
 

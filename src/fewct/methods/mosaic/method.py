@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fewct.errors import FewctError, InputError, UsageError, check_range
-from fewct.imaging.labelmap import Cleanup
+from fewct.errors import FewctError, InputError, UsageError, check_literals, check_range
+from fewct.imaging.cleanup import Cleanup
 
 if TYPE_CHECKING:
     from fewct.methods.mosaic.inference import MosaicSegmenter
@@ -52,6 +52,8 @@ class Mosaic:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", f"{self.weights}")
+        check_literals(self)
         for name in ("level", "affinity_weight", "minima_depth", "foreground_threshold", "min_foreground"):
             check_range(name, getattr(self, name), 0, 1)
         check_range("min_region_mm2", self.min_region_mm2, 0)

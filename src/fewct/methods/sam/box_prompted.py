@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from fewct.errors import UsageError, check_range
-from fewct.imaging.labelmap import Cleanup
+from fewct.errors import UsageError, check_literals, check_range
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.mask_merging import MergePolicy
 from fewct.methods.protocol import Method
 from fewct.methods.sam.backends.load import NormalizationChoice
@@ -64,6 +64,7 @@ class BoxPrompted:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for setting in ("pad_px", "jitter_px", "seed", "image_size"):
             check_range(setting, getattr(self, setting))
         check_range("boxes_per_batch", self.boxes_per_batch, 1)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from fewct.errors import check_range
-from fewct.imaging.labelmap import Cleanup
+from fewct.errors import check_literals, check_range
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.mask_merging import MergePolicy
 from fewct.methods.sam.backends.load import NormalizationChoice
 from fewct.methods.sam.conventions import Precision
@@ -45,6 +45,7 @@ class Everything(MaskGeneratorSettings):
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
+        check_literals(self)
         super().__post_init__()
         check_range("image_size", self.image_size)
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
+from fewct.imaging.cleanup import clean, clean_proposals
 from fewct.imaging.intensity import to_display
-from fewct.imaging.labelmap import clean, clean_proposals
 from fewct.imaging.mask_merging import MergePolicy, merge_masks
 from fewct.methods.sam.backends.base import Backend
 from fewct.methods.sam.backends.load import checkpoint_sha256, load_backend

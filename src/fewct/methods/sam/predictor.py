@@ -34,6 +34,9 @@ class Prediction:
     predicted_iou: Annotated[NDArray[np.float32], "prompts masks"]
     logits: Annotated[NDArray[np.float32], "prompts masks side side"]
 
+    def __repr__(self) -> str:
+        return f"Prediction(masks {self.masks.shape}, predicted IoU {self.predicted_iou.round(2).tolist()})"
+
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedImage:

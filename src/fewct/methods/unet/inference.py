@@ -8,7 +8,7 @@ from skimage.morphology import disk
 
 from fewct.errors import InputError
 from fewct.imaging.body import body_mask
-from fewct.imaging.labelmap import clean
+from fewct.imaging.cleanup import clean
 from fewct.imaging.resample import resize
 from fewct.methods.unet.method import UNet
 from fewct.methods.unet.preprocessing import STRIDE, pad, preprocess, working_shape

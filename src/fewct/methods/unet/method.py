@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from fewct.errors import UsageError, check_range
-from fewct.imaging.labelmap import Cleanup
+from fewct.errors import UsageError, check_literals, check_range
+from fewct.imaging.cleanup import Cleanup
 
 if TYPE_CHECKING:
     from fewct.methods.unet.inference import UNetSegmenter
@@ -40,6 +40,7 @@ class UNet:
     cleanup: Cleanup = field(default_factory=lambda: Cleanup(min_area="0.03%", body_only=True))
 
     def __post_init__(self) -> None:
+        check_literals(self)
         check_range("threshold", self.threshold, 0, 1)
         check_range("opening_px", self.opening_px, 0)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewct.errors import InputError, OutputError
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods.sam import Everything
 from fewct.methods.sam.backends import load
 from fewct.methods.sam.backends.embedding_cache import CachedBackend, embedding_key

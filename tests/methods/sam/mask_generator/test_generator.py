@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fewct.errors import UsageError
 from fewct.imaging.body import body_mask
+from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.intensity import to_display
-from fewct.imaging.labelmap import Cleanup
 from fewct.imaging.mask_merging import iou_matrix, merge_masks
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.mask_generator.candidates import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fewct.imaging.labelmap import clean_proposals
+from fewct.imaging.cleanup import clean_proposals
 from fewct.methods.sam.backends.base import Backend, DecodedMasks
 from fewct.methods.sam.conventions import INSIDE, NO_POINT, Picture
 from fewct.methods.sam.mask_generator.candidates import GeneratedMasks, MaskUpsampler

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from fewct.errors import check_choice, check_range
-from fewct.imaging.labelmap import Cleanup
+from fewct.imaging.cleanup import Cleanup
 from fewct.methods.sam.conventions import Normalization
 
 

@@ -1,6 +1,6 @@
 """The rebuilt package against the one before it, in one run: the same label maps, and how long it takes.
 
-    python benchmarks/house.py BEFORE AFTER [--runs 5]
+    python benchmarks/before_after.py BEFORE AFTER [--runs 5]
 
 BEFORE and AFTER are the `python` of two environments, each with its version of fewct installed. Ten named
 runs of `fewct segment` must give label maps equal in every voxel; commands are timed in turn, before, after,
@@ -169,7 +169,7 @@ def main() -> None:
             counted[which] = opens(python, words, found["support"])
         tell("bam, series: support files", counted["before"][0], counted["after"][0], "")
         tell("bam, series: most often opened", counted["before"][1], counted["after"][1], "")
-    save_results(RESULTS / "house.csv", rows, "python benchmarks/house.py BEFORE AFTER")
+    save_results(RESULTS / "before_after.csv", rows, "python benchmarks/before_after.py BEFORE AFTER")
 
 
 if __name__ == "__main__":
