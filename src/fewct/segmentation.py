@@ -198,15 +198,7 @@ def manifest(
     seconds: Mapping[str, float],
     **settings: Any,
 ) -> Manifest:
-    """Return the record of how a result came to be.
-
-    Args:
-        image: The input.
-        segmenter: What segmented it.
-        input_hash: What `input_sha256` gave for the input.
-        seconds: Wall-clock time by step.
-        settings: Settings of other steps, by step.
-    """
+    """Return the record of how a result came to be; `settings` are those of other steps, by step."""
     return Manifest(
         version=__version__,
         method=segmenter.method.name,

@@ -8,13 +8,11 @@ from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.mask_merging import (
-    box_iou_matrix,
     containment_matrix,
     intersection_matrix,
     iou_matrix,
     join_label_maps,
     merge_masks,
-    non_maximum_suppression,
 )
 from fewct.imaging.masks import proposals_from_masks
 
@@ -67,63 +65,6 @@ def test_overlaps_of_masks_that_cross_tiles():
     flat = masks.reshape(7, -1).astype(np.int64)
     shared = intersection_matrix(proposals_from_masks(masks, np.ones(7)))
     np.testing.assert_array_equal(shared, flat @ flat.T)
-
-
-@PROPERTY
-@given(scored_masks())
-def test_box_overlaps_against_filled_boxes(drawn):
-    masks, scores = drawn
-    boxes = proposals_from_masks(masks, scores).boxes_xyxy
-    filled = np.zeros_like(masks)
-    for box, full in zip(boxes, filled, strict=True):
-        full[box[1] : box[3], box[0] : box[2]] = True
-    expected = [[iou(a, b) for b in filled] for a in filled]
-    np.testing.assert_allclose(box_iou_matrix(boxes), np.reshape(expected, (len(masks), len(masks))))
-
-
-@PROPERTY
-@given(scored_masks(), st.sampled_from([0.0, 0.3, 0.7, 1.0]))
-def test_suppression_against_pairwise_comparison(drawn, threshold):
-    masks, scores = drawn
-    scores = scores + np.arange(len(scores), dtype=np.float32) / 100  # no ties
-    kept = []
-    for i in sorted(range(len(masks)), key=lambda i: (np.isnan(scores[i]), -scores[i])):
-        if np.isnan(scores[i]):
-            continue
-        if all(iou(masks[i], masks[k]) <= threshold for k in kept):
-            kept.append(i)
-    known = ~np.isnan(scores)
-    result = non_maximum_suppression(proposals_from_masks(masks[known], scores[known]), threshold)
-    assert result.scores.tolist() == scores[kept].tolist()
-    for i, k in enumerate(kept):
-        np.testing.assert_array_equal(result.mask(i), masks[k])
-
-
-def test_suppression_by_box_or_by_mask():
-    ring = np.ones((4, 4), dtype=bool)
-    ring[1:3, 1:3] = False
-    proposals = proposals_from_masks(np.stack([ring, np.ones((4, 4), dtype=bool)]), [0.9, 0.8])
-    assert len(non_maximum_suppression(proposals, 0.8)) == 2
-    assert len(non_maximum_suppression(proposals, 0.8, by="box")) == 1
-
-
-@PROPERTY
-@given(scored_masks(), st.randoms(use_true_random=False))
-def test_suppression_forgets_the_order_of_the_input(drawn, random):
-    masks, scores = drawn
-    order = random.sample(range(len(masks)), len(masks))
-    first = non_maximum_suppression(proposals_from_masks(masks, scores), 0.3)
-    second = non_maximum_suppression(proposals_from_masks(masks[order], scores[order]), 0.3)
-    np.testing.assert_array_equal(first.boxes_xyxy, second.boxes_xyxy)
-    np.testing.assert_array_equal(first.scores, second.scores)
-    for i in range(len(first)):
-        np.testing.assert_array_equal(first.crops[i], second.crops[i])
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
-def test_suppression_needs_a_threshold_between_0_and_1(threshold):
-    with pytest.raises(UsageError, match=r"iou_threshold: expected a number in \[0, 1\]"):
-        non_maximum_suppression(proposals_from_masks(np.ones((1, 2, 2), dtype=bool), [1]), threshold)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -9,10 +9,7 @@ from scipy import ndimage
 from fewct.errors import InputError, UsageError
 from fewct.imaging.agglomeration import merge_tree
 from fewct.imaging.merge_tree import (
-    cut_area,
-    cut_count,
     cut_level,
-    node_areas,
     nodes_at_level,
     oversegment,
     paint,
@@ -124,37 +121,6 @@ def test_the_two_ends_of_the_level(tree):
     assert same_partition(cut_level(tree, 1), ndimage.label(tree.leaves > 0)[0])
 
 
-@some
-@given(trees(), st.integers(1, 30))
-def test_count_is_as_asked(tree, regions):
-    parts = ndimage.label(tree.leaves > 0)[1]
-    labels = cut_count(tree, regions)
-    assert_regions(labels, tree.leaves > 0)
-    assert labels.max() == min(tree.n_leaves, max(parts, regions))
-    assert is_refinement(cut_count(tree, regions + 1), labels)
-
-
-@some
-@given(trees(), st.integers(1, 60))
-def test_area_cut_is_the_coarsest_below_the_limit(tree, max_px):
-    labels = cut_area(tree, max_px)
-    assert_regions(labels, tree.leaves > 0)
-    leaf_areas = np.bincount(tree.leaves.ravel())[1:]
-    for region in range(1, labels.max() + 1):
-        here = labels == region
-        members = np.unique(tree.leaves[here])
-        assert len(members) == 1 or here.sum() <= max_px
-        node = members[0] - 1
-        while not set(members - 1) <= set(leaves_below(tree, node)):
-            node = tree.parents[node]
-        parent = tree.parents[node]
-        assert (
-            parent == node
-            or tree.levels[parent] == 1
-            or leaf_areas[leaves_below(tree, parent)].sum() > max_px
-        )
-
-
 def leaves_below(tree, node):
     below = [node]
     for child in range(len(tree.parents) - 1, -1, -1):
@@ -163,18 +129,7 @@ def leaves_below(tree, node):
     return sorted(n for n in below if n < tree.n_leaves)
 
 
-@some
-@given(trees())
-def test_areas_add_up(tree):
-    areas = node_areas(tree)
-    assert areas[-1:].sum() == np.count_nonzero(tree.leaves)
-    for node in range(len(areas)):
-        assert areas[node] == np.isin(tree.leaves - 1, leaves_below(tree, node)).sum()
-
-
-@pytest.mark.parametrize(
-    "cut", [lambda t: cut_level(t, 0.5), lambda t: cut_count(t, 3), lambda t: cut_area(t, 5)]
-)
+@pytest.mark.parametrize("cut", [lambda t: cut_level(t, 0.5)])
 @pytest.mark.parametrize("n_leaves", [0, 1])
 def test_no_leaf_and_one_leaf(cut, n_leaves):
     leaves = np.full((2, 3), n_leaves, dtype=np.int32)
@@ -210,8 +165,6 @@ def test_nodes_and_paint_agree():
     [
         (lambda t: cut_level(t, 1.5), "level: expected a number in"),
         (lambda t: cut_level(t, float("nan")), "level: expected a number in"),
-        (lambda t: cut_count(t, 0), "regions: expected 1 or more, found 0"),
-        (lambda t: cut_area(t, 0), "max_px: expected 1 or more, found 0"),
         (lambda t: oversegment(t.leaves, t.leaves > 0, depth=-0.1), "depth: expected a number in"),
         (lambda t: oversegment(t.leaves, t.leaves > 0, min_leaf_px=0), "min_leaf_px: expected 1 or more"),
         (lambda t: oversegment(t.leaves, t.leaves > 0, max_leaves=0), "max_leaves: expected 1 or more"),

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fewct.errors import InputError, as_slice_labels, check_choice, check_range, check_same_shape
+from fewct.errors import InputError, as_slice_labels, check_choice, check_same_shape
 from fewct.imaging.masks import proposals_from_labels
-from fewct.types import Boxes, Labels, MaskProposals
+from fewct.types import Labels, MaskProposals
 
 MergePolicy: TypeAlias = Literal["small-on-top", "score", "hierarchy"]
 
@@ -58,15 +58,6 @@ def containment_matrix(proposals: MaskProposals) -> Annotated[NDArray[np.float64
     return _ratio(shared, np.broadcast_to(proposals.areas[:, None], shared.shape))
 
 
-def box_iou_matrix(boxes_xyxy: Boxes) -> Annotated[NDArray[np.float64], "n n"]:
-    """Return the intersection over union of each two boxes; 0 where both are empty."""
-    first, second = boxes_xyxy[:, None], boxes_xyxy[None, :]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    shared = np.clip(sides, 0, None).prod(axis=-1).astype(np.float64)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)
-    return _ratio(shared, areas[:, None] + areas[None, :] - shared)
-
-
 def by_content(proposals: MaskProposals, *keys: NDArray[Any]) -> NDArray[np.int64]:
     """Return the order of proposals by some keys, ascending, then by box and pixels, never by position.
 
@@ -83,35 +74,6 @@ def by_content(proposals: MaskProposals, *keys: NDArray[Any]) -> NDArray[np.int6
         return *firsts, proposals.boxes_xyxy[i].tolist(), np.packbits(proposals.crops[i]).tobytes()
 
     return np.array(sorted(range(len(proposals)), key=key), dtype=np.int64)
-
-
-def non_maximum_suppression(
-    proposals: MaskProposals, iou_threshold: float, by: Literal["mask", "box"] = "mask"
-) -> MaskProposals:
-    """Drop each proposal that overlaps a better one too much.
-
-    From the highest score down, a proposal is kept unless its intersection over union with one already kept
-    exceeds the threshold. Equal scores are ordered by box and pixels, so the order of the input plays no
-    part.
-
-    Args:
-        proposals: Masks with scores; NaN counts as the lowest.
-        iou_threshold: In [0, 1].
-        by: Measure overlap on the masks, or on their boxes (faster; near-duplicates of other shape survive).
-
-    Returns:
-        The kept proposals, best first.
-
-    Raises:
-        UsageError: If the threshold lies outside [0, 1].
-    """
-    check_range("iou_threshold", iou_threshold, 0, 1, fix="0.7 is a usual choice.")
-    overlaps = iou_matrix(proposals) if by == "mask" else box_iou_matrix(proposals.boxes_xyxy)
-    kept: list[int] = []
-    for i in by_content(proposals, -proposals.scores).tolist():
-        if not (overlaps[i, kept] > iou_threshold).any():
-            kept.append(i)
-    return proposals.keep(np.array(kept, dtype=np.int64))
 
 
 def merge_masks(

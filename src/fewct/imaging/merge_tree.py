@@ -132,56 +132,6 @@ def cut_level(tree: MergeTree, level: float) -> Labels:
     return paint(tree, nodes_at_level(tree, level))
 
 
-def cut_count(tree: MergeTree, regions: int) -> Labels:
-    """Cut the tree into a number of regions, undoing the last merges.
-
-    Args:
-        tree: Merge tree.
-        regions: Number of regions, 1 or more. There are never more than leaves, nor fewer than connected
-            parts.
-
-    Returns:
-        int32 (rows, columns): regions numbered 1 .. n, each 4-connected; 0 outside the tree.
-
-    Raises:
-        UsageError: If `regions` is below 1.
-    """
-    check_range("regions", regions, 1, fix="Ask for at least one.")
-    merges = np.arange(tree.n_leaves, len(tree.parents))
-    last_first = merges[np.lexsort((merges, tree.levels[merges]))[::-1]]
-    done = tree.levels < 1
-    done[last_first[: regions - 1]] = False
-    return paint(tree, _top_nodes(tree, done))
-
-
-def cut_area(tree: MergeTree, max_px: int) -> Labels:
-    """Cut the tree into the largest regions that do not exceed an area.
-
-    Args:
-        tree: Merge tree.
-        max_px: Largest area in pixels; a leaf that exceeds it stays whole.
-
-    Returns:
-        int32 (rows, columns): regions numbered 1 .. n, each 4-connected; 0 outside the tree.
-
-    Raises:
-        UsageError: If `max_px` is below 1.
-    """
-    check_range("max_px", max_px, 1, fix="Give an area in pixels.")
-    areas = node_areas(tree)
-    return paint(tree, _top_nodes(tree, (areas <= max_px) & (tree.levels < 1)))
-
-
-def node_areas(tree: MergeTree) -> Annotated[NDArray[np.int64], "nodes"]:
-    """Return the number of pixels of each node."""
-    areas = np.zeros(len(tree.parents), dtype=np.int64)
-    areas[: tree.n_leaves] = np.bincount(tree.leaves.ravel(), minlength=tree.n_leaves + 1)[1:]
-    totals = areas.tolist()
-    for node, parent in enumerate(tree.parents.tolist()[:-1]):
-        totals[parent] += totals[node]
-    return np.array(totals, dtype=np.int64)
-
-
 def persistence(tree: MergeTree) -> Annotated[NDArray[np.float64], "nodes"]:
     """Return for each node how far the level may move until it merges: its parent's level minus its own.
 

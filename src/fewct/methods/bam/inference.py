@@ -171,11 +171,6 @@ class BAMSegmenter:
     def matched_regions(self, image: CTSlice, body: Mask, regions: Labels) -> list[dict[int, float]]:
         """Return the regions that each structure consists of; no region is shared.
 
-        Args:
-            image: The slice.
-            body: bool (rows, columns): the patient.
-            regions: int32 (rows, columns): regions of the slice, 0 for the rest.
-
         Returns:
             For each structure its mean probability in each of its regions, by the region's id.
         """

@@ -74,13 +74,7 @@ class MosaicSegmenter:
 
 
 def tree_of(method: Mosaic, image: CTSlice, maps: Maps) -> MergeTree:
-    """Return the order in which regions merge.
-
-    Args:
-        method: Settings; `level`, `min_foreground` and `cleanup` do not change the tree.
-        image: The slice.
-        maps: Of the slice.
-    """
+    """Return the order in which regions merge; `level`, `min_foreground` and `cleanup` do not change it."""
     inside = (maps.foreground >= method.foreground_threshold) & (maps.foreground > 0)
     min_leaf_px = max(1, round(method.min_region_mm2 / pixel_size_mm(image) ** 2))
     leaves = oversegment(maps.boundary, inside, depth=method.minima_depth, min_leaf_px=min_leaf_px)
