@@ -53,7 +53,7 @@ def _check(method: type[Method]) -> None:
         part for part in ("name", "summary", "load", "__dataclass_fields__") if not hasattr(method, part)
     ]
     taken = getattr(method, "name", None)
-    if taken in {one.name for one in _BUILT_IN}:
+    if taken in _BUILT_IN:
         raise TypeError(f"its name is {taken}, which is a method of fewct's own")
     if missing:
         raise TypeError(f"a method is a frozen dataclass with name, summary and load; it lacks {missing}")
