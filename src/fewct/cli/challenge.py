@@ -204,10 +204,7 @@ class Challenge(Generic[M]):
 def _print_report(table: Path, report: "Report", *, as_json: bool) -> int:
     """Print what is wrong with a table; return 0 for a valid one, else 1."""
     if as_json:
-        problems = [
-            {"kind": problem.kind, "where": problem.where, "message": problem.message}
-            for problem in report.problems
-        ]
+        problems = [{"kind": one.kind, "where": one.where, "message": one.message} for one in report.problems]
         facts: dict[str, Any] = {"valid": report.valid, "summary": report.summary}
         print(json.dumps(facts | {"problems": problems, "notes": report.notes}, indent=1))
     else:

@@ -16,26 +16,8 @@ if TYPE_CHECKING:
     from fewct.benchmark.paper_scores import PaperScores
     from fewct.evaluation import Evaluation
 
-PRINTED_METRICS = (
-    "ari",
-    "ari_foreground",
-    "rand_index",
-    "rand_index_foreground",
-    "mean_best_iou",
-    "matched_iou",
-    "matched_dice",
-    "matched_precision",
-    "matched_recall",
-    "pq",
-    "sq",
-    "rq",
-    "foreground_iou",
-    "foreground_dice",
-    "surface_dice",
-    "hausdorff_95_mm",
-    "n_true",
-    "n_predicted",
-)
+NOT_PRINTED = "foreground_precision foreground_recall tp fp fn seconds peak_memory_mb"
+PRINTED_METRICS = [name for name in METRICS if name not in NOT_PRINTED.split() and "_upper" not in name]
 
 PAPER_METRICS = {
     "iou": "IoU",
@@ -146,14 +128,9 @@ def _paper_table(scores: "PaperScores") -> Table:
 def _structures_table(evaluation: "Evaluation") -> Table:
     table = Table("true id", "pixels", "best IoU", "matched id", "Dice", "surface Dice", "HD95 mm")
     for row in evaluation.structures:
+        surface = map(number_cell, (row.dice, row.surface_dice, row.hausdorff_95_mm))
         table.add_row(
-            f"{row.true_id}",
-            f"{row.size_px}",
-            number_cell(row.best_iou),
-            f"{row.pred_id or '-'}",
-            number_cell(row.dice),
-            number_cell(row.surface_dice),
-            number_cell(row.hausdorff_95_mm),
+            f"{row.true_id}", f"{row.size_px}", number_cell(row.best_iou), f"{row.pred_id or '-'}", *surface
         )
     return table
 

@@ -94,9 +94,8 @@ class Verify:
             table = Table("name", "file", "state")
             for name, files in states.items():
                 for file, state in files.items():
-                    table.add_row(
-                        escape(name), escape(file), state if state == "ok" else f"[bold red]{state}[/]"
-                    )
+                    shown = state if state == "ok" else f"[bold red]{state}[/]"
+                    table.add_row(escape(name), escape(file), shown)
             Console().print(table)
         return max(tell_all(errors.values()), int(not all(map(_whole, states.values()))))
 
@@ -233,16 +232,9 @@ def _stored_models(names: Sequence[str] = ()) -> "tuple[list[Model], dict[str, I
 
 
 def _as_dict(model: "Model") -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "kind": model.kind,
-        "official": model.official,
-        "size_bytes": model.size_bytes,
-        "sha256": model.sha256,
-        "source": model.source,
-        "path": str(model.path),
-        "files": [asdict(file) for file in model.files],
-    }
+    names = ("name", "kind", "official", "size_bytes", "sha256", "source")
+    facts = {name: getattr(model, name) for name in names}
+    return facts | {"path": str(model.path), "files": [asdict(file) for file in model.files]}
 
 
 def _table(models: "Sequence[Model]") -> Table:

@@ -1,7 +1,7 @@
 """`fewct prepare`: labelled data in the layouts that other programs train on."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,7 +49,7 @@ class Prepare:
             elif not self.json:
                 print(_line(outcome))
         if self.json:
-            print(json.dumps([_row(outcome) for outcome in outcomes], indent=1))
+            print(json.dumps([vars(outcome) for outcome in outcomes], indent=1, default=str))
         return int(any(outcome.error is not None for outcome in outcomes))
 
 
@@ -64,12 +64,3 @@ def _line(outcome: "Prepared") -> str:
 
 def _counted(number: int, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}"
-
-
-def _row(outcome: "Prepared") -> dict[str, object]:
-    """Return an outcome for machines."""
-    texts = {
-        "file": None if outcome.file is None else str(outcome.file),
-        "error": None if outcome.error is None else str(outcome.error),
-    }
-    return asdict(outcome) | texts

@@ -95,7 +95,7 @@ class Segment(Generic[M]):
                 if outcome.error is not None:
                     tell("failed", outcome.error, console)
         if self.json:
-            print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
+            print(json.dumps([vars(outcome) for outcome in outcomes], indent=1, default=str))
         else:
             _print_table(outcomes)
         return int(any(outcome.error for outcome in outcomes))
@@ -137,30 +137,12 @@ def _named_option(words: Sequence[str], option: str, default: str) -> str:
     return value
 
 
-def _as_dict(outcome: "Outcome") -> dict[str, Any]:
-    return {
-        "input": str(outcome.input),
-        "name": outcome.name,
-        "shape": outcome.shape,
-        "structures": outcome.structures,
-        "seconds": outcome.seconds,
-        "files": [str(file) for file in outcome.files],
-        "error": None if outcome.error is None else str(outcome.error),
-    }
-
-
 def _print_table(outcomes: Sequence["Outcome"]) -> None:
     table = Table("name", "size", "structures", "seconds", "label map")
     for outcome in outcomes:
         if outcome.error is None:
-            size = " x ".join(map(str, outcome.shape))
-            row = (
-                outcome.name,
-                size,
-                f"{outcome.structures}",
-                f"{outcome.seconds:.1f}",
-                f"{outcome.files[0]}",
-            )
-            table.add_row(*map(escape, row))
+            size, count = " x ".join(map(str, outcome.shape)), str(outcome.structures)
+            file = escape(str(outcome.files[0]))
+            table.add_row(escape(outcome.name), size, count, f"{outcome.seconds:.1f}", file)
     if table.row_count:
         Console().print(table)
