@@ -16,7 +16,7 @@ from fewct.methods import METHODS
 class Methods:
     """List the methods and their default settings.
 
-    Methods of other packages that cannot be loaded are named on stderr.
+    Methods of other packages that cannot be loaded are named on stderr; the exit code is then 1.
     """
 
     json: Json = False
