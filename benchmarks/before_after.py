@@ -169,7 +169,8 @@ def main() -> None:
             counted[which] = opens(python, words, found["support"])
         tell("bam, series: support files", counted["before"][0], counted["after"][0], "")
         tell("bam, series: most often opened", counted["before"][1], counted["after"][1], "")
-    save_results(RESULTS / "before_after.csv", rows, "python benchmarks/before_after.py BEFORE AFTER --runs 3")
+    command = f"python benchmarks/before_after.py BEFORE AFTER --runs {arguments.runs}"
+    save_results(RESULTS / "before_after.csv", rows, command)
 
 
 if __name__ == "__main__":
