@@ -75,7 +75,7 @@ class BoxPrompted:
                 found=f"{self.boxes} and {self.boxes_from or self.boxes_weights}",
                 fix="Leave out --boxes, or --boxes-from and --boxes-weights.",
             )
-        self.source_method  # noqa: B018 (settings of the method that finds boxes are checked at once)
+        _ = self.source_method  # which checks the settings of the method that finds boxes
 
     @property
     def source_method(self) -> Method | None:
