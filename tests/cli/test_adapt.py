@@ -190,6 +190,11 @@ class TestUse:
         assert (method.level, method.cleanup.body_only) == (0.7, False)
         assert method.boundary_source == "gradients"
 
+    def test_inputs_after_two_dashes(self, site: Path) -> None:
+        parsed = parse(["segment", "--weights", f"{site}", "--", "x.png"])
+        assert parsed.settings == Mosaic.adapted(site)  # type: ignore[attr-defined]
+        assert parsed.inputs == (Path("x.png"),)  # type: ignore[attr-defined]
+
     def test_other_weights_bring_no_settings(self, tmp_path: Path) -> None:
         method = parse(["segment", "x.png", f"--weights={tmp_path}"]).settings  # type: ignore[attr-defined]
         assert method == Mosaic(weights=f"{tmp_path}")

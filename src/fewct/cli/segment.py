@@ -123,7 +123,8 @@ def method_options(method: type[Method], words: Sequence[str]) -> tuple[Any, lis
     if method is not Mosaic or not is_adapted(weights):
         return tyro.MISSING_NONPROP, words
     adapted = Mosaic.adapted(weights)
-    return adapted, [*words, f"--weights={adapted.weights}"]  # of an option given twice the last counts
+    end = words.index("--") if "--" in words else len(words)  # of an option given twice the last counts
+    return adapted, [*words[:end], f"--weights={adapted.weights}", *words[end:]]
 
 
 def _named_option(words: Sequence[str], option: str, default: str) -> str:
