@@ -36,9 +36,11 @@ def rows(contract: Mapping[str, Any]) -> Iterator[str]:
     for floor, layer in zip(range(len(layers), 0, -1), layers, strict=True):
         for number, name in enumerate(part.strip() for part in layer.split("|")):
             package = folder / name
-            source = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
-            shown = f"{name}/" if package.is_dir() else f"{name}.py"
-            target = (package if package.is_dir() else source).relative_to(ROOT).as_posix()
+            source = package / "__init__.py"
+            is_package = source.exists()  # a folder that once was one may hold compiled files still
+            source = source if is_package else package.with_suffix(".py")
+            shown = f"{name}/" if is_package else f"{name}.py"
+            target = (package if is_package else source).relative_to(ROOT).as_posix()
             yield f"| {'' if number else floor} | [`{shown}`](../{target}) | {summary(source)} |"
 
 
