@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import highdicom
@@ -15,6 +16,7 @@ from pydicom.valuerep import DSfloat
 from fewct._version import __version__
 from fewct.errors import OutputError
 from fewct.io.atomic import atomic_path
+from fewct.io.dicom.dates import date_text, epoch_moment, source_moment, time_text
 from fewct.io.dicom.header import library_warnings_suppressed, read_header, reason
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.reference import reference_datasets
@@ -33,8 +35,12 @@ def write_dicom_seg(result: LabelMap, path: Path) -> None:
 
     Segments are numbered 1, 2, ... in the order of the structures' ids; the segment's label holds the id,
     "Structure 17". Frames without a structure are left out. As DICOM knows no segmentation without segments,
-    an empty label map becomes one empty segment called "No structures". Instance UIDs are derived from
-    labels and source, so that writing the same result twice gives the same UIDs.
+    an empty label map becomes one empty segment called "No structures".
+
+    The same result gives the same file, byte for byte. Its UIDs are derived from labels, source, date and
+    version. Date and time of its content are those of the environment variable SOURCE_DATE_EPOCH (seconds
+    since 1970, UTC), which then also tells when the instance was created; else those of the latest source
+    image (see `dates.source_moment`), and the file does not tell when it was created.
 
     Args:
         result: Labels read from DICOM images; the images must still be where they were.
@@ -43,13 +49,15 @@ def write_dicom_seg(result: LabelMap, path: Path) -> None:
         OutputError: If the labels do not come from DICOM, are not on the source's slices, have more than
             65535 structures, or the source's header cannot carry a segmentation.
         InputError: If a source image can no longer be read.
+        UsageError: If SOURCE_DATE_EPOCH is set to something else than such a number.
     """
+    created = epoch_moment()
     planes = _planes_under(result, path)
     datasets = reference_datasets(planes)
     ids, frames = _segments(_in_file_order(result.labels, planes), path)
     try:
         with library_warnings_suppressed:
-            segmentation = _segmentation(datasets, frames, ids)
+            segmentation = _segmentation(datasets, frames, ids, created)
             if len(planes) == 1 and result.geometry is not None:
                 # highdicom says 1 mm of any single slice
                 measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
@@ -147,19 +155,32 @@ def _segments(labels: NDArray[np.int32], path: Path) -> tuple[list[int], NDArray
 
 
 def _segmentation(
-    datasets: Sequence[Dataset], frames: NDArray[np.integer], ids: Sequence[int]
+    datasets: Sequence[Dataset],
+    frames: NDArray[np.integer],
+    ids: Sequence[int],
+    created: datetime | None,
 ) -> highdicom.seg.Segmentation:
-    """Return the DICOM object of numbered frames (frames, rows, columns) on their source images."""
-    uids = [str(dataset.SOPInstanceUID) for dataset in datasets]
-    entropy = [__version__, *uids, hashlib.sha256(frames.data).hexdigest(), *map(str, ids)]
-    return highdicom.seg.Segmentation(
+    """Return the DICOM object of numbered frames (frames, rows, columns) on their source images.
+
+    Args:
+        created: When it was created; None to leave that out.
+    """
+    moment = created or source_moment(datasets)
+    made_from = [
+        __version__,
+        *(str(dataset.SOPInstanceUID) for dataset in datasets),
+        hashlib.sha256(frames.data).hexdigest(),
+        *map(str, ids),
+        moment.isoformat(),
+    ]
+    segmentation = highdicom.seg.Segmentation(
         source_images=datasets,
         pixel_array=frames,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_descriptions(ids),
-        series_instance_uid=generate_uid(entropy_srcs=["series", *entropy]),
+        series_instance_uid=generate_uid(entropy_srcs=["series", *made_from]),
         series_number=_SERIES_NUMBER,
-        sop_instance_uid=generate_uid(entropy_srcs=["instance", *entropy]),
+        sop_instance_uid=generate_uid(entropy_srcs=["instance", *made_from]),
         instance_number=1,
         manufacturer="fewct",
         manufacturer_model_name="fewct",
@@ -169,6 +190,29 @@ def _segmentation(
         content_description=_DESCRIPTION,
         series_description=_DESCRIPTION,
     )
+    _set_moments(segmentation, moment, created)
+    dimensions = generate_uid(entropy_srcs=["dimensions", *made_from])
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
+    return segmentation
+
+
+def _set_moments(segmentation: Dataset, content: datetime, created: datetime | None) -> None:
+    """Replace the dates that highdicom takes from the clock; those of creation go if `created` is None."""
+    segmentation.ContentDate, segmentation.ContentTime = date_text(content), time_text(content)
+    del segmentation.InstanceCreationDate, segmentation.InstanceCreationTime
+    equipment = [
+        item
+        for item in segmentation.ContributingEquipmentSequence
+        if item.get("ManufacturerModelName") == "highdicom"
+    ]
+    for item in equipment:
+        del item.ContributionDateTime
+    if created is not None:
+        day, clock = date_text(created), time_text(created)
+        segmentation.InstanceCreationDate, segmentation.InstanceCreationTime = day, clock
+        for item in equipment:
+            item.ContributionDateTime = f"{day}{clock}+0000"
 
 
 def _descriptions(ids: Sequence[int]) -> list[highdicom.seg.SegmentDescription]:
