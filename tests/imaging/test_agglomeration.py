@@ -101,6 +101,13 @@ def test_without_pairs_borders_alone_decide(scene):
     np.testing.assert_allclose(alone.levels, weightless.levels, rtol=1e-12)
 
 
+def test_20_pairs_weigh_half_of_what_many_do():
+    leaves, boundary = np.array([[1, 2]], dtype=np.int32), np.full((1, 2), 0.5, dtype=np.float32)
+    for n, level in ((20, 0.75), (60, 0.875)):  # (1 - w) * 0.5 + w * 1 with w of 20/40 and 60/80
+        said = RegionPairs.summed(np.full(n, 1), np.full(n, 2), np.ones(n))
+        assert merge_tree(leaves, boundary, said, share=1.0).levels[2] == level
+
+
 def test_pairs_keep_an_organ_together_across_a_vessel():
     leaves = np.repeat(np.array([[1, 2, 3]], dtype=np.int32), 4, axis=1).reshape(1, 12)
     boundary = np.full(leaves.shape, 0.4, dtype=np.float32)

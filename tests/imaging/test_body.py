@@ -74,6 +74,35 @@ def test_turned_and_flipped_slices_give_turned_and_flipped_masks(case):
             assert overlap(body_mask(CTSlice(pixels, image.unit)), expected) > 0.995
 
 
+def lying(below, hu):
+    """A body of water in air that lies on something of some density; and where the body is."""
+    body = ellipse(110, 128, 60, 80)
+    pixels = np.full((SIDE, SIDE), -1000.0)
+    pixels[below] = hu
+    pixels[body] = 0.0
+    return CTSlice(pixels, "hu"), body
+
+
+def test_a_cushion_is_lighter_than_the_lightest_tissue():
+    cushion = np.zeros((SIDE, SIDE), dtype=bool)
+    cushion[150:210, 40:216] = True
+    for hu in (-700, -450, -360):
+        image, body = lying(cushion, hu)
+        assert overlap(body_mask(image), body) > 0.99
+    image, body = lying(cushion, -340)
+    assert overlap(body_mask(image), body | cushion) > 0.97
+
+
+def test_a_table_up_to_four_pixels_thick_is_cut_off_though_it_touches_the_body():
+    for thickness, kept in ((2, False), (4, False), (8, True)):
+        table = np.zeros((SIDE, SIDE), dtype=bool)
+        table[168 : 168 + thickness, 20:236] = True
+        image, body = lying(table, 300)
+        found = body_mask(image)
+        assert overlap(found, body) > 0.9
+        assert (found & table & ~body)[:, [40, 216]].any() == kept
+
+
 @pytest.mark.parametrize("size", [(512, 512), (511, 513), (100, 140)])
 def test_any_size(size):
     hu, truth = patient()

@@ -89,6 +89,18 @@ def test_padding_and_metal_leave_the_contrast():
     np.testing.assert_array_equal(robust_uint8(framed)[20:40, 20:40], inside)
 
 
+def test_a_frame_of_5_percent_is_padding_and_single_dark_pixels_are_not():
+    tissue = np.linspace(90, 110, 100 * 100).reshape(100, 100)
+    framed = tissue.copy()
+    framed[:5] = 0  # 5 % of the slice
+    contrast = robust_uint8(framed)[5:].astype(int)
+    assert np.ptp(contrast) == 255
+    assert contrast[0, 0] == 0
+    dark = tissue.copy()
+    dark[0] = 0  # 1 %, from which half of the pixels below the range come
+    assert robust_uint8(dark)[1:].min() > 150
+
+
 @pytest.mark.parametrize("function", [robust_uint8, lambda p: normalise(CTSlice(p, "grey"))])
 def test_infinite_grey_values_are_refused(function):
     with pytest.raises(InputError, match="finite numbers, NaN for padding, found 2 infinite values"):

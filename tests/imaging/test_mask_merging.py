@@ -111,6 +111,38 @@ def test_policies_by_hand(policy, expected):
     assert "".join(map(str, named[0])) == expected
 
 
+def shown(policy, masks, scores):
+    """Which mask each pixel shows, counted from 1; "." for none."""
+    labels, index = merge_masks(proposals_from_masks(masks, scores), policy)
+    return "".join("." if label == 0 else str(index[label - 1] + 1) for label in labels[0])
+
+
+def test_of_equally_small_masks_the_higher_score_comes_first():
+    assert shown("small-on-top", stack("###..", "..###"), [0.1, 0.9]) == "11222"
+    assert shown("small-on-top", stack("###..", "..###"), [0.9, 0.1]) == "11122"
+
+
+@pytest.mark.parametrize("policy", ["score", "hierarchy"])
+def test_of_equal_scores_the_smaller_mask_comes_first(policy):
+    assert shown(policy, stack("####..", "...###"), [0.5, 0.5]) == "111222"
+    assert shown(policy, stack("###...", "..####"), [0.5, 0.5]) == "111222"
+
+
+def test_in_a_hierarchy_the_own_score_parts_equally_small_masks_of_one_parent():
+    masks = stack("##########", "#####.....", "....#####.")
+    assert shown("hierarchy", masks, [0.9, 0.1, 0.2]) == "2222333331"
+    assert shown("hierarchy", masks, [0.9, 0.2, 0.1]) == "2222233331"
+
+
+def test_a_mask_is_nested_with_90_percent_of_its_pixels_inside():
+    inside = "#" * 30
+    nested = stack(inside + "." * 5, "." * 21 + "#" * 10 + "." * 4)
+    assert shown("hierarchy", nested, [0.9, 0.1]) == "1" * 21 + "2" * 10 + "." * 4
+    for share in (7, 8):
+        beside = stack(inside + "." * 5, "." * (30 - share) + "#" * 10 + "." * (share - 5))
+        assert shown("hierarchy", beside, [0.9, 0.1]) == "1" * 30 + "2" * (10 - share) + "." * (share - 5)
+
+
 def test_hierarchy_keeps_a_weak_mask_inside_a_strong_one():
     masks = stack("########", "..##....", ".....###")
     scores = [0.9, 0.1, 0.2]

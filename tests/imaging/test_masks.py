@@ -158,13 +158,16 @@ def test_proposals_need_the_labels_of_one_slice():
         ("50 mm2", Area(50, "mm2")),
         ("12.5%", Area(12.5, "%")),
         ("0px", Area(0, "px")),
+        ("100%", Area(100, "%")),
     ],
 )
 def test_area_limits_are_read(text, area):
     assert parse_area(text) == area
 
 
-@pytest.mark.parametrize("text", ["", "200", "px", "-5px", "1e3px", "5 cm2", "101%", "nan%", "5px 6px"])
+@pytest.mark.parametrize(
+    "text", ["", "200", "px", "-5px", "1e3px", "5 cm2", "101%", "100.1%", "nan%", "5px 6px"]
+)
 def test_bad_area_limits_are_refused(text):
     with pytest.raises(UsageError, match=f"px, mm2 or %.*found {re.escape(repr(text))}"):
         parse_area(text)

@@ -84,6 +84,20 @@ def test_leaves_are_limited():
     assert oversegment(boundary[:6, :6], apart, max_leaves=1).max() == 18  # one for each connected part
 
 
+def test_as_many_leaves_as_allowed_are_not_merged():
+    boundary = np.array([[0.0, 0.5, 0.1, 0.5, 0.2]], dtype=np.float32)
+    mask = np.ones_like(boundary, dtype=bool)
+    counts = [oversegment(boundary, mask, depth=0, max_leaves=limit).max() for limit in (4, 3, 2, 1)]
+    assert counts == [3, 3, 2, 1]
+
+
+def test_leaves_of_one_pixel_are_smaller_than_two():
+    boundary = np.array([[0.0, 0.0, 0.3, 0.2, 0.0, 0.0, 0.0]], dtype=np.float32)
+    mask = np.array([[1, 1, 1, 1, 0, 1, 1]], dtype=bool)
+    assert oversegment(boundary, mask, depth=0, min_leaf_px=1).tolist() == [[1, 1, 1, 2, 0, 3, 3]]
+    assert oversegment(boundary, mask, depth=0, min_leaf_px=2).tolist() == [[1, 1, 1, 1, 0, 2, 2]]
+
+
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_constant_boundary_is_one_leaf_a_part(value):
     mask = np.ones((4, 9), dtype=bool)

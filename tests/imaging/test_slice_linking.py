@@ -57,6 +57,14 @@ def test_the_smallest_iou_is_a_parameter():
     assert link_slices(before, now, 2, Linking(min_iou=0.51)).next_id == 3
 
 
+def test_by_default_structures_are_linked_from_an_iou_of_30_percent():
+    before = row(1, 1, 1, 0, 0, 2, 2, 0, 0)
+    now = row(0, 1, 1, 1, 1, 0, 2, 2, 2)  # IoU 2/5 and 1/4
+    linked = link_slices(before, now, 3, Linking())
+    assert linked.links == (Link(1, 0.4),)
+    assert linked.labels.tolist() == [[0, 1, 1, 1, 1, 0, 3, 3, 3]]
+
+
 def test_a_structure_that_splits_goes_on_in_its_larger_part():
     linked = link_slices(row(5, 5, 5, 5, 5, 5), row(1, 1, 0, 2, 2, 2), 6, DEFAULT)
     assert linked.labels.tolist() == [[6, 6, 0, 5, 5, 5]]

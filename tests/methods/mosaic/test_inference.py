@@ -1,0 +1,78 @@
+"""Merge trees of maps made by hand: what each setting of mosaic does to them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fewct.imaging.cleanup import Cleanup
+from fewct.methods import Mosaic
+from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of
+from fewct.methods.mosaic.maps import STEPS, Affinities, Maps
+from fewct.types import CTSlice, Geometry
+
+SIDE = 40
+METHOD = Mosaic(boundary_source="gradients", min_region_mm2=0, cleanup=Cleanup())
+
+
+def slice_of(pixel_mm: float = 1.0) -> CTSlice:
+    return CTSlice(np.zeros((SIDE, SIDE)), "hu", Geometry.from_spacing((5.0, pixel_mm, pixel_mm)))
+
+
+def two_halves(border: float = 0.6) -> Maps:
+    """Two regions side by side; affinities say of each pair of pixels that it is one structure."""
+    boundary = np.zeros((SIDE, SIDE), dtype=np.float32)
+    boundary[:, 20], boundary[:, 21] = border, border / 2  # the left one reaches the crest first
+    grid = np.arange(0, SIDE, 2)
+    same = np.ones((len(STEPS), len(grid), len(grid)), dtype=np.float32)
+    return Maps(boundary, np.ones_like(boundary), Affinities(same, grid, grid))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_affinities_count_by_their_weight(weight: float) -> None:
+    """3 and 8 pairs of each of the grid's 20 rows cross the border: 220, which weigh 220 / (220 + 20)."""
+    tree = tree_of(replace(METHOD, affinity_weight=weight), slice_of(), two_halves())
+    assert tree.n_leaves == 2
+    assert tree.levels[2] == pytest.approx(0.6 * (1 - weight * 220 / 240), rel=1e-6)
+
+
+@pytest.mark.parametrize(("pixel_mm", "n_leaves"), [(0.5, 1), (1.0, 2), (2.0, 3)])
+def test_smallest_regions_are_measured_in_square_millimetres(pixel_mm: float, n_leaves: int) -> None:
+    """Strips of 1, 5 and 34 columns, on pixels of 0.25, 1 and 4 mm2; 100 mm2 are 400, 100 and 25 pixels."""
+    boundary = np.full((SIDE, SIDE), 0.5, dtype=np.float32)
+    boundary[:, [0, 3, 20]] = 0
+    boundary[:, 1], boundary[:, 6] = 1, 1
+    image = slice_of(pixel_mm)
+    maps = Maps(boundary, np.ones_like(boundary))
+    tree = tree_of(replace(METHOD, min_region_mm2=100, minima_depth=0.1), image, maps)
+    assert tree.n_leaves == n_leaves
+
+
+def test_pixels_without_foreground_are_in_no_region_whatever_the_threshold() -> None:
+    maps = two_halves()
+    foreground = np.ones_like(maps.foreground)
+    foreground[:, 30:] = 0.4
+    foreground[:, 35:] = 0
+    for threshold, columns in ((0.0, 35), (0.4, 35), (0.5, 30)):
+        tree = tree_of(
+            replace(METHOD, foreground_threshold=threshold), slice_of(), replace(maps, foreground=foreground)
+        )
+        np.testing.assert_array_equal(tree.leaves > 0, np.arange(SIDE) < columns + np.zeros((SIDE, 1)))
+
+
+def test_segment_cuts_at_the_level_and_drops_regions_of_low_foreground(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    foreground = np.full((SIDE, SIDE), 0.9, dtype=np.float32)
+    foreground[:, 25:] = 0.7  # 0.75 on the mean of the right half
+    maps = replace(two_halves(), foreground=foreground, affinities=None)
+    monkeypatch.setattr(MosaicSegmenter, "maps_of", lambda *_: maps)
+
+    def counts(**settings: float) -> int:
+        body = np.ones((SIDE, SIDE), dtype=bool)
+        return len(replace(METHOD, **settings).load().segment(slice_of(), body).scores)
+
+    assert counts(level=0.5, min_foreground=0.7) == 2
+    assert counts(level=0.5, min_foreground=0.83) == 1
+    assert counts(level=0.7, min_foreground=0.7) == 1
+    assert counts(level=0.7, min_foreground=0.95) == 0
