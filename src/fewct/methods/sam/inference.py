@@ -16,12 +16,12 @@ from fewct.methods.sam.backends.load import checkpoint_sha256, load_backend
 from fewct.methods.sam.box_prompted import BoxPrompted
 from fewct.methods.sam.box_sources import BoxSource, open_box_source
 from fewct.methods.sam.everything import Everything
-from fewct.methods.sam.mask_generator.candidates import MaskUpsampler
+from fewct.methods.sam.mask_generator.candidates import GeneratedMasks, MaskUpsampler
 from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.methods.sam.predictor import embed
 from fewct.methods.sam.prompts import checked_boxes, point_prompts
 from fewct.result import SliceSegmentation
-from fewct.types import CTSlice, MaskProposals
+from fewct.types import CTSlice, Mask, MaskProposals
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +47,21 @@ class EverythingSegmenter:
 
     def segment(self, image: CTSlice) -> SliceSegmentation:
         """Segment one slice."""
-        method, body = self.method, body_mask(image)
-        found = generate_masks(self.backend, image, method, body=body)
+        body = body_mask(image)
+        return self.merged(generate_masks(self.backend, image, self.method, body=body), image, body)
+
+    def merged(self, found: GeneratedMasks, image: CTSlice, body: Mask) -> SliceSegmentation:
+        """Merge masks that were found on a slice into one label map, and clean it.
+
+        Args:
+            found: The masks.
+            image: The slice.
+            body: bool (rows, columns): the patient, as `body_mask` finds it.
+        """
         usual: MergePolicy = "score" if self.backend.normalization == "ranks" else "small-on-top"
-        labels, index = merge_masks(found.proposals, method.merge or usual)
+        labels, index = merge_masks(found.proposals, self.method.merge or usual)
         scores = np.clip(found.predicted_iou[index], 0, 1)
-        return SliceSegmentation(*clean(labels, image, method.cleanup, scores, body))
+        return SliceSegmentation(*clean(labels, image, self.method.cleanup, scores, body))
 
 
 @dataclass(frozen=True, eq=False)
