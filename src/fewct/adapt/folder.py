@@ -18,7 +18,7 @@ from fewct.io.tables import json_text
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.method import ADAPTED
 from fewct.outputs import make_folder
-from fewct.runtime.onnx_session import HASH_SUFFIX
+from fewct.runtime.weight_files import HASH_SUFFIX
 
 MODEL, CURVES = "model.onnx", "curves.csv"
 

@@ -25,7 +25,8 @@ from fewct.runtime.model_store import (
     get_model,
     store_folder,
 )
-from fewct.runtime.onnx_session import HASH_SUFFIX, load_network
+from fewct.runtime.onnx_session import load_network
+from fewct.runtime.weight_files import HASH_SUFFIX
 
 CHUNK = 1 << 20  # bytes that are copied at a time
 

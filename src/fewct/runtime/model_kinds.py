@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fewct.errors import InputError
 from fewct.runtime.model_store import WeightsKind
-from fewct.runtime.onnx_session import HASH_SUFFIX
+from fewct.runtime.weight_files import HASH_SUFFIX
 
 HUB_CONFIGURATION, HUB_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
 EXPORT_RECORD, TRAINED = "model.json", "model.onnx"

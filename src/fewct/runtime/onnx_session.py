@@ -1,6 +1,5 @@
 """ONNX Runtime sessions: loaded with a check of what is loaded, run with as many threads as fewct may use."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -12,8 +11,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from fewct.errors import InputError
 from fewct.runtime.threads import thread_count
+from fewct.runtime.weight_files import check_file, read_checked, recorded_sha256
 
-HASH_SUFFIX = ".sha256"
 DATA_SUFFIX = ".data"
 """After the name of a graph: the file of its weights, where they are too large to be inside of it."""
 _REFUSALS = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.Fail, ort_errors.NoSuchFile)
@@ -48,22 +47,24 @@ def load_network(path: Path) -> Network:
     """Open a network with as many threads as fewct may use.
 
     Args:
-        path: An ONNX file. A file beside it with `.sha256` added to the name holds its hash.
+        path: An ONNX file; its hash is known as `recorded_sha256` tells.
 
     Raises:
         InputError: If a file is absent, the hash is another one, or the file is no network.
     """
-    content, sha256 = _checked_bytes(path)
-    return Network(_session(content, path, thread_count()), sha256, path)
+    sha256 = recorded_sha256(path)
+    return Network(_session(read_checked(path, sha256), path, thread_count()), sha256, path)
 
 
 def checked_sha256(path: Path) -> str:
     """Return the SHA-256 of a network's file.
 
     Raises:
-        InputError: If a file is absent, or the hash recorded beside it is another one.
+        InputError: If a file is absent, or the recorded hash is another one.
     """
-    return _checked_bytes(path)[1]
+    sha256 = recorded_sha256(path)
+    check_file(path, sha256)
+    return sha256
 
 
 def open_session(
@@ -80,11 +81,11 @@ def open_session(
         InputError: If a file is absent, its hash is another one, or it is no network.
     """
     threads = thread_count() if threads is None else threads
-    content = _bytes_with_hash(path, sha256[path.name])
+    content = read_checked(path, sha256[path.name])
     data = path.with_name(path.name + DATA_SUFFIX)
     if data.name not in sha256:
         return _session(content, path, threads)
-    _check_hash(data, sha256[data.name])
+    check_file(data, sha256[data.name])
     return _session(str(path), path, threads)
 
 
@@ -105,49 +106,6 @@ def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.Infe
             found=str(error).splitlines()[0],
             fix="Export it again with this version of fewct.",
         ) from error
-
-
-def _checked_bytes(path: Path) -> tuple[bytes, str]:
-    """Return a file's content and its SHA-256, compared with the one recorded beside it."""
-    record = path.with_name(path.name + HASH_SUFFIX)
-    for file in (path, record):
-        _check_there(file)
-    sha256 = " ".join(record.read_text(encoding="utf-8").split()[:1])
-    return _bytes_with_hash(path, sha256), sha256
-
-
-def _bytes_with_hash(path: Path, expected: str) -> bytes:
-    _check_there(path)
-    content = path.read_bytes()
-    _check_same(path, expected, hashlib.sha256(content).hexdigest())
-    return content
-
-
-def _check_hash(path: Path, expected: str) -> None:
-    """Compare the SHA-256 of a file that is too large to be held."""
-    _check_there(path)
-    with path.open("rb") as stream:
-        _check_same(path, expected, hashlib.file_digest(stream, "sha256").hexdigest())
-
-
-def _check_there(file: Path) -> None:
-    if not file.is_file():
-        raise InputError(
-            file,
-            expected="the weights of a network and their hash",
-            found="no such file",
-            fix="Install fewct again, or name the folder of an exported network.",
-        )
-
-
-def _check_same(path: Path, expected: str, found: str) -> None:
-    if expected != found:
-        raise InputError(
-            path,
-            expected=f"the SHA-256 {expected or '(none recorded)'}",
-            found=found,
-            fix="The file was cut short or changed: install fewct again, or export the network again.",
-        )
 
 
 def run_image_network(

@@ -12,7 +12,7 @@ from onnxscript import optimizer
 from torch import nn
 
 from fewct.io.atomic import atomic_path, write_text
-from fewct.runtime.onnx_session import HASH_SUFFIX
+from fewct.runtime.weight_files import HASH_SUFFIX
 
 LARGEST_FOLDED = 4096
 """Elements of the largest constant that the export folds; loading folds the others."""

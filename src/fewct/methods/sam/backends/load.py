@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fewct.errors import UsageError, needs_extra
-from fewct.methods.sam.checkpoints.layout import exported_folder, file_sha256, weights_file
+from fewct.methods.sam.checkpoints.layout import EXPORT_FILE, exported_folder, file_sha256, weights_file
 from fewct.runtime.threads import thread_count
+from fewct.runtime.weight_files import check_shipped
 
 if TYPE_CHECKING:
     from fewct.methods.sam.backends.base import Backend
@@ -30,11 +31,13 @@ def checkpoint_path(weights: str) -> Path:
             `prompt-small`, which comes with fewct.
 
     Raises:
-        InputError: If it is neither there nor in the store, or was altered since the store took it in.
+        InputError: If it is neither there nor in the store, or was altered since it was stored or released.
     """
+    if not weights:
+        return check_shipped(PROMPT_SMALL / EXPORT_FILE).parent  # the graphs' hashes stand in it
     from fewct.runtime.model_store import weights_path
 
-    return weights_path(weights) if weights else PROMPT_SMALL
+    return weights_path(weights)
 
 
 def checkpoint_sha256(weights: str) -> str:

@@ -35,6 +35,7 @@ from fewct.methods.sam.finetuning.lora import add_lora, merge_lora
 from fewct.methods.sam.finetuning.trainable import DecoderRound, Trainable, TrainableSam, overlaps
 from fewct.methods.sam.modeling.sam import Sam
 from fewct.runtime.threads import thread_count
+from fewct.runtime.weight_files import check_shipped
 from fewct.training.checkpoints import save_weights
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.runs import load_trained, read_recipe
@@ -156,7 +157,7 @@ def starting_network(recipe: SamRecipe) -> tuple[Sam, Normalization]:
         InputError: If the checkpoint is absent, damaged or of another network.
         UsageError: If the network cannot be trained as the recipe says.
     """
-    path = checkpoint_path(recipe.weights) if recipe.weights else PROMPT_SMALL_START
+    path = checkpoint_path(recipe.weights) if recipe.weights else check_shipped(PROMPT_SMALL_START)
     sam = load_sam(path, recipe.image_size or None)
     if recipe.trainable == "adapters":
         add_lora(sam, recipe.rank)
