@@ -14,8 +14,8 @@ demo: $(VENV)/.installed
 test: lint types floors pytest
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks campaigns
+	$(BIN)/ruff check src tests benchmarks campaigns
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy

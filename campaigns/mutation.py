@@ -1,0 +1,299 @@
+"""Mutation testing: which small changes of the code that decides results do a module's own tests notice?
+
+    nice python campaigns/mutation.py --seed 1 --count 600 --jobs 2
+
+Draws lines over all modules of `modules.csv`, each as likely as another, and one change of each line; runs
+the tests that `modules.csv` names for the module, and its doctests, on each changed source until one fails;
+and writes `results/mutation.csv`. Tests that need the CT data beside the repository do not count.
+`explained.csv` says of single changes why they change no result (`equivalent`, left out of the share) or why
+no test notices them (`left`). After an edit there, `--explain` renews the notes of a result without a run.
+
+Why not mutmut or cosmic-ray: mutmut changes functions only, so no constants of a module and no defaults of
+settings; cosmic-ray starts an interpreter for every change, which costs more than most tests here. This forks
+a process that has imported the libraries once.
+"""
+
+import argparse
+import csv
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import cache_from_source
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from mutants import Mutant, find_mutants
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = """highdicom hypothesis jinja2 nibabel numpy onnxruntime pydicom scipy.ndimage scipy.optimize
+skimage.filters skimage.measure skimage.morphology skimage.segmentation sklearn.metrics tifffile torch"""
+COLUMNS = ("module", "line", "function", "operator", "before", "after", "outcome", "test", "seconds", "note")
+MEMORY = 12 << 30  # bytes a run of the tests may take
+FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(eq=False)
+class Watch:
+    """A pytest plugin: runs first the tests that reach some lines, and keeps what it sees.
+
+    Args:
+        path: The module whose lines are watched; empty to watch none.
+        order: Rank of each test; those without come last.
+    """
+
+    path: str = ""
+    order: dict[str, tuple[bool, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    lines: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    failed: list[str] = field(default_factory=list)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Sort the tests by their rank."""
+        items.sort(key=lambda item: self.order.get(item.nodeid, (True, float("inf"))))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Keep which lines of the module a test reaches."""
+        lines = self.lines[item.nodeid]
+
+        def on_line(frame: FrameType, _event: str, _value: object) -> Any:
+            lines.add(frame.f_lineno)
+            return on_line
+
+        def on_call(frame: FrameType, event: str, value: object) -> Any:
+            return on_line(frame, event, value) if frame.f_code.co_filename == self.path else None
+
+        if self.path:
+            threading.settrace(on_call)
+            sys.settrace(on_call)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep how long a test took and whether it failed."""
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep that a file of tests could not be read."""
+        if report.failed:
+            self.failed.append("import")
+
+
+def run_tests(root: Path, source: Path, targets: Sequence[str], watch: Watch, timeout: float) -> Watch | None:
+    """Run tests in a fork of this process against the package in the folder `source`.
+
+    Returns:
+        What the plugin saw; None if the time ran out or the process died.
+    """
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_child, args=(root, source, targets, watch, sender))
+    process.start()
+    sender.close()
+    seen = None
+    with suppress(EOFError):
+        seen = receiver.recv() if receiver.poll(timeout) else None
+    with suppress(ProcessLookupError):  # what the tests started goes with them
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+    return seen
+
+
+def _child(root: Path, source: Path, targets: Sequence[str], watch: Watch, sender: Connection) -> None:
+    os.setsid()
+    os.chdir(root)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = not watch.path  # the first run, on the module as it is, compiles for the others
+    sys.path.insert(0, str(source))
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    options = ["-x", "-q", "-m", "not shared", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
+    folders = ["-c", str(root / "pyproject.toml"), "--basetemp", str(source.parent / "tmp")]
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        code = pytest.main([*options, *folders, *targets], plugins=[watch])
+    if code and not watch.failed:
+        watch.failed.append(f"pytest ended with {code!r}")
+    sender.send(Watch(watch.path, {}, dict(watch.seconds), dict(watch.lines), watch.failed))
+    os._exit(0)
+
+
+def measure(root: Path, module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> list[dict[str, Any]]:
+    """Run a module's tests on each of some mutants.
+
+    Args:
+        root: Folder of the repository.
+        module: The module, relative to `root`.
+        tests: Files of tests, relative to `root`.
+        mutants: Mutants of the module.
+
+    Returns:
+        One row of the result for each mutant, with the columns `COLUMNS`.
+
+    Raises:
+        RuntimeError: If the tests fail on the module as it is.
+    """
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(root / "src", source)
+        path = source / Path(module).relative_to("src")
+        targets = [*tests, str(path)]
+        traced = run_tests(root, source, targets, Watch(str(path)), 1800)
+        order = {test: (True, seconds) for test, seconds in traced.seconds.items()} if traced else {}
+        plain = run_tests(root, source, targets, Watch(order=order), 1800)
+        if traced is None or plain is None or traced.failed or plain.failed or not order:
+            raise RuntimeError(
+                f"{module}: its tests fail as it is: {traced and traced.failed} {plain and plain.failed}"
+            )
+        limit, rows, whole = 5 * sum(plain.seconds.values()) + 30, [], path.read_text(encoding="utf-8")
+        Path(cache_from_source(path)).unlink(missing_ok=True)
+        for mutant in mutants:
+            changed = set(range(mutant.first, mutant.last + 1))
+            ranks = {test: (not changed & traced.lines[test], plain.seconds[test]) for test in plain.seconds}
+            path.write_text(mutant.source, encoding="utf-8")
+            start = time.monotonic()
+            seen = run_tests(root, source, targets, Watch(order=ranks), limit)
+            seconds = round(time.monotonic() - start, 1)
+            test = "" if seen is None else "".join(seen.failed[:1]).replace(f"{path}::", "doctest ")
+            outcome = "timeout" if seen is None else "killed" if seen.failed else "survived"
+            values = (module, mutant.first, mutant.function, mutant.operator, mutant.before, mutant.after)
+            rows.append(dict(zip(COLUMNS, (*values, outcome, test, seconds, ""), strict=True)))
+            path.write_text(whole, encoding="utf-8")
+        return rows
+
+
+def draw(root: Path, modules: Sequence[str], count: int, seed: int) -> dict[str, list[Mutant]]:
+    """Draw lines of modules in proportion to how many can be changed, and one change of each line."""
+    lines: dict[tuple[str, int], list[Mutant]] = defaultdict(list)
+    for module in modules:
+        for mutant in find_mutants((root / module).read_text(encoding="utf-8")):
+            lines[module, mutant.first].append(mutant)
+    rng, drawn = random.Random(seed), defaultdict(list)
+    for module, line in sorted(rng.sample(sorted(lines), min(count, len(lines)))):
+        drawn[module].append(rng.choice(lines[module, line]))
+    return drawn
+
+
+def explain(root: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of a result with the notes of `explained.csv`; equivalent survivors are marked so."""
+    keys = ("module", "function", "before", "after")
+    known = {tuple(row[key] for key in keys): row for row in _read(root / "campaigns" / "explained.csv")}
+    explained = []
+    for row in rows:
+        note = known.get(tuple(row[key] for key in keys))
+        outcome = "survived" if row["outcome"] == "equivalent" else row["outcome"]
+        if outcome == "survived" and note is not None:
+            outcome = "equivalent" if note["verdict"] == "equivalent" else outcome
+        reason = note["reason"] if note is not None and outcome in ("survived", "equivalent") else ""
+        explained.append(dict(row) | {"outcome": outcome, "note": reason})
+    return explained
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each module and one for all: mutants that tests noticed, of those not equivalent."""
+    groups = {"all": list(rows)}
+    for row in rows:
+        groups.setdefault(row["module"], []).append(row)
+    lines = []
+    for name, group in sorted(groups.items()):
+        outcomes = [row["outcome"] for row in group]
+        equivalent, survived = outcomes.count("equivalent"), outcomes.count("survived")
+        judged = len(group) - equivalent
+        share = f"{100 * (judged - survived) / judged:.1f} %" if judged else "-"
+        lines.append(f"{name}: {judged - survived} of {judged} noticed ({share}), {equivalent} equivalent")
+    return lines
+
+
+def save(path: Path, rows: Sequence[dict[str, Any]], head: Sequence[str]) -> None:
+    """Write a result under its head and its summary, as lines that start with "#"."""
+    text = StringIO()
+    text.writelines(f"# {line}\n" for line in (*head, *summary(rows)))
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: (row["module"], int(row["line"]))))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def _head(root: Path, seed: int) -> list[str]:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    machine = import_module("results_io").machine()
+    git = ["git", "-C", str(root), "log", "-1", "--format=%h of %cs"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    command = " ".join(["python", "campaigns/mutation.py", *sys.argv[1:]])
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return [
+        f"command: {command}",
+        f"machine: {machine}",
+        f"date: {date}",
+        f"seed: {seed}",
+        f"commit: {commit}",
+    ]
+
+
+def main() -> None:
+    """Run a campaign, or renew the notes of one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=600)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", default="", help="part of the modules' paths")
+    parser.add_argument("--root", type=Path, default=ROOT)
+    parser.add_argument("--out", type=Path, default=ROOT / "campaigns" / "results" / "mutation.csv")
+    parser.add_argument("--explain", action="store_true", help="renew the notes of the result")
+    options = parser.parse_args()
+    if options.explain:
+        text = options.out.read_text(encoding="utf-8").splitlines()
+        head = [line[2:] for line in text if line.startswith("# ")][:5]
+        save(options.out, explain(options.root, _read(options.out)), head)
+        return
+    tests = {row["module"]: row["tests"].split() for row in _read(options.root / "campaigns" / "modules.csv")}
+    drawn = draw(options.root, sorted(tests), options.count, options.seed)
+    drawn = {module: mutants for module, mutants in drawn.items() if options.only in module}
+    for library in LIBRARIES.split():
+        with suppress(ImportError):
+            import_module(library)
+    rows: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(options.jobs, FORK) as pool:
+        parts = [pool.submit(measure, options.root, m, tests[m], mutants) for m, mutants in drawn.items()]
+        head = _head(options.root, options.seed)  # imports fewct, after the processes that must not have it
+        for part in as_completed(parts):
+            rows += part.result()
+            print(summary(part.result())[-1], flush=True)
+            save(options.out, explain(options.root, rows), head)
+
+
+if __name__ == "__main__":
+    main()
