@@ -33,6 +33,16 @@ class TestSettingsToTry:
         assert replace(BASE, level=0.5) in one_off.values()
         assert replace(BASE, cleanup=replace(BASE.cleanup, max_area="40%")) in one_off.values()
 
+    def test_steps_add_up_over_settings(self) -> None:
+        settings, steps = settings_grid(BASE)
+        moved = {
+            replace(BASE, level=0.5): 1,
+            replace(BASE, level=0.55): 2,
+            replace(BASE, level=0.4, foreground_threshold=0.8): 2,
+            replace(BASE, level=0.55, min_foreground=0.7, cleanup=replace(BASE.cleanup, max_area="20%")): 5,
+        }
+        assert {one: steps[settings.index(one)] for one in moved} == moved
+
     def test_values_of_its_own_are_among_them(self) -> None:
         base = Mosaic(level=0.33, cleanup=Cleanup("25px", "30%", body_only=True))
         settings, steps = settings_grid(base)

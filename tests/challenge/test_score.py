@@ -69,6 +69,16 @@ def test_dice_lies_between_its_bounds_where_truth_is_partial() -> None:
     assert np.isnan(dice.upper[:, 3:]).all()
 
 
+def test_annotated_classes_belong_to_image_numbers() -> None:
+    truth, prediction = np.array([[[1, 0]], [[2, 0]]]), np.array([[[1, 2]], [[1, 2]]])
+    annotated: list[list[int]] = [[] for _ in range(8)]
+    annotated[3], annotated[7] = [1], [2]
+    side = np.repeat(truth, 2, axis=1), np.repeat(prediction, 2, axis=1)
+    dice = score_tables(table(side[0], (3, 7)), table(side[1], (3, 7)), edition(2, 54), annotated).dice
+    assert dice is not None
+    np.testing.assert_array_equal(dice.upper[:, :2], [[1, np.nan], [np.nan, 0]])
+
+
 def test_without_a_list_every_class_was_annotated() -> None:
     truth = np.array([[[1, 1], [0, 0]]])
     dice = score_tables(table(truth), table(truth * 2), edition(2, 54)).dice
@@ -110,6 +120,9 @@ def test_the_list_of_annotated_classes_must_reach_the_last_image() -> None:
     truth = table(np.ones((2, 2, 2)), (0, 7))
     with pytest.raises(InputError, match=r"expected an entry for each image up to 7\.png, found 2 entries"):
         score_tables(truth, truth, edition(2, 54), [[1], [1]])
+    with pytest.raises(InputError, match=r"up to 7\.png, found 7 entries"):
+        score_tables(truth, truth, edition(2, 54), [[1]] * 7)
+    assert score_tables(truth, truth, edition(2, 54), [[1]] * 8).n_scored == 2
 
 
 def test_annotated_classes_are_read_by_image(tmp_path: Path) -> None:

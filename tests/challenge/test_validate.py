@@ -244,12 +244,16 @@ def test_empty_columns_must_be_allowed(
 ) -> None:
     maps[1] = 0
     path = write(table_text(maps))
-    (problem,) = validate(path, edition).problems
+    report = validate(path, edition)
+    (problem,) = report.problems
+    assert report.notes == ()
     assert str(problem) == (
         "column 1.png: expected at least one label, found 0 in all pixels. "
         "Predict this image, or allow empty images where some are unlabelled on purpose."
     )
-    assert validate(path, edition, allow_empty=True).valid
+    allowed = validate(path, edition, allow_empty=True)
+    assert allowed.valid
+    assert allowed.notes == ("Without any label: 1.png.",)
 
 
 def test_classes_beyond_the_edition_are_named(text: str, write: Write, edition: Edition) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from fewct.errors import InputError, UsageError
-from fewct.io import read, read_labels, write
+from fewct.io import nifti, read, read_labels, write
 from fewct.types import CTSlice, CTVolume, Geometry, LabelMap, Provenance
 
 AXES = list(itertools.permutations(range(3)))
@@ -138,9 +138,12 @@ def test_nifti_2_and_wrong_suffixes(tmp_path: Path, rng: np.random.Generator) ->
     np.testing.assert_array_equal(np.asarray(after.dataobj), array)
 
 
-def test_metres_become_millimetres(tmp_path: Path, rng: np.random.Generator) -> None:
-    image = nib.Nifti1Image(rng.normal(size=(4, 5, 6)), np.diag([0.001, 0.001, 0.002, 1]))
-    image.header.set_xyzt_units("meter")
+@pytest.mark.parametrize(("unit", "in_mm"), [("meter", 1000), ("mm", 1), ("micron", 0.001)])
+def test_lengths_become_millimetres(
+    tmp_path: Path, unit: str, in_mm: float, rng: np.random.Generator
+) -> None:
+    image = nib.Nifti1Image(rng.normal(size=(4, 5, 6)), np.diag([1 / in_mm, 1 / in_mm, 2 / in_mm, 1]))
+    image.header.set_xyzt_units(unit)
     image.to_filename(tmp_path / "in.nii")
     assert read(tmp_path / "in.nii").spacing_mm == pytest.approx((2, 1, 1))
 
@@ -251,7 +254,11 @@ def test_truncated(tmp_path: Path, keep: float, suffix: str, rng: np.random.Gene
         read(file)
 
 
-def test_checksum_of_a_compressed_file(tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("chunk", [nifti._CHUNK, 8 * 9 * 10 * 2])  # the last read ends where the data does
+def test_checksum_of_a_compressed_file(
+    tmp_path: Path, chunk: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nifti, "_CHUNK", chunk)
     file = save(tmp_path / "in.nii.gz", rng.integers(0, 4000, (8, 9, 10)).astype(np.int16))
     content = bytearray(file.read_bytes())
     content[-8] ^= 1

@@ -44,6 +44,15 @@ def test_matching_gives_up_the_best_pair_for_the_best_total():
     np.testing.assert_allclose(matching.mean().recall, (2 / 6 + 3 / 3) / 2)
 
 
+def test_matching_maximises_the_iou_and_not_the_dice():
+    # True 1 with 5: 20, with 6: 7; true 2 with 5: 7. IoU 20/34 > 7/27 + 7/27, Dice 40/54 < 14/34 + 14/34.
+    truth = np.repeat([1, 1, 2], [20, 7, 7])[None]
+    prediction = np.repeat([5, 6, 5], [20, 7, 7])[None]
+    matching = match_structures(truth, prediction)
+    assert matching.pred_ids.tolist() == [5, 0]
+    np.testing.assert_allclose(matching.iou, [20 / 34, 0])
+
+
 def test_missed_structures_count_zero_in_the_mean():
     truth, prediction = np.array([[1, 1, 2, 3]]), np.array([[9, 9, 0, 0]])
     matching = match_structures(truth, prediction)

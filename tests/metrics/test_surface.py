@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError, UsageError
-from fewct.metrics import surface_distances, surface_scores
+from fewct.metrics import SurfaceDistances, surface_distances, surface_scores
 from oracles import nearest_mm, surface_elements
 
 SPACINGS = {2: [(1.0, 1.0), (0.7, 1.9)], 3: [(1.0, 1.0, 1.0), (5.0, 0.7, 0.9)]}
@@ -122,6 +122,17 @@ def test_a_stray_pixel_does_not_move_the_95_percent():
     prediction = truth.copy()
     prediction[58, 58] = True
     assert surface_distances(truth, prediction, (1.0, 1.0)).hausdorff_95_mm() == 0
+
+
+def test_of_20_equal_elements_19_are_95_percent():
+    distances, still = np.arange(1.0, 21.0), np.zeros(20)
+    weights = np.ones(20)
+    assert SurfaceDistances(distances, still, weights, weights).hausdorff_95_mm() == 19
+    assert SurfaceDistances(still, distances[::-1], weights, weights).hausdorff_95_mm() == 19
+    weights[0] = 2  # 20 of 21
+    assert SurfaceDistances(distances, still, weights, weights).hausdorff_95_mm() == 19
+    weights[0] = 0.5  # 18.5 of 19.5 are less, 94.9 %
+    assert SurfaceDistances(distances, still, weights, weights).hausdorff_95_mm() == 20
 
 
 def test_empty_masks():

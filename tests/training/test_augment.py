@@ -43,6 +43,16 @@ def test_orientations_and_sizes_differ_between_seeds() -> None:
     assert max(areas) > 1.3 * min(areas)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_examples_are_enlarged_by_their_zoom(seed: int) -> None:
+    """A random zoom of exp(-0.25) to exp(0.22) comes on top; deformation changes the area by a little."""
+    area = np.count_nonzero(disk_example().labels)
+    for zoom in (0.6, 1.0, 1.5):
+        warped = warp(replace(disk_example(), zoom=zoom), round(133 * zoom), np.random.default_rng(seed))
+        enlarged = np.sqrt(np.count_nonzero(warped.labels) / area)
+        assert 0.95 * np.exp(-0.25) < enlarged / zoom < 1.05 * np.exp(0.22)
+
+
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_a_scan_is_finite_and_windowed_ones_are_8_bit(synthetic: bool) -> None:
     image = CTSlice(disk_example().pixels, "hu")

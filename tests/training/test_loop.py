@@ -126,11 +126,22 @@ def test_the_budget_ends_it(tmp_path: Path) -> None:
 
 
 def test_it_stops_early_when_validation_grows_no_better(tmp_path: Path) -> None:
-    config = LoopConfig(
-        steps=1000, learning_rate=0.0, validate_every=10, patience=2, workers=0, ema_decay=0.0
-    )
-    run(tmp_path / "run", config)
-    assert load_weights(tmp_path / "run" / loop.CHECKPOINT)["step"] < 1000
+    """Nothing is learned: the validation at step 10 is the best, those at 20 and 30 are no better."""
+    config = replace(CONFIG, steps=50, learning_rate=0.0, validate_every=10, patience=2)
+    fit(nn.Conv2d(2, 1, 1), squared_error, Lines(), validation(), config, tmp_path)
+    assert load_weights(tmp_path / loop.CHECKPOINT)["step"] == 30
+
+
+@pytest.mark.parametrize(("scale", "clipped"), [(1e6, True), (1e-3, False)])
+def test_gradients_are_clipped_to_a_norm_of_5(tmp_path: Path, scale: float, clipped: bool) -> None:
+    def scaled(network: nn.Module, batch: Pair) -> dict[str, Tensor]:
+        return {"error": scale * squared_error(network, batch)["error"]}
+
+    network = make_network()
+    fit(network, scaled, Lines(), [], replace(CONFIG, steps=1), tmp_path)
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    norm = float(torch.linalg.vector_norm(torch.cat([gradient.ravel() for gradient in gradients])))
+    assert norm == pytest.approx(5, rel=1e-4) if clipped else 0 < norm < 0.1
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

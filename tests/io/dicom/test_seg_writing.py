@@ -7,9 +7,10 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
-from dicom_builder import write_series
+from dicom_builder import ramp, write_ct, write_series
 from fewct.errors import UsageError
 from fewct.io.dicom.discovery import find_dicom
+from fewct.io.dicom.seg_reading import read_dicom_seg
 from fewct.io.dicom.seg_writing import write_dicom_seg
 from fewct.types import LabelMap
 
@@ -119,3 +120,11 @@ def test_broken_source_date_epoch_writes_nothing(result: LabelMap, monkeypatch: 
     with pytest.raises(UsageError, match=r"SOURCE_DATE_EPOCH: expected a whole number .* found 'today'"):
         written(result)
     assert not (result.source.path.parent / "seg.dcm").exists()
+
+
+def test_more_than_255_structures_keep_their_ids(tmp_path: Path) -> None:
+    path = write_ct(tmp_path / "a.dcm", ramp(16, 17))
+    ct = find_dicom([path], path)[0].open()
+    labels = np.arange(1, 16 * 17 + 1, dtype=np.int32).reshape(16, 17) % 258  # 257 structures
+    write_dicom_seg(LabelMap(labels, ct.geometry, ct.source), tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "seg.dcm").labels, labels)

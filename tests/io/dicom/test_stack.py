@@ -1,5 +1,7 @@
 """The order of DICOM slices, and what is doubled, missing, uneven or mixed."""
 
+import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +135,53 @@ def test_uneven_spacing_is_named_in_a_warning(tmp_path: Path) -> None:
     write_series(tmp_path, [0, 2, 4, 6.7, 8.7])
     with pytest.warns(FewctWarning, match=r"uneven slice spacing of 2 to 2\.7 mm.*average of 2\.175 mm"):
         open_series(tmp_path)
+
+
+@pytest.mark.parametrize(("third", "uneven"), [(6.1, False), (6.4, True)])
+def test_a_step_may_differ_by_a_tenth(tmp_path: Path, third: float, uneven: bool) -> None:
+    write_series(tmp_path, [0, 2, 4, third, third + 2])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        open_series(tmp_path)
+    assert ["uneven slice spacing" in str(one.message) for one in caught] == [True] * uneven
+
+
+def test_a_series_with_one_plane_of_grey_values_is_grey(tmp_path: Path) -> None:
+    write_series(tmp_path, [0, 1, 2])
+    assert open_series(tmp_path).unit == "hu"
+    write_ct(tmp_path / "odd.dcm", ramp(), (-10, -20, 3), RescaleType="US")
+    assert open_series(tmp_path).unit == "grey"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"PixelSpacing": [0.85, 0.7]}, r"pixel spacings \(mm\)"),
+        (
+            {"ImageOrientationPatient": [1, 0, 0, 0, math.cos(math.radians(5)), math.sin(math.radians(5))]},
+            "orientations",
+        ),
+    ],
+)
+def test_a_twentieth_of_a_millimetre_and_five_degrees_make_another_series(
+    tmp_path: Path, changes: dict[str, object], name: str
+) -> None:
+    write_series(tmp_path, [0, 1, 2])
+    write_ct(tmp_path / "odd.dcm", ramp(), (-10, -20, 3), **changes)
+    with pytest.raises(InputError, match=f"mixed {name} in a series"):
+        open_series(tmp_path)
+
+
+def test_rounded_spacings_and_orientations_are_the_same(tmp_path: Path) -> None:
+    write_series(tmp_path, [0, 1, 2])
+    write_ct(
+        tmp_path / "odd.dcm",
+        ramp(),
+        (-10, -20, 3),
+        PixelSpacing=[0.8004, 0.7],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0.004],
+    )
+    assert open_series(tmp_path).shape == (4, 6, 5)
 
 
 def test_slices_beside_the_line_are_named_in_a_warning(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,17 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewct.data.examples import TrainingExample
 from fewct.errors import InputError
+from fewct.methods.bam import episodes
 from fewct.methods.bam.episodes import (
-    MIN_PX,
     Episodes,
     EpisodeSlice,
+    augmented_view,
     base_dataset,
     draw_supports,
     episode_slice,
     slices_showing,
     without_structures,
 )
+from fewct.training.augment import WarpedExample, warp
 from fewct.types import CTSlice
 from methods.bam.tiny import body_slice
 
@@ -125,5 +129,22 @@ class TestEpisode:
 def test_places_leave_out_specks() -> None:
     image, labels = body_slice(0)
     speck = np.zeros_like(labels)
-    speck.ravel()[: MIN_PX - 1] = 5
-    assert slices_showing([episode_slice(image, speck), episode_slice(image, labels)], [5, 1])[5].size == 0
+    speck.ravel()[:23] = 5
+    speck.ravel()[23:47] = 6
+    shown = slices_showing([episode_slice(image, speck), episode_slice(image, labels)], [5, 6, 1])
+    assert {structure: places.tolist() for structure, places in shown.items()} == {5: [], 6: [0], 1: [1]}
+
+
+def test_the_patient_fills_a_crop_but_for_6_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = SLICES[0].example
+    rows, columns = np.nonzero(example.body)
+    longest = max(np.ptp(rows), np.ptp(columns)) + 1
+    zooms = []
+
+    def spy(example: TrainingExample, *args: Any, **named: Any) -> WarpedExample:
+        zooms.append(example.zoom)
+        return warp(example, *args, **named)
+
+    monkeypatch.setattr(episodes, "warp", spy)
+    augmented_view(example, 48, np.random.default_rng(0), scanner=False)
+    assert zooms == [pytest.approx(48 / (1.06 * longest))]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fewct.methods.bam.feature_matching import (
-    FALLOFF,
     cells,
     gram_matrix,
     prior_mask,
@@ -66,10 +65,22 @@ def test_prior_is_a_loop_over_pairs_of_places(random: Callable[..., torch.Tensor
             for other in np.argwhere(masks[n].numpy() > 0):
                 q, s = query[n, :, *place].numpy(), support[n, :, *other].numpy()
                 away = here[n, :, *place].numpy() - there[n, :, *other].numpy()
-                alike = q @ s / np.linalg.norm(q) / np.linalg.norm(s) - FALLOFF * away @ away
+                alike = q @ s / np.linalg.norm(q) / np.linalg.norm(s) - 1.5 * away @ away
                 best[place] = max(best[place], alike)
         expected = (best - best.min()) / (best.max() - best.min())
         np.testing.assert_allclose(found[n], expected, atol=1e-6)  # the range has 1e-7 added
+
+
+def test_prior_compares_with_all_cells_that_the_mask_covers_by_half() -> None:
+    features = torch.eye(3).T.reshape(1, 3, 1, 3)  # each of the three cells has features of its own
+    mask = torch.zeros(1, 10, 30)
+    mask[0, :6, :10] = 1  # 0.6 of the first cell
+    mask[0, :, 10:20] = 1  # all of the second
+    mask[0, :4, 20:] = 1  # 0.4 of the third
+    nowhere = torch.zeros(1, 2, 1, 3)
+    np.testing.assert_allclose(
+        prior_mask(features, features, mask, nowhere, nowhere)[0, 0], [1, 1, 0], atol=1e-6
+    )
 
 
 def test_prior_sees_a_structure_smaller_than_a_cell(random: Callable[..., torch.Tensor]) -> None:

@@ -117,13 +117,13 @@ def test_what_is_all_but_sure_joins_what_is_found() -> None:
     chosen = np.array([2, -1, 0])
     likely = np.array(
         [
-            [0.9, 0.9, 0.1, 0.0, 0.65, 0.8],
-            [0.0, 0.0, 0.0, 0.95, 0.0, 0.9],
-            [0.1, 0.75, 0.3, 0.9, 0.0, 0.0],
+            [0.9, 0.9, 0.1, 0.0, 0.65, 0.8, 0.7],
+            [0.0, 0.0, 0.0, 0.95, 0.0, 0.9, 0.0],
+            [0.1, 0.75, 0.3, 0.9, 0.0, 0.0, 0.3],
         ]
     )
-    # chosen ones stay; 1 joins the likeliest; at 3 and 5 that is not on the slice; 4 is not sure
-    assert merge_regions(chosen, likely).tolist() == [2, 0, 0, -1, -1, -1]
+    # chosen ones stay; 1 joins the likeliest; at 3 and 5 that is not on the slice; 4 is not sure, 6 just so
+    assert merge_regions(chosen, likely).tolist() == [2, 0, 0, -1, -1, -1, 0]
 
 
 def test_no_region_to_join() -> None:

@@ -95,6 +95,23 @@ class TestOfficial:
         _, _, logits = reference.predict(mask_input=guess[None])
         np.testing.assert_allclose(found.logits[0], logits, **CLOSE)
 
+    @pytest.mark.parametrize("guess", [False, True])
+    def test_a_second_slice_takes_the_place_of_the_first(
+        self, predictor: Predictor, network: Any, guess: bool
+    ) -> None:
+        def masks(of: Predictor) -> NDArray[np.float32]:
+            mask = np.zeros((ROWS, COLUMNS), dtype=bool)
+            mask[20:50, 30:60] = True
+            return of.predict([[40.0, 50.0]], [1], mask_input=mask if guess else None).logits
+
+        other = CTSlice(blobs(ROWS)[:, ::-1].astype(np.float32), "grey")
+        fresh = Predictor.from_backend(TorchBackend(ours(network)))
+        fresh.set_image(other)
+        before = masks(predictor)
+        predictor.set_image(other)
+        np.testing.assert_array_equal(masks(predictor), masks(fresh))
+        assert not np.array_equal(masks(fresh), before)
+
     @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (300, 7), (400, 400), (4096, 4096)])
     def test_slices_of_any_shape(self, network: Any, shape: tuple[int, int]) -> None:
         pixels = np.random.default_rng(0).normal(40, 100, shape)

@@ -27,7 +27,7 @@ from fewct.methods.sam.mask_generator.candidates import (
     no_masks,
     non_max_suppression,
 )
-from fewct.methods.sam.mask_generator.generator import generate_masks
+from fewct.methods.sam.mask_generator.generator import _with_small_regions_cleaned, generate_masks
 from fewct.methods.sam.mask_generator.point_grids import coarse_to_fine, crop_boxes, layer_grids, point_grid
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
 from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
@@ -383,6 +383,25 @@ class TestFound:
         )
         cut = near_crop_edge(boxes, np.array([100, 0, 201, 300]), (300, 300))
         assert cut.tolist() == [True, False, False, True]
+
+
+class TestCleaned:
+    @pytest.mark.parametrize(
+        ("box_nms", "crop_nms", "n_left"), [(0.7, 0.7, 1), (0.9, 0.7, 2), (0.7, 0.9, 2), (0.5, 0.75, 1)]
+    )
+    def test_cleaned_masks_are_suppressed_by_the_larger_threshold(
+        self, box_nms: float, crop_nms: float, n_left: int
+    ) -> None:
+        """Two boxes of 10 x 10 and 10 x 8 pixels, IoU 0.8; the second one has an island."""
+        masks = np.zeros((2, 20, 20), dtype=bool)
+        masks[0, 2:12, 2:12] = True
+        masks[1, 2:12, 2:10] = True
+        masks[1, 18, 18] = True
+        settings = MaskGeneratorSettings(
+            min_mask_region_area=5, box_nms_thresh=box_nms, crop_nms_thresh=crop_nms
+        )
+        cleaned = _with_small_regions_cleaned(proposals(masks, np.array([0.1, 0.9], np.float32)), settings)
+        assert cleaned.boxes_xyxy.tolist() == [[2, 2, 12, 12], [2, 2, 10, 12]][:n_left]
 
 
 class TestEasel:
