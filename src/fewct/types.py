@@ -405,7 +405,7 @@ class Manifest:
         weights_sha256: Hash of the network's weights, None for methods without.
         input_sha256: Hash of the input's files (of its pixels, for arrays).
         unit: "hu" or "grey", as the input was read.
-        seconds: Wall-clock time by step.
+        seconds: Wall-clock time by step; the one field that differs between equal runs.
     """
 
     version: str

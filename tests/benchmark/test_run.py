@@ -94,6 +94,7 @@ def test_manifest_tells_all(done: Path) -> None:
     assert {"fewct", "fewct_files_sha256", "numpy", "python"} <= set(manifest["program"])
     timing = manifest["timing"]
     assert (timing["rows_measured"], timing["rows_kept_from_before"]) == (18, 0)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", timing["date"])
     spare = timing["wall_seconds"] * timing["workers"] - timing["method_seconds"]
     assert timing["overhead"] == pytest.approx(spare / timing["method_seconds"], rel=0.01)
 

@@ -109,7 +109,7 @@ def test_truncated(tmp_path: Path, suffix: str, keep: float) -> None:
 def segmentation() -> Segmentation:
     labels = np.array([[0, 1, 1], [2, 2, 0]], np.int32)
     rows = tuple(Structure(i, 2, NAN, NAN, 0, 0, 0, 3, 1, 1, 1.5, 0.0, 0.0, 40.25, 0.75, NAN) for i in (1, 2))
-    manifest = Manifest("0.1.0", "mosaic", {"level": 0.3}, None, "ab", "hu")
+    manifest = Manifest("0.1.0", "mosaic", {"level": 0.3}, None, "ab", "hu", {"segment": 1.5})
     tree = MergeTree(labels, np.array([2, 2, 2]), np.array([0, 0, 0.5]))
     geometry = Geometry(Geometry.from_spacing((5.0, 0.8, 0.7)).affine, "1.2.3")
     regions = RegionTree(tree, CTSlice(np.zeros((2, 3)), "grey"), labels > 0, labels > 0, 0.0, Cleanup())
@@ -128,7 +128,8 @@ def test_whole_result(tmp_path: Path) -> None:
         np.array([astuple(row) for row in result.structures]),
     )
     assert stored["structures"]["id"].dtype == np.int64
-    assert json.loads(str(stored["manifest"]))["configuration"] == {"level": 0.3}
+    manifest = json.loads(str(stored["manifest"]))
+    assert (manifest["configuration"], manifest["seconds"]) == ({"level": 0.3}, {})
     assert result.tree is not None
     for name in ("leaves", "parents", "levels"):
         np.testing.assert_array_equal(stored[f"tree_{name}"], getattr(result.tree, name))

@@ -27,7 +27,6 @@ def manifest(
 ) -> dict[str, Any]:
     """Return the manifest, all but the timing; `program` is what `program_versions` returned."""
     return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "program": dict(program),
         "machine": {
             "processor": processor(),
@@ -53,7 +52,9 @@ def manifest(
 
 
 def timing(log: RowLog, n_rows: int, wall_seconds: float) -> dict[str, Any]:
-    """Return how long the rows of this run took, and how much of that was not the methods' own time.
+    """Return when this run was, how long its rows took, and how much was not the methods' own time.
+
+    It is what differs in the manifests of two equal runs on one machine.
 
     `overhead` is (wall-clock time x workers - methods' seconds) / methods' seconds: reading, starting
     processes, scoring and waiting. It is None if every row was there already.
@@ -66,6 +67,7 @@ def timing(log: RowLog, n_rows: int, wall_seconds: float) -> dict[str, Any]:
     own = sum(measured.metrics["seconds"] for measured in log.added)
     workers = thread_count()
     return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "workers": workers,
         "rows_measured": len(log.added),
         "rows_kept_from_before": n_rows - len(log.added),

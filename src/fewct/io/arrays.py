@@ -98,11 +98,11 @@ def _geometry_of(archive: NpzFile, path: Path) -> Geometry | None:
 
 
 def write_npz(result: LabelMap, path: Path) -> None:
-    """Write a whole result as one compressed NPZ, or nothing.
+    """Write a whole result as one compressed NPZ, or nothing; the same result gives the same bytes.
 
     Keys: `labels`; where known `affine`, `spacing_mm` and `frame_of_reference_uid`; for a segmentation
-    `structures` (a table with the fields of `Structure`) and `manifest` (JSON text); for one with a merge
-    tree `tree_leaves`, `tree_parents` and `tree_levels`.
+    `structures` (a table with the fields of `Structure`) and `manifest` (JSON text, without how long it
+    took); for one with a merge tree `tree_leaves`, `tree_parents` and `tree_levels`.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -118,7 +118,7 @@ def write_npz(result: LabelMap, path: Path) -> None:
             (column.name, np.int64 if column.type is int else np.float64) for column in fields(Structure)
         ]
         arrays["structures"] = np.array([astuple(row) for row in result.structures], dtype=columns)
-        arrays["manifest"] = np.array(manifest_json(result.manifest))
+        arrays["manifest"] = np.array(manifest_json(replace(result.manifest, seconds={})))
         if result.tree is not None:
             arrays["tree_leaves"] = result.tree.leaves
             arrays["tree_parents"] = result.tree.parents
