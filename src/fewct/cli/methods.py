@@ -10,13 +10,15 @@ from rich.table import Table
 from fewct.cli.options import Json
 from fewct.cli.terminal import tell_all
 from fewct.methods import METHODS
+from fewct.runtime.weight_files import model_cards
 
 
 @dataclass(frozen=True)
 class Methods:
     """List the methods and their default settings.
 
-    Methods of other packages that cannot be loaded are named on stderr; the exit code is then 1.
+    Below stands where the model cards of the weights that come with fewct are. Methods of other packages that
+    cannot be loaded are named on stderr; the exit code is then 1.
     """
 
     json: Json = False
@@ -35,4 +37,6 @@ class Methods:
             for name, method in methods.items():
                 table.add_row(name, escape(method.summary))
             Console().print(table)
+            cards = f"Cards of the weights that come with fewct: {escape(str(model_cards()))}"
+            Console(soft_wrap=True).print(cards, highlight=False)
         return tell_all(errors)

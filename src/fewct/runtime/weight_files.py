@@ -34,6 +34,12 @@ def shipped_sha256(path: Path) -> str | None:
     return SHIPPED.get(path.relative_to(METHODS).as_posix()) if path.is_relative_to(METHODS) else None
 
 
+def model_cards() -> Path:
+    """Return the folder of the model cards of the shipped weights: in the package, or in a checkout."""
+    installed, checkout = METHODS.parent / "model_cards", METHODS.parents[2] / "docs" / "model-cards"
+    return installed if installed.is_dir() else checkout
+
+
 def recorded_sha256(path: Path) -> str:
     """Return the SHA-256 that a file of weights should have; the one of `SHIPPED` comes first.
 
