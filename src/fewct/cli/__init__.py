@@ -56,6 +56,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview(shutil.get_terminal_size().columns))
         return 0 if words else 2
+    try:
+        return _run(words, ends_process=argv is None)
+    except Exception as error:
+        from fewct.runtime.requirements import unmet_requirements
+
+        unmet = unmet_requirements()
+        if not unmet:
+            raise
+        print(f"fewct ended with {type(error).__name__}: {error}", file=sys.stderr)
+        for message in unmet:
+            print(f"error: {message}", file=sys.stderr)
+        return 1
+
+
+def _run(words: Sequence[str], ends_process: bool) -> int:
+    """Run the command of a command line and return the exit code."""
     from fewct.cli.terminal import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
 
@@ -77,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell("error", error)
             return 2 if isinstance(error, UsageError) else 1
         finally:
-            if argv is None:
+            if ends_process:
                 gc.freeze()  # the process ends: freeing object by object would cost 0.3 s
 
 
