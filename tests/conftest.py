@@ -1,5 +1,6 @@
 """Shared fixtures. Tests marked `shared` need the real CT data beside the repository."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ settings.register_profile(
     "fewct", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fewct")
+
+# Threads of PyTorch would wait for those of the other worker, and sums would depend on their number. PyTorch
+# reads this when it is imported, which this file does not do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -37,6 +42,13 @@ def shared_data() -> Path:
 def rng() -> np.random.Generator:
     """Source of randomness that begins anew with every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded_torch() -> None:
+    """Let PyTorch's own randomness begin anew with every test, where it is in use."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deadline import DEADLINE_S
 from fewct.io import read_labels, write
 from fewct.phantom import phantom_slice
 from fewct.types import LabelMap
@@ -82,7 +83,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
     )
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout

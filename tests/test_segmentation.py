@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from deadline import DEADLINE_S
 from fewct import segmentation
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
@@ -137,7 +138,7 @@ segmentation.segment_volume(two_columns(6), Steps(), Linking(), resume_dir=Path(
 
 def test_a_killed_scan_goes_on_to_the_same_result(tmp_path: Path) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    killed = subprocess.run([sys.executable, "-c", script], check=False, timeout=DEADLINE_S)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob("*.npz"))) >= 3
     resumed = segmentation.segment_volume(two_columns(6), Steps(), Linking(), resume_dir=tmp_path)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deadline import DEADLINE_S
 from fewct.challenge.editions import Edition, get_edition
 from fewct.challenge.submit import fit_to_table, submit
 from fewct.errors import FewctWarning, InputError, UsageError
@@ -85,7 +86,9 @@ def test_predictions_stand_in_the_columns_of_their_images(
 
 def test_a_killed_run_goes_on_and_ends_the_same(images: Path, tmp_path: Path, small_edition: Edition) -> None:
     killed = tmp_path / "killed.csv"
-    run = subprocess.run([sys.executable, "-c", KILLED, str(images), str(killed)], check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(images), str(killed)], check=False, timeout=DEADLINE_S
+    )
     assert run.returncode == -signal.SIGKILL
     assert len(kept_files(killed)) == 2
     assert not killed.exists()

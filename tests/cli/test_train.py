@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deadline import DEADLINE_S
 from fewct.cli import main, parse
 from fewct.data.splits import load_split
 from fewct.errors import InputError, OutputError, UsageError
@@ -404,7 +405,7 @@ def test_after_kill_9_it_ends_with_the_same_weights(patients: Path, tmp_path: Pa
     options = ("--steps", 60, "--validate-every", 5)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-c", KILLED, *words(patients, killed, *options)]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert load_weights(killed / CHECKPOINT)["step"] == 10
     for folder in (killed, whole):

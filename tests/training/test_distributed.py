@@ -139,10 +139,17 @@ def work(folder: Path) -> None:
 
 def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
     """Start two processes as a user does."""
+    from deadline import DEADLINE_S  # here, as this file is also one of the two processes, apart from `tests`
+
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "FEWCT_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *map(str, words)], capture_output=True, text=True, check=False, env=environment
+        [*command, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=DEADLINE_S,
     )
 
 
