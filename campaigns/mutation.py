@@ -15,6 +15,7 @@ a process that has imported the libraries once.
 
 import argparse
 import csv
+import gc
 import multiprocessing
 import os
 import random
@@ -129,13 +130,13 @@ def _child(root: Path, source: Path, targets: Sequence[str], watch: Watch, sende
     os.chdir(root)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.dont_write_bytecode = not watch.path  # the first run, on the module as it is, compiles for the others
     sys.path.insert(0, str(source))
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
-    options = ["-x", "-q", "-m", "not shared", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
+    options = ["-x", "-q", "-m", "not shared", "-p", "no:cacheprovider"]
     folders = ["-c", str(root / "pyproject.toml"), "--basetemp", str(source.parent / "tmp")]
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         code = pytest.main([*options, *folders, *targets], plugins=[watch])
@@ -285,6 +286,7 @@ def main() -> None:
     for library in LIBRARIES.split():
         with suppress(ImportError):
             import_module(library)
+    gc.freeze()  # pytest collects garbage at its end
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(options.jobs, FORK) as pool:
         parts = [pool.submit(measure, options.root, m, tests[m], mutants) for m, mutants in drawn.items()]

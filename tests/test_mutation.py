@@ -125,3 +125,13 @@ def test_verdicts_of_a_campaign(tmp_path: Path) -> None:
         killed,
         ["# all: 1 of 3 noticed (33.3 %), 0 equivalent"],
     ]
+
+
+def test_each_module_has_its_own_tests() -> None:
+    root = CAMPAIGNS.parent
+    for row in csv.DictReader((CAMPAIGNS / "modules.csv").read_text(encoding="utf-8").splitlines()):
+        module = Path(row["module"])
+        own = Path("tests") / module.relative_to("src/fewct").with_name(f"test_{module.name}")
+        assert (root / module).is_file()
+        assert all((root / test).is_file() for test in row["tests"].split())
+        assert str(own) in row["tests"].split() or not (root / own).exists(), f"{module}: its tests moved"
