@@ -3,8 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from fewct.challenge import example as example_module
 from fewct.challenge.editions import Edition
 from fewct.challenge.example import write_example
 from fewct.challenge.score import read_annotated
@@ -53,3 +55,19 @@ def test_one_seed_is_one_edition(tmp_path: Path, small_edition: Edition) -> None
         contents.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
     assert contents[0] == contents[1]
     assert len(contents[0]) == 12
+
+
+def test_seven_of_ten_classes_are_annotated(
+    tmp_path: Path, small_edition: Edition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edition = replace(small_edition, side=64, n_classes=54)
+    write_example(tmp_path / "partial", edition)
+    monkeypatch.setattr(example_module, "ANNOTATED_SHARE", 1.0)
+    write_example(tmp_path / "whole", edition)
+    partial, whole = (read_table(tmp_path / part / "Y_train.csv").labels for part in ("partial", "whole"))
+    kept = [
+        len(set(some[some > 0])) / len(set(every[every > 0]))
+        for some, every in zip(partial[:3], whole, strict=False)
+    ]
+    assert np.mean(kept) == pytest.approx(0.7, abs=0.1)
+    assert np.array_equal(partial[partial > 0], whole[partial > 0])

@@ -83,3 +83,10 @@ def test_another_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "maps.npz").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"maps\.npz: expected an NPZ with the arrays labels and numbers"):
         pack(tmp_path / "maps.npz", tmp_path / "y.csv")
+
+
+@pytest.mark.parametrize("name", ["maps", "maps.npz"])
+def test_unpacking_returns_what_it_wrote(name: str, packed: Path, tmp_path: Path, maps: Labels) -> None:
+    content = unpack(packed, tmp_path / name)
+    assert content.numbers == (2, 10)
+    np.testing.assert_array_equal(content.labels, maps)

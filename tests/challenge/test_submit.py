@@ -180,3 +180,8 @@ def test_more_than_255_structures_lose_the_smallest_with_a_warning() -> None:
     assert fitted.dtype == np.uint8
     assert np.array_equal(np.bincount(fitted[0])[1:], np.arange(46, 301))
     assert np.array_equal(fitted > 0, labels > 45)
+
+
+def test_a_table_holds_255_structures() -> None:
+    labels = np.arange(256, dtype=np.int32)[np.newaxis]
+    assert np.array_equal(fit_to_table(labels, "7.png"), labels)

@@ -357,3 +357,18 @@ def test_editions_are_those_of_the_challenge() -> None:
     }
     with pytest.raises(UsageError, match='edition: expected one of 2023, 2024, 2025, found "2022"'):
         get_edition("2022")
+
+
+def test_a_doubled_column_is_in_order(text: str, write: Write, edition: Edition) -> None:
+    report = validate(write(text.replace("1.png", "0.png")), edition)
+    assert {problem.kind for problem in report.problems} == {"doubled column", "missing column"}
+
+
+def test_contents_of_a_table_that_cannot_be_read_are_not_told(
+    text: str, write: Write, edition: Edition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "BLOCK_BYTES", 30)
+    for damaged in (text.replace("Pixel 1,1,", "Pixel 1,x,"), text.replace("Pixel 14,0,", "Pixel 14,x,")):
+        report = validate(write(damaged), edition)
+        assert [problem.kind for problem in report.problems] == ["value"]
+        assert report.summary == "2 images of 16 pixels."
