@@ -3,10 +3,11 @@
     nice python campaigns/mutation.py --seed 1 --count 600 --jobs 2
 
 Draws lines over all modules of `modules.csv`, each as likely as another, and one change of each line; runs
-the tests that `modules.csv` names for the module, and its doctests, on each changed source until one fails;
-and writes `results/mutation.csv`. Tests that need the CT data beside the repository do not count.
-`explained.csv` says of single changes why they change no result (`equivalent`, left out of the share) or why
-no test notices them (`left`). After an edit there, `--explain` renews the notes of a result without a run.
+the module's own file of tests, those that `modules.csv` names beside it, and its doctests on each changed
+source until one fails; and writes `results/mutation.csv`. Tests that need the CT data beside the repository
+do not count. `explained.csv` says of single changes why they change no result (`equivalent`, left out of the
+share) or why no test notices them (`left`). After an edit there, `--explain` renews the notes of a result
+without a run.
 
 Why not mutmut or cosmic-ray: mutmut changes functions only, so no constants of a module and no defaults of
 settings; cosmic-ray starts an interpreter for every change, which costs more than most tests here. This forks
@@ -190,6 +191,13 @@ def measure(root: Path, module: str, tests: Sequence[str], mutants: Sequence[Mut
         return rows
 
 
+def own_tests(root: Path, module: str) -> list[str]:
+    """Return the file of tests that mirrors a module, as tests/a/test_b.py does src/fewct/a/b.py, if any."""
+    path = Path(module)
+    test = Path("tests", *path.parts[2:-1], f"test_{path.name}")
+    return [str(test)] if (root / test).exists() else []
+
+
 def draw(root: Path, modules: Sequence[str], count: int, seed: int) -> dict[str, list[Mutant]]:
     """Draw lines of modules in proportion to how many can be changed, and one change of each line."""
     lines: dict[tuple[str, int], list[Mutant]] = defaultdict(list)
@@ -280,14 +288,15 @@ def main() -> None:
         head = [line[2:] for line in text if line.startswith("# ")][:5]
         save(options.out, explain(options.root, _read(options.out)), head)
         return
-    tests = {row["module"]: row["tests"].split() for row in _read(options.root / "campaigns" / "modules.csv")}
+    rows = _read(options.root / "campaigns" / "modules.csv")
+    tests = {row["module"]: own_tests(options.root, row["module"]) + row["also"].split() for row in rows}
     drawn = draw(options.root, sorted(tests), options.count, options.seed)
     drawn = {module: mutants for module, mutants in drawn.items() if options.only in module}
     for library in LIBRARIES.split():
         with suppress(ImportError):
             import_module(library)
     gc.freeze()  # pytest collects garbage at its end
-    rows: list[dict[str, Any]] = []
+    rows = []
     with ProcessPoolExecutor(options.jobs, FORK) as pool:
         parts = [pool.submit(measure, options.root, m, tests[m], mutants) for m, mutants in drawn.items()]
         head = _head(options.root, options.seed)  # imports fewct, after the processes that must not have it

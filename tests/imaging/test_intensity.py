@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
 from fewct.errors import InputError, UsageError
-from fewct.imaging.intensity import WINDOWS, Window, apply_window, normalise, robust_uint8, to_display
+from fewct.imaging.intensity import WINDOWS, Window, apply_window, normalise, ranks, robust_uint8, to_display
 from fewct.types import CTSlice
 
 PROPERTY = settings(max_examples=60)
@@ -40,6 +40,18 @@ def test_a_window_by_hand():
     # Level 100.5, width 256: 0 becomes -27.5 + 27.5 = 0 at -27.5 and 255 at 227.5, one grey value a unit.
     pixels = np.array([[-500.0, -27.5, 0.0, 100.0, 227.5, 5000.0, np.inf, -np.inf, np.nan]])
     assert apply_window(pixels, Window(100.5, 256)).tolist() == [[0, 0, 28, 128, 255, 255, 255, 0, 0]]
+
+
+def test_presets_are_the_usual_ones():
+    presets = {name: (window.level_hu, window.width_hu) for name, window in WINDOWS.items()}
+    assert presets == {
+        "soft-tissue": (40, 400),
+        "lung": (-600, 1500),
+        "bone": (400, 1800),
+        "brain": (40, 80),
+        "liver": (60, 160),
+        "mediastinum": (50, 350),
+    }
 
 
 @pytest.mark.parametrize("window", [(40, 1), (40, 0), (40, -5), (np.nan, 400), (40, np.inf)])
@@ -101,6 +113,13 @@ def test_a_frame_of_5_percent_is_padding_and_single_dark_pixels_are_not():
     assert robust_uint8(dark)[1:].min() > 150
 
 
+@pytest.mark.parametrize(("rows", "is_padding"), [(3, False), (6, True)])
+def test_more_than_2_percent_is_padding(rows, is_padding):
+    framed = np.linspace(90, 110, 200 * 100).reshape(200, 100)
+    framed[:rows] = 0
+    assert (robust_uint8(framed)[20:].min() < 40) == is_padding
+
+
 @pytest.mark.parametrize("function", [robust_uint8, lambda p: normalise(CTSlice(p, "grey"))])
 def test_infinite_grey_values_are_refused(function):
     with pytest.raises(InputError, match="finite numbers, NaN for padding, found 2 infinite values"):
@@ -143,3 +162,25 @@ def test_normalised_grey_spans_the_body():
         body = result[35:95, 25:105]
         assert 0.4 < np.median(body) < 0.6
         assert body.std() > 0.2
+
+
+EVERYWHERE = np.ones((1, 5), bool)
+
+
+def test_ranks_by_hand():
+    pixels = np.array([[-3000, -1024, 238, 1500, 9000]], np.float32)  # -1024 to 1500 count
+    np.testing.assert_allclose(ranks(pixels, EVERYWHERE), [[0.2, 0.2, 0.5, 0.8, 0.8]])
+    weak = np.array([[0.1, 0.2, 0.3, 0.3, np.nan]], np.float32)
+    np.testing.assert_allclose(ranks(weak, EVERYWHERE), [[0.125, 0.375, 0.75, 0.75, 0.125]])
+
+
+def test_ranks_are_those_among_the_patient():
+    pixels = np.array([[-900, 10, 20, 20, 700]], np.float32)
+    body = np.array([[False, True, True, True, False]])
+    np.testing.assert_allclose(ranks(pixels, body), [[1 / 6, 1 / 6, 2 / 3, 2 / 3, 2 / 3]])
+    np.testing.assert_allclose(ranks(pixels, ~EVERYWHERE), [[0.1, 0.3, 0.6, 0.6, 0.9]], atol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [np.full((1, 5), np.nan), np.full((1, 5), 40.0), np.full((1, 5), 2000.0)])
+def test_what_is_of_one_intensity_has_no_ranks(pixels):
+    assert ranks(pixels.astype(np.float32), EVERYWHERE).tolist() == [[0, 0, 0, 0, 0]]
