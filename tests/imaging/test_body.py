@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice
@@ -101,6 +102,33 @@ def test_a_table_up_to_four_pixels_thick_is_cut_off_though_it_touches_the_body()
         found = body_mask(image)
         assert overlap(found, body) > 0.9
         assert (found & table & ~body)[:, [40, 216]].any() == kept
+
+
+def test_what_is_a_union_of_disks_keeps_its_outline():
+    y, x = np.ogrid[-2:3, -2:3]
+    square = np.zeros((SIDE, SIDE), dtype=bool)
+    square[100:150, 90:160] = True
+    rounded = ndimage.binary_dilation(square, x * x + y * y <= 5)
+    assert rounded.sum() < 54 * 74
+    assert np.array_equal(body_mask(CTSlice(np.where(rounded, 0.0, -1000.0), "hu")), rounded)
+
+
+@pytest.mark.parametrize(("muscle_radius", "fat_counts"), [(50, True), (59, False)])
+def test_dark_fat_counts_where_much_lies_between_air_and_muscle(muscle_radius, fat_counts):
+    """Of a window that clips air, fat lies near 0.2; of the whole range, little lies there."""
+    grey = np.zeros((SIDE, SIDE))
+    whole = ellipse(128, 128, 60, 60)
+    grey[whole] = 40
+    grey[ellipse(128, 128, muscle_radius, muscle_radius)] = 200
+    found = body_mask(CTSlice(grey, "grey"))
+    assert overlap(found, whole if fat_counts else grey == 200) > 0.975
+
+
+@pytest.mark.parametrize(("noise", "is_air"), [(50, True), (100, False)])
+def test_a_border_of_uneven_grey_is_no_air(noise, is_air):
+    grey = np.random.default_rng(0).uniform(0, noise, (SIDE, SIDE))  # 2nd to 10th percentile: 4 or 8 of 200
+    grey[ellipse(128, 128, 80, 80)] = 200
+    assert body_mask(CTSlice(grey, "grey")).all() != is_air
 
 
 @pytest.mark.parametrize("size", [(512, 512), (511, 513), (100, 140)])

@@ -122,6 +122,12 @@ def test_square_millimetres_need_spacing(patient):
         clean(np.zeros((64, 64), dtype=np.int32), image, Cleanup("5mm2"))
 
 
+def test_only_label_maps_are_cleaned(patient):
+    for labels in (np.full((64, 64), -1), np.ones((64, 64))):
+        with pytest.raises(InputError, match="labels: expected"):
+            clean(labels, patient, Cleanup(body_only=True))
+
+
 def test_cleaning_checks_shapes_and_scores(patient):
     labels = np.zeros((64, 64), dtype=np.int32)
     labels[20:30, 20:30] = 3

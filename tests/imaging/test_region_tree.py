@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fewct.errors import UsageError
 from fewct.imaging.agglomeration import merge_tree
 from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.region_tree import RegionTree
@@ -13,11 +14,16 @@ BOUNDARY = np.array([[0, 0.2, 0, 0.5, 0, 0.9, 0, 0]], dtype=np.float32)
 """Regions 1 and 2 merge at 0.2, with 3 at 0.5 and with 4 at 0.9."""
 
 
-def regions(foreground: list[float], min_foreground: float, cleanup: Cleanup | None = None) -> RegionTree:
+INSIDE = [1, 1, 1, 1, 1, 1, 1, 0]
+
+
+def regions(
+    foreground: list[float], min_foreground: float, cleanup: Cleanup | None = None, body: list[int] = INSIDE
+) -> RegionTree:
     return RegionTree(
         tree=merge_tree(LEAVES, BOUNDARY),
         image=CTSlice(np.zeros(LEAVES.shape), "hu"),
-        body=np.array([[1, 1, 1, 1, 1, 1, 1, 0]], dtype=bool),
+        body=np.array([body], dtype=bool),
         foreground=np.array([foreground], dtype=np.float32),
         min_foreground=min_foreground,
         cleanup=cleanup or Cleanup(),
@@ -58,3 +64,60 @@ def test_a_split_undoes_the_last_merge_and_scores_its_parts() -> None:
     parts = regions([1] * 8, 0).cut(0.3).split(3)
     assert parts.labels.tolist() == [[3, 3, 4, 4, 1, 1, 2, 2]]
     np.testing.assert_allclose(parts.scores, [0.5, 0.9, 0.2, 0.2], rtol=1e-6)
+
+
+def test_the_largest_part_keeps_the_id() -> None:
+    whole = regions([1] * 8, 0).cut(1.0)
+    parts = whole.split(1)
+    assert parts.labels.tolist() == [[1, 1, 1, 1, 1, 1, 2, 2]]
+    np.testing.assert_allclose(parts.scores, [0.4, 0.9], rtol=1e-6)
+    finer = parts.split(1)
+    assert finer.labels.tolist() == [[1, 1, 1, 1, 3, 3, 2, 2]]
+    np.testing.assert_allclose(finer.scores, [0.3, 0.9, 0.5], rtol=1e-6)
+    assert whole.labels.tolist() == [[1] * 8]
+
+
+def test_a_merge_keeps_the_first_id_and_a_split_undoes_it() -> None:
+    cut = regions([1] * 8, 0).cut(0.3)
+    merged = cut.merge(2, 1)
+    assert merged.labels.tolist() == [[3, 3, 3, 3, 2, 2, 2, 2]]
+    np.testing.assert_allclose(merged.scores, [np.nan, np.nan, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(cut.scores, [0.5, 0.9, 0.3], rtol=1e-6)
+    apart = merged.split(2)
+    assert apart.labels.tolist() == [[3, 3, 3, 3, 2, 2, 4, 4]]
+    np.testing.assert_allclose(apart.scores, [np.nan, 0.5, 0.3, 0.9], rtol=1e-6)
+
+
+def test_splits_and_merges_are_clipped_to_the_body_where_the_clean_up_is() -> None:
+    clipped = regions([1] * 8, 0, Cleanup(body_only=True)).cut(0.3)
+    assert clipped.labels.tolist() == [[3, 3, 3, 3, 1, 1, 2, 0]]
+    assert clipped.merge(1, 2).labels.tolist() == [[3, 3, 3, 3, 1, 1, 1, 0]]
+    assert clipped.split(3).labels.tolist() == [[3, 3, 4, 4, 1, 1, 2, 0]]
+    unclipped = regions([1] * 8, 0).cut(0.3)
+    assert unclipped.merge(1, 2).labels.tolist() == [[3, 3, 3, 3, 1, 1, 1, 1]]
+
+
+def test_the_largest_part_is_that_with_most_pixels_in_the_body() -> None:
+    cut = regions([1] * 8, 0, Cleanup(body_only=True), [1, 0, 0, 0, 1, 1, 1, 1]).cut(1.0)
+    assert cut.labels.tolist() == [[1, 0, 0, 0, 1, 1, 1, 1]]
+    again = regions([1] * 8, 0, Cleanup(body_only=True), [1, 0, 1, 1, 1, 1, 1, 1]).cut(0.3).split(3)
+    assert again.labels.tolist() == [[4, 0, 3, 3, 1, 1, 2, 2]]
+
+
+@pytest.mark.parametrize("structure", [-1, 0, 4])
+def test_structures_that_there_are_not(structure: int) -> None:
+    cut = regions([1] * 6 + [0, 0], 0.5).cut(0.3)  # the last region is background
+    message = f"structure: expected the id of a structure of this result, found {structure}"
+    for edit in (cut.split, cut.n_regions, lambda k: cut.merge(k, 1), lambda k: cut.merge(1, k)):
+        with pytest.raises(UsageError, match=message):
+            edit(structure)
+
+
+def test_one_region_is_neither_split_nor_merged_with_itself() -> None:
+    cut = regions([1] * 8, 0).cut(0.3)
+    with pytest.raises(
+        UsageError, match="one of several regions of the merge tree, found 1, which is a single"
+    ):
+        cut.split(1)
+    with pytest.raises(UsageError, match="structures: expected two, found 3 twice"):
+        cut.merge(3, 3)

@@ -33,12 +33,26 @@ def test_dicom_is_told_by_content(name: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"DICM", b"\x08\x00", b"Dear colleague, " * 20, b"\x89PNG\r\n\x1a\n" + bytes(200), bytes(200)],
+    [
+        *(b"", b"DICM", b"\x08\x00", b"Dear colleague, " * 20, b"\x89PNG\r\n\x1a\n" + bytes(200), bytes(200)),
+        b"\x08\x00\x19\x00CS\x04\x00" + bytes(200),  # a late element
+        b"\x10\x00\x10\x00PN\x04\x00" + bytes(200),  # another group
+        b"\x08\x00\x18\x00ui\x41\x00" + bytes(200),  # no value representation, and too long without
+        b"\x08\x00\x18\x00UI\x41",  # cut short
+    ],
 )
 def test_other_content_is_no_dicom_whatever_its_name(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "letter.dcm"
     file.write_bytes(content)
     assert not is_dicom(file)
+
+
+@pytest.mark.parametrize("start", [b"\x08\x00\x18\x00UI\x41\x00", b"\x02\x00\x00\x00\x40\x00\x00\x00"])
+def test_files_without_a_preamble_start_with_an_early_element(tmp_path: Path, start: bytes) -> None:
+    file = tmp_path / "image"
+    for content in (start, start + bytes(200)):
+        file.write_bytes(content)
+        assert is_dicom(file)
 
 
 def test_missing_file_is_no_dicom(tmp_path: Path) -> None:
@@ -280,6 +294,27 @@ def test_broken_file_among_unrelated_slices_does_not_lose_the_others(tmp_path: P
     assert found["a"].open().shape == (6, 5)
     with pytest.raises(InputError, match=r"b\.dcm: expected a DICOM image, found no pixels"):
         found["b"].open()
+
+
+def test_broken_files_alone_are_an_error_at_once(tmp_path: Path) -> None:
+    files = [write_ct(tmp_path / f"{name}.dcm", ramp()) for name in "ab"]
+    for file in files:
+        file.write_bytes(file.read_bytes()[:400])
+    with pytest.raises(InputError, match=r"a\.dcm: expected a DICOM image, found no pixels"):
+        find_dicom(files, tmp_path, alone=True)
+
+
+def test_a_series_is_described_by_its_first_file(tmp_path: Path) -> None:
+    files = write_series(tmp_path, [0, 1, 2])
+    write_ct(files[0], ramp(), (-10, -20, 0), SeriesDescription="Chest 5.0 repeated")
+    (found,) = find_dicom(in_folder(tmp_path), tmp_path)
+    assert found.description == "DICOM CT series, 3 slices of 6 x 5, 'Chest 5.0'"
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (1, 5)])
+def test_images_of_one_row_or_column(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = write_ct(tmp_path / "a.dcm", ramp(*shape))
+    assert find_dicom([path], path)[0].open().shape == shape
 
 
 def test_secondary_capture_without_place_and_spacing_has_no_geometry(tmp_path: Path) -> None:

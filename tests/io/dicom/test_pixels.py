@@ -16,7 +16,8 @@ from pydicom.uid import RLELossless
 from dicom_builder import ct_dataset, ramp, write_ct, write_enhanced
 from fewct.errors import InputError
 from fewct.io.dicom.discovery import find_dicom
-from fewct.io.dicom.header import library_warnings_suppressed
+from fewct.io.dicom.header import library_warnings_suppressed, read_header
+from fewct.io.dicom.pixels import opener
 from fewct.types import CTSlice, CTVolume
 
 
@@ -157,6 +158,18 @@ def test_compressed_enhanced_file_in_a_zip_is_read_frame_by_frame(tmp_path: Path
     volume = found.open()
     np.testing.assert_array_equal(volume[2].pixels, 2.0 * stored[2])
     np.testing.assert_array_equal(volume[0].pixels, 2.0 * stored[0])
+
+
+def test_frames_in_a_zip_are_unpacked_once(tmp_path: Path) -> None:
+    stored = np.stack([ramp(), ramp(start=100)])
+    many = write_enhanced(tmp_path / "many.dcm", stored, [0, 1], [0, 0])
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.write(many, "many.dcm")
+    open_file = opener(read_header(zipfile.Path(tmp_path / "e.zip", "many.dcm")))
+    (tmp_path / "e.zip").unlink()
+    for _ in range(2):
+        with open_file() as stream:
+            assert stream.read() == many.read_bytes()
 
 
 def test_truncated_pixels_are_an_error(tmp_path: Path) -> None:
