@@ -48,9 +48,10 @@ def test_default_settings_reach_the_goals(results: Path, shared_data: Path) -> N
         prediction=read_labels(results / "nifti" / "dicom_labels.nii.gz"),
     )
     mean = evaluation.mean_over_slices
-    assert mean["ari"] >= 0.85
-    assert mean["ari_foreground"] >= 0.925
-    assert mean["mean_best_iou"] >= 0.595
+    # each about 0.008 below what was reached when it was set, as processors round otherwise
+    assert mean["ari"] >= 0.8515
+    assert mean["ari_foreground"] >= 0.927
+    assert mean["mean_best_iou"] >= 0.597
 
 
 def test_dicom_seg_refers_to_the_series(results: Path, shared_data: Path) -> None:

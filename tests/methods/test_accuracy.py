@@ -17,8 +17,9 @@ from fewct.metrics import adjusted_rand_index, contingency, mean_best_iou
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice
 
-# ARI, ARI of the foreground, mean best IoU; each at most 0.012 below what was reached when it was set.
-LEAST = (0.905, 0.88, 0.555)
+# ARI, ARI of the foreground, mean best IoU; each about 0.008 below what was reached when it was set, as
+# processors round otherwise.
+LEAST = (0.9085, 0.8835, 0.558)
 
 
 def reached(method: Method, seeds: range, displayed: bool = False) -> NDArray[np.float64]:
@@ -43,9 +44,9 @@ def reached(method: Method, seeds: range, displayed: bool = False) -> NDArray[np
     ("method", "seeds", "displayed", "least"),
     [
         (Mosaic(), range(4), False, LEAST),
-        (Mosaic(), range(4), True, (0.91, 0.88, 0.545)),
-        (BoxPrompted(), range(2), False, (0.87, 0.768, 0.52)),
-        (Everything(), range(1), False, (0.83, 0.79, 0.49)),
+        (Mosaic(), range(4), True, (0.912, 0.883, 0.5475)),
+        (BoxPrompted(), range(2), False, (0.8715, 0.771, 0.522)),
+        (Everything(), range(1), False, (0.8345, 0.793, 0.492)),
     ],
     ids=["mosaic", "mosaic 8-bit", "boxes", "everything"],
 )
@@ -60,9 +61,9 @@ def test_with_the_weights_that_come_with_fewct(
     "damage",
     [
         lambda weights, rng: rng.permutation(weights.ravel()).reshape(weights.shape),
-        lambda weights, rng: weights * rng.normal(1, 0.3, weights.shape),
+        lambda weights, rng: weights * rng.normal(1, 0.2, weights.shape),
     ],
-    ids=["shuffled", "30% of noise"],
+    ids=["shuffled", "20% of noise"],
 )
 def test_other_weights_reach_less(
     damage: Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.floating]],

@@ -15,6 +15,7 @@ from fewct.errors import InputError
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
 from fewct.training.onnx_export import export_onnx
 from fewct.training.warm_start import export_into, start_from
+from precision import float32_rounding
 
 
 class Answer(NamedTuple):
@@ -72,7 +73,7 @@ def assert_same_answer(network: nn.Module, path: Path, x: Tensor) -> None:
     with torch.no_grad():
         found = [torch.sigmoid(logits) for logits in network(x)]
     for one, other in zip(found, answer_of(path, x), strict=False):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+        torch.testing.assert_close(one, other, **float32_rounding(1000, 1))
 
 
 @pytest.fixture(scope="module")
