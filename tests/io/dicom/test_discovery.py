@@ -156,7 +156,7 @@ def test_several_series_are_listed(tmp_path: Path) -> None:
     assert "--series" in str(error.value)
 
 
-@pytest.mark.parametrize("wanted", ["1.2.3.4.5", "chest 5.0"])
+@pytest.mark.parametrize("wanted", ["1.2.3.4.5", "chest 5.0", " Chest 5.0 "])
 def test_series_is_chosen_by_uid_or_description(tmp_path: Path, wanted: str) -> None:
     write_series(tmp_path, [0, 1, 2])
     write_ct(tmp_path / "other.dcm", ramp(), **OTHER)

@@ -63,6 +63,7 @@ def test_highdicom_reads_what_was_written(tmp_path: Path) -> None:
     assert segmentation.FrameOfReferenceUID == "1.2.3.4.6"
     assert segmentation.StudyInstanceUID == "1.2.3.4"
     assert segmentation.SeriesDescription == "fewct structures"
+    assert segmentation.ContentDescription == "fewct structures"
     assert segmentation.PatientID == "P1"
     labels = [segment.SegmentLabel for segment in segmentation.SegmentSequence]
     assert labels == ["Structure 3", "Structure 7", "Structure 2147483647"]

@@ -1,5 +1,6 @@
 """DICOM-SEG of other software: kinds, ids, overlaps and damage."""
 
+import copy
 from pathlib import Path
 
 import highdicom
@@ -134,4 +135,15 @@ def test_frames_without_positions_are_an_error(tmp_path: Path) -> None:
         del frame.PlanePositionSequence
     dataset.save_as(path)
     with pytest.raises(InputError, match="expected a position in every frame, found 5 of 5 frames without"):
+        read_dicom_seg(path)
+
+
+def test_frames_of_different_spacing_are_an_error(tmp_path: Path) -> None:
+    path = foreign_segmentation(tmp_path, "BINARY", two_segments())
+    dataset = dcmread(path)
+    measures = copy.deepcopy(dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence)
+    measures[0].PixelSpacing = [0.4, 0.7]
+    dataset.PerFrameFunctionalGroupsSequence[2].PixelMeasuresSequence = measures
+    dataset.save_as(path)
+    with pytest.raises(InputError, match=r"mixed pixel spacings \(mm\) in a series"):
         read_dicom_seg(path)

@@ -103,6 +103,13 @@ def test_exact_copies_are_dropped_with_a_warning(tmp_path: Path) -> None:
     assert [file.name for file in volume.source.files] == ["003.dcm", "002.dcm", "001.dcm"]
 
 
+def test_copies_with_padding_are_copies(tmp_path: Path) -> None:
+    write_series(tmp_path, [0, 1, 2], PixelPaddingValue=100)
+    write_ct(tmp_path / "copy.dcm", ramp(start=100), (-10, -20, 1), PixelPaddingValue=100)
+    with pytest.warns(FewctWarning, match="left out exact copies of other images: "):
+        assert open_series(tmp_path).shape == (3, 6, 5)
+
+
 def test_different_images_in_one_place_are_an_error(tmp_path: Path) -> None:
     write_series(tmp_path, [0, 1, 2])
     write_ct(tmp_path / "late.dcm", ramp(start=7), (-10, -20, 1), InstanceNumber=9)
@@ -204,6 +211,14 @@ def test_without_positions_slices_follow_instance_numbers_with_a_warning(tmp_pat
     assert volume.spacing_mm == pytest.approx((5, 0.8, 0.7))
 
 
+def test_an_image_without_instance_number_comes_first(tmp_path: Path) -> None:
+    write_series(tmp_path, [0, 1], ImagePositionPatient=None)
+    write_ct(tmp_path / "late.dcm", ramp(start=900), None)
+    with pytest.warns(FewctWarning, match="sorted by instance number"):
+        volume = open_series(tmp_path)
+    assert [int(volume[k].pixels[0, 0]) + 1024 for k in range(3)] == [900, 0, 100]
+
+
 def test_without_positions_and_instance_numbers_the_order_is_unknown(tmp_path: Path) -> None:
     write_series(tmp_path, [0, 1, 2], ImagePositionPatient=None, InstanceNumber=4)
     with pytest.raises(InputError, match="3 images without positions and with doubled instance numbers"):
@@ -245,6 +260,15 @@ def test_mixed_series_is_an_error(
     write_series(tmp_path, [0, 1, 2])
     write_ct(tmp_path / "odd.dcm", stored, (-10, -20, 3), **changes)
     with pytest.raises(InputError, match=message):
+        open_series(tmp_path)
+
+
+def test_a_spacing_that_one_image_lacks_is_unknown(tmp_path: Path) -> None:
+    write_series(tmp_path, [0, 1])
+    write_ct(tmp_path / "odd.dcm", ramp(), (-10, -20, 3), PixelSpacing=None)
+    with pytest.raises(
+        InputError, match=r"in a series: 0\.8 x 0\.7 in 001\.dcm, 002\.dcm; unknown in odd\.dcm"
+    ):
         open_series(tmp_path)
 
 
