@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewct.io.label_table.cells import format_rows, parse_rows
-from fewct.io.label_table.faults import find_faults
+from fewct.io.label_table.faults import find_faults, last_shift
 from fewct.io.label_table.layout import row_number, split_cells
 
 NAMES = ("0.png", "1.png", "2.png")
@@ -67,6 +67,35 @@ def test_rows_survive_writing_and_parsing(n_columns: int, first_row: int) -> Non
 @pytest.mark.parametrize("cell", ["256", "999", "0007", "-1", "1.0", "", " 1", "+1", "1e1", "NaN", "12 "])
 def test_only_plain_numbers_up_to_255_are_labels(cell: str) -> None:
     assert parse_rows(f"Pixel 0,1,{cell},3\n".encode(), 3) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Pixel 8,0,12\r\nPixel 9,255,3\r\n",
+        b'"Pixel 8","0",12\n"Pixel 9",255,3\n',
+        b"Pixel 8,0,12\nPixel 9,255,3",
+        b'"Pixel 8",0,12\r\nPixel 9,255,3\r',
+    ],
+)
+def test_harmless_variants_are_parsed(text: bytes) -> None:
+    parsed = parse_rows(text, 2)
+    assert parsed is not None
+    assert parsed[0] == 8
+    assert parsed[1].tolist() == [[0, 12], [255, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shift", "expected"),
+    [
+        (b"Pixel 7,1\nPixel 9,2\n", 0, 1),  # the last row stands for number 8
+        (b"Pixel 7,1\nPixel 9,2\n", 1, 1),
+        (b"Pixel 7,1\nPixel 8,2", 1, 0),
+        (b"Pixel 8,1\nx,2\n", 3, 3),
+    ],
+)
+def test_the_last_row_tells_by_how_much_rows_are_shifted(text: bytes, shift: int, expected: int) -> None:
+    assert last_shift(text, last_row=8, shift=shift) == expected
 
 
 def test_format_takes_a_transposed_view() -> None:
