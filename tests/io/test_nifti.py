@@ -126,6 +126,31 @@ def test_values_are_nibabels(tmp_path: Path, dtype: str, suffix: str, rng: np.ra
         np.testing.assert_array_equal(scan[index].pixels, oracle[:, :, index].T.astype(np.float32))
 
 
+def patched(path: Path, offset: int, *numbers: float) -> Path:
+    """Write float32 numbers into a file, at an offset of NIfTI 1's header."""
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 4 * len(numbers)] = np.array(numbers, "<f4").tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def test_a_slope_of_0_leaves_values_as_they_are_stored(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.integers(0, 99, (4, 5, 6)).astype(np.int16)
+    path = patched(save(tmp_path / "in.nii", array, np.diag([-1, -1, 1, 1])), 112, 0.0, 7.0)
+    np.testing.assert_array_equal(np.stack([image.pixels.T for image in read(path)], axis=2), array)
+
+
+def test_a_handedness_of_0_is_1(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = nib.Nifti1Image(rng.normal(size=(4, 5, 6)), None)
+    image.set_qform(np.diag([-1, -1, 2, 1]), code="scanner")
+    image.to_filename(tmp_path / "in.nii")
+    whole = read(tmp_path / "in.nii")
+    scan = read(patched(tmp_path / "in.nii", 76, 0.0))
+    assert whole.geometry is not None
+    assert scan.geometry is not None
+    np.testing.assert_array_equal(scan.geometry.affine, whole.geometry.affine)
+
+
 def test_nifti_2_and_wrong_suffixes(tmp_path: Path, rng: np.random.Generator) -> None:
     array = rng.integers(0, 9, (4, 5, 6)).astype(np.uint8)
     nib.Nifti2Image(array, np.diag([-0.123456789, -1, 1, 1])).to_filename(tmp_path / "two.nii")

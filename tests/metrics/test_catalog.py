@@ -33,3 +33,19 @@ def test_metrics_that_partial_truth_leaves_sound_do_not_punish_what_nobody_annot
         for name, metric in METRICS.items()
         if metric.on_partial_truth in ("misleading", "lower bound") and name != "n_true"
     }
+
+
+def test_lower_is_better_of_distances_errors_and_costs() -> None:
+    lower = {name for name, metric in METRICS.items() if metric.higher_is_better is False}
+    assert lower == {"hausdorff_95_mm", "fp", "fn", "seconds", "peak_memory_mb"}
+    assert {name for name, metric in METRICS.items() if metric.higher_is_better is None} == {
+        "n_true",
+        "n_predicted",
+    }
+
+
+def test_bounds_are_for_the_truth_that_they_bound() -> None:
+    by_validity = {"ari": (True, False), "sq": (True, True), "pq": (True, True), "pq_upper": (False, True)}
+    for metric, (complete, partial) in by_validity.items():
+        assert is_interpretable(metric, "complete") == complete
+        assert is_interpretable(metric, "partial") == partial

@@ -1,5 +1,6 @@
 """The training loop: what it learns, how it resumes, what it refuses."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,95 @@ def test_it_stops_early_when_validation_grows_no_better(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=50, learning_rate=0.0, validate_every=10, patience=2)
     fit(nn.Conv2d(2, 1, 1), squared_error, Lines(), validation(), config, tmp_path)
     assert load_weights(tmp_path / loop.CHECKPOINT)["step"] == 30
+
+
+def test_learning_rate_by_hand() -> None:
+    config = LoopConfig(learning_rate=0.1, warmup_steps=4)
+    warmup = [learning_rate(step, 0.0, config) for step in (0, 1, 3, 4, 100)]
+    assert warmup == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
+    cosine = [learning_rate(9, progress, config) for progress in (1 / 3, 0.5, 2 / 3, 1.0)]
+    assert cosine == pytest.approx([0.075, 0.05, 0.025, 0.0])
+    poly = replace(config, schedule="poly")
+    assert learning_rate(9, 0.75, poly) == pytest.approx(0.1 * 0.25**0.9)
+    assert learning_rate(1, 0.75, poly) == pytest.approx(0.05 * 0.25**0.9)
+
+
+def test_the_average_follows_quickly_at_first(tmp_path: Path) -> None:
+    """After n steps its decay is n / (10 + n), at most that of the settings."""
+
+    def first_steps(steps: int, **changes: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        network = make_network()
+        folder = tmp_path / f"{steps}{changes}"
+        folder.mkdir()
+        average = fit(network, squared_error, Lines(), [], replace(CONFIG, steps=steps, **changes), folder)
+        return network.state_dict(), average.state_dict()
+
+    start = make_network().state_dict()
+    (one, average_1), (two, average_2), (_, slow) = (
+        first_steps(1),
+        first_steps(2),
+        first_steps(1, ema_decay=0.05),
+    )
+    for name in ("0.weight", "1.running_mean", "3.bias"):
+        assert not torch.equal(start[name], one[name])
+        torch.testing.assert_close(average_1[name], start[name].lerp(one[name], 10 / 11))
+        torch.testing.assert_close(average_2[name], average_1[name].lerp(two[name], 10 / 12))
+        torch.testing.assert_close(slow[name], start[name].lerp(one[name], 0.95))
+    assert average_2["1.num_batches_tracked"] == 2
+
+
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each look at the clock find it 6 seconds later."""
+    ticks = itertools.count(1000, 6)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(ticks)))
+
+
+def test_time_before_a_kill_counts_for_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch)
+    config = replace(CONFIG, steps=1000, budget_minutes=1, validate_every=4)
+    run(tmp_path / "whole", config)
+    assert load_weights(tmp_path / "whole" / loop.CHECKPOINT)["step"] == 10
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", config, Stopping(at=4 * 6))  # after the checkpoint of step 4
+    run(tmp_path / "killed", config)
+    assert load_weights(tmp_path / "killed" / loop.CHECKPOINT)["step"] == 10
+    minutes = [line.split(",")[1] for line in (tmp_path / "killed" / CURVES).read_text().splitlines()]
+    assert minutes == ["minutes", "0.4", "0.8", "1.0"]
+
+
+def test_validation_losses_are_means_over_batches(tmp_path: Path) -> None:
+    def labels(network: nn.Module, batch: Pair) -> dict[str, Tensor]:
+        return {"one": batch.y.mean() + 0 * network(batch.x).sum(), "two": 2 * batch.y.mean()}
+
+    items = [Pair(torch.zeros(1, 2, 1, 1), torch.full((1, 1, 1, 1), value)) for value in (1.0, 4.0)]
+    fit(make_network(), labels, Lines(), items, replace(CONFIG, steps=2, validate_every=1), tmp_path)
+    header, *rows = (line.split(",") for line in (tmp_path / CURVES).read_text().splitlines())
+    assert [row[header.index("step")] for row in rows] == ["1", "2"]
+    assert [float(row[header.index("val_one")]) for row in rows] == [2.5, 2.5]
+    assert [float(row[header.index("val_two")]) for row in rows] == [5.0, 5.0]
+    assert load_weights(tmp_path / loop.CHECKPOINT)["stale"] == 1
+
+
+def test_default_settings() -> None:
+    assert LoopConfig() == LoopConfig(
+        steps=20_000,
+        budget_minutes=25.0,
+        batch_size=8,
+        learning_rate=2e-3,
+        weight_decay=1e-3,
+        schedule="cosine",
+        warmup_steps=100,
+        ema_decay=0.998,
+        validate_every=250,
+        patience=0,
+        seed=0,
+        device="cpu",
+        workers=1,
+        bfloat16=True,
+        unlabelled_batch_size=4,
+        unlabelled_weight=1.0,
+        tensorboard=False,
+    )
 
 
 @pytest.mark.parametrize(("scale", "clipped"), [(1e6, True), (1e-3, False)])
