@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from fewct.errors import InputError
-from fewct.imaging.labelmap import filter_by_area, place_on_grid, relabel_sequential
+from fewct.imaging.labelmap import filter_by_area, labels_on_grid, place_on_grid, relabel_sequential
 from fewct.types import Geometry, LabelMap
 
 PROPERTY = settings(max_examples=60)
@@ -140,3 +140,19 @@ def test_maps_that_cannot_be_placed_are_refused():
     one, two = Geometry(geometry.affine, "1.2.3"), Geometry(geometry.affine, "1.2.4")
     with pytest.raises(InputError, match=r"frame of reference 1\.2\.4, found 1\.2\.3"):
         place_on_grid(LabelMap(labels, one), two, (3, 4, 5))
+
+
+def test_labels_stay_as_they_are_where_a_place_is_unknown_or_the_same():
+    labels, geometry = random_labels((3, 4, 5)), Geometry(affine((3, 2, 1)))
+    moved = Geometry(geometry.affine @ np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
+    known = LabelMap(labels, geometry)
+    for label_map, target, shape in (
+        (LabelMap(labels), geometry, (3, 4, 5)),
+        (known, None, (9, 9)),
+        (known, geometry, (3, 4, 5)),
+        (known, Geometry(geometry.affine + 9e-5), (3, 4, 5)),
+    ):
+        assert labels_on_grid(label_map, target, shape) is label_map.labels
+    np.testing.assert_array_equal(labels_on_grid(known, moved, (2, 4, 5)), labels[1:])
+    np.testing.assert_array_equal(labels_on_grid(known, moved, (3, 4, 5))[:2], labels[1:])
+    np.testing.assert_array_equal(labels_on_grid(known, geometry, (2, 4, 5)), labels[:2])

@@ -16,6 +16,7 @@ from fewct.training import loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.curves import CURVES
 from fewct.training.loop import LoopConfig, fit, learning_rate
+from fewct.training.mean_teacher import ViewPair
 
 
 class Pair(NamedTuple):
@@ -166,6 +167,41 @@ def test_the_average_follows_quickly_at_first(tmp_path: Path) -> None:
         torch.testing.assert_close(average_2[name], average_1[name].lerp(two[name], 10 / 12))
         torch.testing.assert_close(slow[name], start[name].lerp(one[name], 0.95))
     assert average_2["1.num_batches_tracked"] == 2
+
+
+class Views(Dataset[ViewPair]):
+    """Pairs of empty slices."""
+
+    def __len__(self) -> int:
+        return 100_000
+
+    def __getitem__(self, index: int) -> ViewPair:
+        return ViewPair(torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))
+
+
+@pytest.mark.parametrize(("steps", "weight"), [(1, 0.0), (3, 0.25), (5, 0.5), (6, 0.5)])
+def test_unlabelled_slices_reach_their_weight_after_a_fifth_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, weight: float
+) -> None:
+    """Their loss is the sum of the weights here, so that the gradient tells how much it counts."""
+    sizes = []
+
+    def sum_of_weights(network: nn.Module, _: nn.Module, pair: ViewPair) -> Tensor:
+        sizes.append(len(pair[0]))
+        return network.get_parameter("weight").sum()
+
+    monkeypatch.setattr(loop, "consistency_loss", sum_of_weights)
+    network = nn.Conv2d(2, 1, 1)
+    config = replace(CONFIG, steps=20, unlabelled_weight=0.5, unlabelled_batch_size=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            *(network, lambda net, _: {"none": 0 * net.weight.sum()}, Stopping(at=4 * steps), [], config),
+            tmp_path,
+            Views(),
+        )
+    assert network.weight.grad is not None
+    assert network.weight.grad.ravel().tolist() == pytest.approx([weight, weight])
+    assert sizes == [3] * steps
 
 
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
