@@ -17,134 +17,29 @@ a process that has imported the libraries once.
 import argparse
 import csv
 import gc
-import multiprocessing
-import os
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import cache_from_source
 from io import StringIO
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import pytest
-
+from forked_tests import FORK, Watch, probed, run_tests
 from mutants import Mutant, find_mutants
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = """highdicom hypothesis jinja2 nibabel numpy onnxruntime pydicom scipy.ndimage scipy.optimize
 skimage.filters skimage.measure skimage.morphology skimage.segmentation sklearn.metrics tifffile torch"""
 COLUMNS = ("module", "line", "function", "operator", "before", "after", "outcome", "test", "seconds", "note")
-MEMORY = 12 << 30  # bytes a run of the tests may take
-FORK = multiprocessing.get_context("fork")
-
-
-@dataclass(eq=False)
-class Watch:
-    """A pytest plugin: runs first the tests that reach some lines, and keeps what it sees.
-
-    Args:
-        path: The module whose lines are watched; empty to watch none.
-        order: Rank of each test; those without come last.
-    """
-
-    path: str = ""
-    order: dict[str, tuple[bool, float]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    lines: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    failed: list[str] = field(default_factory=list)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Sort the tests by their rank."""
-        items.sort(key=lambda item: self.order.get(item.nodeid, (True, float("inf"))))
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Keep which lines of the module a test reaches."""
-        lines = self.lines[item.nodeid]
-
-        def on_line(frame: FrameType, _event: str, _value: object) -> Any:
-            lines.add(frame.f_lineno)
-            return on_line
-
-        def on_call(frame: FrameType, event: str, value: object) -> Any:
-            return on_line(frame, event, value) if frame.f_code.co_filename == self.path else None
-
-        if self.path:
-            threading.settrace(on_call)
-            sys.settrace(on_call)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep how long a test took and whether it failed."""
-        self.seconds[report.nodeid] += report.duration
-        if report.failed:
-            self.failed.append(report.nodeid)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep that a file of tests could not be read."""
-        if report.failed:
-            self.failed.append("import")
-
-
-def run_tests(root: Path, source: Path, targets: Sequence[str], watch: Watch, timeout: float) -> Watch | None:
-    """Run tests in a fork of this process against the package in the folder `source`.
-
-    Returns:
-        What the plugin saw; None if the time ran out or the process died.
-    """
-    receiver, sender = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=_child, args=(root, source, targets, watch, sender))
-    process.start()
-    sender.close()
-    seen = None
-    with suppress(EOFError):
-        seen = receiver.recv() if receiver.poll(timeout) else None
-    with suppress(ProcessLookupError):  # what the tests started goes with them
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.join()
-    return seen
-
-
-def _child(root: Path, source: Path, targets: Sequence[str], watch: Watch, sender: Connection) -> None:
-    os.setsid()
-    os.chdir(root)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    sys.dont_write_bytecode = not watch.path  # the first run, on the module as it is, compiles for the others
-    sys.path.insert(0, str(source))
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
-    options = ["-x", "-q", "-m", "not shared", "-p", "no:cacheprovider"]
-    folders = ["-c", str(root / "pyproject.toml"), "--basetemp", str(source.parent / "tmp")]
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        code = pytest.main([*options, *folders, *targets], plugins=[watch])
-    if code and not watch.failed:
-        watch.failed.append(f"pytest ended with {code!r}")
-    sender.send(Watch(watch.path, {}, dict(watch.seconds), dict(watch.lines), watch.failed))
-    os._exit(0)
 
 
 def measure(root: Path, module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> list[dict[str, Any]]:
@@ -167,21 +62,24 @@ def measure(root: Path, module: str, tests: Sequence[str], mutants: Sequence[Mut
         shutil.copytree(root / "src", source)
         path = source / Path(module).relative_to("src")
         targets = [*tests, str(path)]
-        traced = run_tests(root, source, targets, Watch(str(path)), 1800)
+        whole = path.read_text(encoding="utf-8")
+        path.write_text(probed(whole), encoding="utf-8")
+        traced = run_tests(root, source, targets, Watch(), 1800, keep_bytecode=True)
+        path.write_text(whole, encoding="utf-8")
+        Path(cache_from_source(path)).unlink(missing_ok=True)
         order = {test: (True, seconds) for test, seconds in traced.seconds.items()} if traced else {}
-        plain = run_tests(root, source, targets, Watch(order=order), 1800)
+        plain = run_tests(root, source, targets, Watch(order), 1800)
         if traced is None or plain is None or traced.failed or plain.failed or not order:
             raise RuntimeError(
                 f"{module}: its tests fail as it is: {traced and traced.failed} {plain and plain.failed}"
             )
-        limit, rows, whole = 5 * sum(plain.seconds.values()) + 30, [], path.read_text(encoding="utf-8")
-        Path(cache_from_source(path)).unlink(missing_ok=True)
+        limit, rows = 5 * sum(plain.seconds.values()) + 30, []
         for mutant in mutants:
             changed = set(range(mutant.first, mutant.last + 1))
             ranks = {test: (not changed & traced.lines[test], plain.seconds[test]) for test in plain.seconds}
             path.write_text(mutant.source, encoding="utf-8")
             start = time.monotonic()
-            seen = run_tests(root, source, targets, Watch(order=ranks), limit)
+            seen = run_tests(root, source, targets, Watch(ranks), limit)
             seconds = round(time.monotonic() - start, 1)
             test = "" if seen is None else "".join(seen.failed[:1]).replace(f"{path}::", "doctest ")
             outcome = "timeout" if seen is None else "killed" if seen.failed else "survived"

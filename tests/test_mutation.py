@@ -1,15 +1,18 @@
 """Mutation testing (campaigns/): the changes it makes of a source, and its verdicts on a small package."""
 
+import builtins
 import csv
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 CAMPAIGNS = Path(__file__).resolve().parents[1] / "campaigns"
 find_mutants = runpy.run_path(str(CAMPAIGNS / "mutants.py"))["find_mutants"]
+probed = runpy.run_path(str(CAMPAIGNS / "forked_tests.py"))["probed"]
 
 
 def changed(source: str) -> set[str]:
@@ -81,6 +84,19 @@ def test_lines_keep_their_numbers_and_names_their_functions() -> None:
         (4, "1)"),
         (5, "return None"),
     }
+
+
+def test_probes_tell_which_lines_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = 'def f(x):\n    """Doc."""\n    if x:\n        return [\n            1]\n    return 2\n'
+    names: dict[str, Any] = {}
+    exec(probed(source), names)
+    assert (names["f"](1), names["f"].__doc__) == ([1], "Doc.")
+    lines: set[int] = set()
+    monkeypatch.setattr(builtins, "mark_lines", lambda a, b: lines.update(range(a, b + 1)), raising=False)
+    assert names["f"](1) == [1]
+    assert lines == {3, 4, 5}
+    assert names["f"](0) == 2
+    assert lines == {3, 4, 5, 6}
 
 
 def write(path: Path, text: str) -> None:
