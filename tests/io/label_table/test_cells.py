@@ -36,7 +36,7 @@ def damaged_rows(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(text)))
         gone = draw(st.integers(0, 2))
-        text = text[:place] + draw(st.sampled_from(["", *'0123456789,\n"\r. -+éx'])) + text[place + gone :]
+        text = text[:place] + draw(st.sampled_from(["", *'0123456789,\n"\r. -+/éx'])) + text[place + gone :]
     return text.encode() or b"\n"
 
 
@@ -64,7 +64,10 @@ def test_rows_survive_writing_and_parsing(n_columns: int, first_row: int) -> Non
     np.testing.assert_array_equal(parsed[1], labels)
 
 
-@pytest.mark.parametrize("cell", ["256", "999", "0007", "-1", "1.0", "", " 1", "+1", "1e1", "NaN", "12 "])
+@pytest.mark.parametrize(
+    "cell",
+    ["256", "999", "0007", "1000", "/", "1/", "/1", "1/2", "-1", "1.0", "", " 1", "+1", "1e1", "NaN", "12 "],
+)
 def test_only_plain_numbers_up_to_255_are_labels(cell: str) -> None:
     assert parse_rows(f"Pixel 0,1,{cell},3\n".encode(), 3) is None
 

@@ -1,8 +1,8 @@
 """Rows of a label table, from text to uint8, without a loop over cells.
 
-A label is one to three digits and one separator. Once the row names and all digits but the last of each
-label are taken out of the text, every cell is two bytes, so that cells can be counted and checked as an
-array; the digits taken out, few in a label map, are then added to their cells.
+A label is one to three digits and one separator. Tens are added to the digit after them. Once the row names
+and all digits but the last of each label are taken out of the text, every cell is two bytes, so that cells
+can be counted and checked as an array. Hundreds, few in label maps, are added then.
 """
 
 from typing import Annotated
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fewct.io.label_table.layout import row_number, split_cells
 
 ZERO, COMMA, NEWLINE = b"0,\n"
+COMMA_VALUE, NEWLINE_VALUE = COMMA - ZERO + 256, NEWLINE - ZERO + 256
+DROPPED = np.uint8(255)
 
 
 def parse_rows(
@@ -41,25 +43,28 @@ def parse_rows(
     in_names = None if first_row is None else _find_names(characters, first_row)
     if first_row is None or in_names is None:
         return None
-    values = characters - ZERO
+    packed = bytearray(plain)
+    values = np.frombuffer(packed, dtype=np.uint8)
+    values -= ZERO
+    values[in_names] = DROPPED
     digit = values <= 9
-    leading = np.zeros(len(plain), dtype=np.bool_)
-    np.logical_and(digit[:-1], digit[1:], out=leading[:-1])
-    leading[in_names] = False
-    taken_out = leading.copy()
-    taken_out[in_names] = True
-    cells = characters[~taken_out]
-    if len(cells) % (2 * n_columns):
+    leading = digit[:-1] & digit[1:]
+    hundreds = np.flatnonzero(leading[:-1] & leading[1:])
+    n_separators = len(plain) - len(in_names) - np.count_nonzero(digit)
+    tens = values[:-1] * leading
+    tens *= 10
+    values[1:] += tens
+    values[:-1] |= DROPPED * leading
+    cells = np.frombuffer(packed.translate(None, delete=bytes([DROPPED])), dtype=np.uint8)
+    if len(cells) != 2 * n_separators or n_separators % n_columns:
         return None
     cells = cells.reshape(-1, n_columns, 2)
-    labels = cells[:, :, 0] - ZERO
-    if (cells[:, :-1, 1] != COMMA).any() or (cells[:, -1, 1] != NEWLINE).any() or (labels > 9).any():
+    if (cells[:, :-1, 1] != COMMA_VALUE).any() or (cells[:, -1, 1] != NEWLINE_VALUE).any():
         return None
-    positions = np.flatnonzero(taken_out)
-    cell_of = (positions - np.arange(len(positions))) // 2
-    is_leading = leading[positions]
-    fits = _add_leading(labels.reshape(-1), cell_of[is_leading], values[positions[is_leading]])
-    return (first_row, labels) if fits else None
+    labels = cells[:, :, 0].copy()
+    if len(hundreds) and not _add_hundreds(labels.reshape(-1), digit, in_names, hundreds, characters):
+        return None
+    return first_row, labels
 
 
 def format_rows(labels: Annotated[NDArray[np.uint8], "pixels images"], first_row: int) -> bytes:
@@ -103,16 +108,19 @@ def _find_names(characters: NDArray[np.uint8], first_row: int) -> NDArray[np.int
     return where
 
 
-def _add_leading(labels: NDArray[np.uint8], cell_of: NDArray[np.int64], digits: NDArray[np.uint8]) -> bool:
-    """Add the digits before the last one to their cells; False if a cell has too many, or passes 255."""
-    if len(digits) == 0:
-        return True
-    last_of_cell = np.append(cell_of[1:] != cell_of[:-1], True)
-    hundreds, tens = np.flatnonzero(~last_of_cell), np.flatnonzero(last_of_cell)
-    third = np.flatnonzero(cell_of[2:] == cell_of[:-2])
-    sums = labels[cell_of[tens]].astype(np.int64) + 10 * digits[tens].astype(np.int64)
-    sums[np.searchsorted(cell_of[tens], cell_of[hundreds])] += 100 * digits[hundreds].astype(np.int64)
-    if len(third) or sums.max() > 255:
+def _add_hundreds(
+    labels: NDArray[np.uint8],
+    digit: NDArray[np.bool_],
+    in_names: NDArray[np.int64],
+    hundreds: NDArray[np.int64],
+    characters: NDArray[np.uint8],
+) -> bool:
+    """Add the digits at some places, in hundreds, to their labels; False if one has four, or passes 255."""
+    if (np.diff(hundreds) == 1).any():
         return False
-    labels[cell_of[tens]] = sums
-    return True
+    separates = ~digit
+    separates[in_names] = False
+    label_of = np.searchsorted(np.flatnonzero(separates), hundreds)
+    sums = labels[label_of] + 100 * (characters[hundreds] - ZERO).astype(np.int64)
+    labels[label_of] = sums
+    return bool(sums.max() <= 255)

@@ -27,7 +27,7 @@ from fewct.runtime.threads import thread_count
 LabelStack: TypeAlias = Annotated[NDArray[np.uint8], "images rows columns"]
 Parsed: TypeAlias = tuple[int, Annotated[NDArray[np.uint8], "pixels images"]] | None
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 18
 MOST_FAULTS = 100
 
 
@@ -204,4 +204,4 @@ def _parse_ahead(texts: Iterator[bytes], n_columns: int) -> Iterator[tuple[bytes
 
 def _count_lines(text: bytes) -> int:
     """Return the number of lines, the last of which need not be ended."""
-    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))) + (not text.endswith(b"\n"))
+    return text.count(b"\n") + (not text.endswith(b"\n"))
