@@ -12,7 +12,6 @@ Watershed's index on all pixels is the metric of the challenge's organisers, who
 """
 
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -58,7 +57,7 @@ class Options:
     out: Path | None = None
     """Folder that keeps all rows and tries, to go on after an interruption; None: all is measured anew."""
     table: Path = RESULTS / "methods_table.csv"
-    """Table to write; the tries and what the harness cost lie beside it."""
+    """Table to write; the tries lie beside it."""
 
 
 def data_sets(folder: Path) -> dict[str, DataSet]:
@@ -183,12 +182,9 @@ def main() -> None:
     ]
     print(machine())
     show(table)
-    timing = dict(default.manifest["timing"]) | {"load_average": round(os.getloadavg()[0], 1)}
-    print("harness:", json.dumps(timing))
     command = shlex.join(["python", "benchmarks/methods_table.py", *sys.argv[1:]])
     beside = options.table.with_suffix("")
     save_results(options.table, table, command)
-    save_results(f"{beside}_harness.csv", [timing], command)
     if tuned.tries:
         save_results(f"{beside}_tries.csv", tuned.tries, command)
 

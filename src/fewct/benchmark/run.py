@@ -31,9 +31,11 @@ PRELOADED = [
     "fewct.imaging.merge_tree",
     "skimage.filters.rank",
     "onnxruntime",
+    "scipy.optimize",
+    "scipy.spatial",
 ]
-"""Modules that are loaded once, before workers are forked: their own, the command line's and the methods'
-libraries, so that the memory of all methods has the same base."""
+"""Modules that are loaded once, before workers are forked: their own, the command line's, the methods' and
+the metrics' libraries, so that no worker spends time on them and all methods' memory has the same base."""
 
 Progress = Callable[[str, int, int], None]
 Keys = Mapping[tuple[str, PreparedCase], str]
@@ -89,9 +91,9 @@ def run_benchmark(
     named = [replace(one, name=numbered(one.name, taken)) for one in data]
     with ThreadPoolExecutor(thread_count()) as threads:
         prepared = threads.map(lambda one: prepare(one, kept / "cases"), named)
+        program = program_versions()  # while data is read
+        hashes = {name: method.load().weights_sha256 for name, method in methods.items()}
         cases = [case for of_one in prepared for case in of_one]
-    program = program_versions()
-    hashes = {name: method.load().weights_sha256 for name, method in methods.items()}
     keys = {
         (name, case): row_key(case, method, hashes[name], program)
         for name, method in methods.items()
