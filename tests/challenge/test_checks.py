@@ -1,8 +1,11 @@
-"""Which images a table should label, by the number of its columns."""
+"""Which images a table should label, and which labels and label maps it may hold."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from fewct.challenge.checks import expected_numbers
+from fewct.challenge.checks import check_labels, check_orientation, expected_numbers
 from fewct.challenge.editions import Edition
 
 EDITION = Edition("2023", side=4, n_train=9, n_labelled=3, n_test=5)
@@ -23,3 +26,20 @@ EDITION = Edition("2023", side=4, n_train=9, n_labelled=3, n_test=5)
 )
 def test_the_smallest_set_with_room_for_the_columns(names: list[str], expected: int) -> None:
     assert expected_numbers(names, EDITION) == tuple(range(expected))
+
+
+@pytest.mark.parametrize(("flipped", "kinds"), [(40, []), (60, ["scrambled pixels"])])
+def test_label_maps_are_scrambled_where_fewer_than_half_of_the_neighbours_agree(
+    flipped: int, kinds: list[str]
+) -> None:
+    """Of 99 pairs down the columns of 100 rows, one disagrees at each row where the label changes."""
+    rows = np.cumsum(np.arange(100) * flipped % 100 < flipped) % 2 + 1
+    maps = np.repeat(rows[:, None], 5, axis=1)[None].astype(np.uint8)
+    assert [problem.kind for problem in check_orientation(maps, ["0.png"], {})] == kinds
+
+
+def test_the_largest_class_of_the_edition_is_allowed() -> None:
+    edition = replace(EDITION, n_classes=54)
+    labels = np.array([[0, 54], [0, 55]], np.uint8)
+    problems = list(check_labels(labels, ["0.png", "1.png"], edition, allow_empty=False))
+    assert [problem.where for problem in problems] == ["line 3, column 1.png"]

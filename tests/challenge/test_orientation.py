@@ -27,6 +27,12 @@ def test_fewer_than_four_label_maps_tell_nothing(n: int, found: str | None) -> N
     assert better_orientation([pair(True)] * n) == found
 
 
+def test_label_maps_that_fit_as_well_when_turned_tell_nothing() -> None:
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:12, 4:12] = 1
+    assert better_orientation([(labels * 100, labels)] * 6) is None
+
+
 def test_agreement_is_that_of_the_direction_with_less() -> None:
     stripes = np.repeat(np.array([[1], [2], [1], [2]], np.uint8), 4, axis=1)
     assert neighbour_agreement(stripes[None]) == 0

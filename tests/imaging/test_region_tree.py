@@ -48,6 +48,11 @@ def test_regions_of_low_mean_foreground_are_background() -> None:
     np.testing.assert_allclose(by_limit[0.72].scores, [0.5, 0.3], rtol=1e-6)
 
 
+def test_a_mean_of_exactly_the_least_foreground_is_foreground() -> None:
+    cut = regions([1, 0.5, 1, 0.5, 0.5, 0.5, 0.75, 0.75], 0.75).cut(0.3)
+    assert cut.labels.tolist() == [[2, 2, 2, 2, 0, 0, 1, 1]]
+
+
 def test_clean_up_applies_to_the_structures_with_their_scores() -> None:
     cut = regions([1] * 8, 0, Cleanup("2px", body_only=True)).cut(0.3)
     assert cut.labels.tolist() == [[2, 2, 2, 2, 1, 1, 0, 0]]

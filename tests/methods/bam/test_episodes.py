@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,15 @@ class TestEpisode:
     ) -> None:
         data = Episodes(slices, [1], 1, 48, 40, seed=0, pseudo_share=1.0)
         assert {int(data[i].excluded) for i in range(40)} == {0, 1}
+
+    def test_regions_of_fewer_than_24_pixels_are_not_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        regions = np.zeros(SLICES[0].example.labels.shape, np.int32)
+        regions.ravel()[:23], regions.ravel()[40:64] = 1, 2
+        monkeypatch.setattr(
+            episodes, "augmented_view", lambda example, *_: (torch.zeros(1), torch.from_numpy(example.labels))
+        )
+        data = Episodes([replace(SLICES[0], regions=regions)], [], 1, 48, 8, seed=0, pseudo_share=1.0)
+        assert {int(data[i].target.sum()) for i in range(8)} == {24}
 
     def test_nothing_to_draw_from(self) -> None:
         for slices, structures in itertools.product([some_slices("aa")], [[1], [7]]):

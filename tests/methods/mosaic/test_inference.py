@@ -9,7 +9,7 @@ from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of
 from fewct.methods.mosaic.maps import STEPS, Affinities, Maps
-from fewct.types import CTSlice, Geometry
+from fewct.types import CTSlice, Geometry, Mask
 
 SIDE = 40
 METHOD = Mosaic(boundary_source="gradients", min_region_mm2=0, cleanup=Cleanup())
@@ -60,6 +60,25 @@ def test_pixels_without_foreground_are_in_no_region_whatever_the_threshold() -> 
         np.testing.assert_array_equal(tree.leaves > 0, np.arange(SIDE) < columns + np.zeros((SIDE, 1)))
 
 
+@pytest.mark.parametrize(("depth", "n_leaves"), [(0.0, 3), (0.1, 2), (0.7, 1)])
+def test_minima_must_be_deeper_than_the_setting(depth: float, n_leaves: int) -> None:
+    """Three basins: crests of 0.6 and of 0.05 above the shallower side."""
+    maps = two_halves()
+    maps.boundary[:, 30] = 0.05
+    maps = replace(maps, affinities=None)
+    assert tree_of(replace(METHOD, minima_depth=depth), slice_of(), maps).n_leaves == n_leaves
+
+
+def test_without_a_body_there_is_nothing(rng: np.random.Generator) -> None:
+    image = CTSlice(rng.normal(40, 10, (SIDE, SIDE)), "hu")
+    nowhere = np.zeros((SIDE, SIDE), dtype=bool)
+    maps = METHOD.load().maps_of(image, nowhere)
+    assert not maps.boundary.any()
+    assert not maps.foreground.any()
+    found = METHOD.load().segment(image, nowhere)
+    assert (found.labels.any(), len(found.scores)) == (False, 0)
+
+
 def test_segment_cuts_at_the_level_and_drops_regions_of_low_foreground(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -76,3 +95,19 @@ def test_segment_cuts_at_the_level_and_drops_regions_of_low_foreground(
     assert counts(level=0.5, min_foreground=0.83) == 1
     assert counts(level=0.7, min_foreground=0.7) == 1
     assert counts(level=0.7, min_foreground=0.95) == 0
+
+
+def test_segment_takes_the_body_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def maps_of(_: MosaicSegmenter, _image: CTSlice, body: Mask) -> Maps:
+        seen.append(body)
+        return replace(two_halves(), affinities=None)
+
+    monkeypatch.setattr(MosaicSegmenter, "maps_of", maps_of)
+    body = np.zeros((SIDE, SIDE), dtype=bool)
+    body[:, :10] = True  # less than half of the left region, which is 21 columns wide
+    body[:, 25:] = True
+    found = replace(METHOD, cleanup=Cleanup(body_only=True)).load().segment(slice_of(), body)
+    assert seen[0] is body
+    np.testing.assert_array_equal(found.labels > 0, np.arange(SIDE) >= 25 + np.zeros((SIDE, 1)))
