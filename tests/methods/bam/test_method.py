@@ -200,6 +200,32 @@ class TestBadInput:
             BAM(**{setting: value})  # type: ignore[arg-type]
 
 
+class TestSettings:
+    def test_defaults(self) -> None:
+        assert BAM() == BAM(
+            support="",
+            weights="",
+            structures=(),
+            fill_with="none",
+            outlines_from="mosaic",
+            min_match=0.85,
+            threshold=0.5,
+            cleanup=Cleanup(min_area="0.03%", body_only=True),
+        )
+
+    @pytest.mark.parametrize(("setting", "ends"), [("threshold", (0.0, 1.0)), ("min_match", (-7.0, 1.5))])
+    def test_ends_of_ranges(self, setting: str, ends: tuple[float, float]) -> None:
+        for value, beyond in zip(ends, (-0.01, 0.01), strict=True):
+            assert getattr(BAM(**{setting: value}), setting) == value  # type: ignore[arg-type]
+            with pytest.raises(UsageError, match=rf"{setting}: expected a number in \["):
+                BAM(**{setting: value + beyond})  # type: ignore[arg-type]
+
+    def test_mosaic_takes_part_where_it_is_named(self) -> None:
+        assert BAM().uses_mosaic
+        assert BAM(outlines_from="pixels", fill_with="mosaic").uses_mosaic
+        assert not BAM(outlines_from="pixels").uses_mosaic
+
+
 class TestLayOver:
     def test_unnamed_fill_the_rest_with_ids_after_the_largest(self) -> None:
         named = delineation([[5, 5, 0, 0, 0, 0]], [np.nan] * 4 + [0.9], named=5)

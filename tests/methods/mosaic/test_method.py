@@ -139,6 +139,28 @@ def test_shares_out_of_range(setting, value):
         Mosaic(**{setting: value})
 
 
+@pytest.mark.parametrize(
+    "setting", ["level", "affinity_weight", "minima_depth", "foreground_threshold", "min_foreground"]
+)
+def test_shares_from_0_to_1(setting):
+    for value in (0.0, 1.0):
+        assert getattr(Mosaic(**{setting: value}), setting) == value
+
+
+def test_default_settings():
+    assert Mosaic() == Mosaic(
+        boundary_source="network",
+        weights="",
+        level=0.45,
+        affinity_weight=0.5,
+        minima_depth=0.1,
+        min_region_mm2=20.0,
+        foreground_threshold=0.62,
+        min_foreground=0.83,
+        cleanup=Cleanup(min_area="0.03%", body_only=True),
+    )
+
+
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_area_out_of_range(value):
     with pytest.raises(UsageError, match="min_region_mm2: expected 0 or more"):
