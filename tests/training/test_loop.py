@@ -270,36 +270,6 @@ def test_gradients_are_clipped_to_a_norm_of_5(tmp_path: Path, scale: float, clip
     assert norm == pytest.approx(5, rel=1e-4) if clipped else 0 < norm < 0.1
 
 
-class Nothing(Dataset[ViewPair]):
-    """Unlabelled slices that nobody looks at."""
-
-    def __len__(self) -> int:
-        return 100
-
-    def __getitem__(self, index: int) -> ViewPair:
-        return ViewPair(torch.zeros(1), torch.zeros(1))
-
-
-def test_unlabelled_slices_count_in_full_after_a_fifth_of_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The gradient of their loss, here the bias itself, is their weight."""
-    network = nn.Conv2d(2, 1, 1)
-    seen: list[float] = []
-    monkeypatch.setattr(loop, "consistency_loss", lambda *_: network.bias.sum())
-    fit(
-        network,
-        lambda network, batch: {"error": 0 * network(batch.x).mean()},
-        Lines(),
-        [],
-        replace(CONFIG, steps=10, unlabelled_weight=2.0),
-        tmp_path,
-        Nothing(),
-        progress=lambda *_: seen.append(float(network.bias.grad)),
-    )
-    assert seen == pytest.approx([0, 1, *[2] * 8])
-
-
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "run")
     with pytest.raises(InputError, match="checkpoint of the network that is trained"):

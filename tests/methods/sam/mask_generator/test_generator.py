@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from hypothesis.extra import numpy as npst
-from numpy.typing import NDArray
 
 from fewct.errors import UsageError
 from fewct.imaging.body import body_mask
@@ -21,19 +19,14 @@ from fewct.imaging.mask_merging import iou_matrix, merge_masks
 from fewct.methods.sam.backends.torch import TorchBackend
 from fewct.methods.sam.mask_generator.candidates import (
     GeneratedMasks,
-    MaskUpsampler,
-    concatenate,
-    near_crop_edge,
-    no_masks,
-    non_max_suppression,
 )
 from fewct.methods.sam.mask_generator.generator import _with_small_regions_cleaned, generate_masks
-from fewct.methods.sam.mask_generator.point_grids import coarse_to_fine, crop_boxes, layer_grids, point_grid
+from fewct.methods.sam.mask_generator.point_grids import point_grid
 from fewct.methods.sam.mask_generator.settings import MaskGeneratorSettings
-from fewct.methods.sam.mask_generator.small_regions import without_large_regions, without_small_regions
-from fewct.methods.sam.preprocessing import InputFrame
+from fewct.methods.sam.mask_generator.small_regions import without_large_regions
 from fewct.phantom import phantom_slice
 from fewct.types import CTSlice
+from methods.sam.mask_generator.masks import generated
 from methods.sam.reference import (
     SHAPE,
     DropBackend,
@@ -284,107 +277,6 @@ class TestShapes:
         assert not labels.any()
 
 
-class TestGrids:
-    def test_levels_hold_each_point_once(self) -> None:
-        for n in range(1, 12):
-            assert sorted(np.concatenate(coarse_to_fine(n * n))) == list(range(n * n))
-
-    def test_layers(self) -> None:
-        assert [len(grid) for grid in layer_grids(8, 2, 2)] == [64, 16, 4]
-        assert point_grid(1).tolist() == [[0.5, 0.5]]
-
-    @PROPERTY
-    @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 3), st.floats(0, 1))
-    def test_crops_cover_the_picture(self, rows: int, columns: int, n_layers: int, overlap: float) -> None:
-        boxes, layers = crop_boxes((rows, columns), n_layers, overlap)
-        assert len(boxes) == sum(4**layer for layer in range(n_layers + 1))
-        for layer in range(n_layers + 1):
-            seen = np.zeros((rows, columns), dtype=bool)
-            for x0, y0, x1, y1 in boxes[layers == layer].tolist():
-                seen[y0:y1, x0:x1] = True
-            assert seen.all()
-
-
-class TestRegions:
-    @PROPERTY
-    @given(masks_of_any_shape, st.integers(1, 10))
-    def test_small_regions_are_gone(self, mask: NDArray[np.bool_], area: int) -> None:
-        cleaned = without_small_regions(mask, area)
-        again = without_small_regions(cleaned, area)
-        assert np.array_equal(again, cleaned)
-        assert cleaned.any() or not mask.any()
-        assert np.array_equal(without_small_regions(mask, 0), mask)
-
-    @PROPERTY
-    @given(masks_of_any_shape, st.integers(0, 10))
-    def test_large_regions_are_gone(self, mask: NDArray[np.bool_], area: int) -> None:
-        left = without_large_regions(mask, area)
-        assert not (left & ~mask).any()
-        assert np.array_equal(without_large_regions(left, area), left)
-        assert np.array_equal(without_large_regions(mask, mask.size), mask)
-
-    def test_corners_connect(self) -> None:
-        mask = np.eye(3, dtype=bool)
-        assert without_large_regions(mask, 3).sum() == 3
-        assert without_large_regions(mask, 2).sum() == 0
-
-
-def proposals(masks: NDArray[np.bool_], scores: NDArray[np.float32]) -> GeneratedMasks:
-    from fewct.imaging.masks import proposals_from_masks
-
-    known = replace(
-        no_masks(masks.shape[1:]),
-        predicted_iou=scores,
-        stability=scores,
-        points_xy=np.zeros((len(masks), 2)),
-        crop_boxes_xyxy=np.zeros((len(masks), 4), dtype=np.int64),
-    )
-    return known.with_masks(proposals_from_masks(masks, scores))
-
-
-class TestFound:
-    @PROPERTY
-    @given(
-        npst.arrays(np.bool_, st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(1, 9))), st.data()
-    )
-    def test_masks_come_out_as_they_went_in(self, masks: NDArray[np.bool_], data: st.DataObject) -> None:
-        scores = np.arange(len(masks), dtype=np.float32)
-        found = proposals(masks, scores)
-        assert np.array_equal([found.proposals.mask(i) for i in range(len(masks))], list(masks))
-        index = np.array(data.draw(st.permutations(range(len(masks)))), dtype=np.int64)
-        both = concatenate([found.keep(index), found], found.shape)
-        assert len(both) == 2 * len(masks)
-        for i, k in enumerate(index.tolist()):
-            assert np.array_equal(both.proposals.mask(i), masks[k])
-            assert both.predicted_iou[i] == k
-
-    @PROPERTY
-    @given(
-        npst.arrays(np.bool_, st.tuples(st.integers(0, 6), st.integers(1, 5), st.integers(1, 5))),
-        st.floats(0, 1),
-        st.sampled_from(["box", "mask"]),
-    )
-    def test_what_is_suppressed_overlaps_with_what_stays(
-        self, masks: NDArray[np.bool_], threshold: float, by: Any
-    ) -> None:
-        masks = masks[masks.any(axis=(1, 2))]
-        scores = np.linspace(0, 1, len(masks), dtype=np.float32)[::-1]
-        kept = non_max_suppression(proposals(masks, scores), scores, threshold, by).tolist()
-        assert kept == sorted(kept)
-        if by == "mask":
-            for i in range(len(masks)):
-                better = [k for k in kept if k < i]
-                overlaps = [(masks[i] & masks[k]).sum() / (masks[i] | masks[k]).sum() for k in better]
-                assert (i in kept) == all(overlap <= threshold for overlap in overlaps)
-
-    def test_cut_by_a_crop(self) -> None:
-        boxes = np.array(
-            [[110, 150, 160, 170], [125, 150, 160, 170], [150, 0, 170, 30], [150, 150, 182, 170]]
-        )
-        cut = near_crop_edge(boxes, np.array([100, 0, 201, 300]), (300, 300))
-        assert cut.tolist() == [True, False, False, True]
-
-
 class TestCleaned:
     @pytest.mark.parametrize(
         ("box_nms", "crop_nms", "n_left"), [(0.7, 0.7, 1), (0.9, 0.7, 2), (0.7, 0.9, 2), (0.5, 0.75, 1)]
@@ -392,7 +284,7 @@ class TestCleaned:
     def test_cleaned_masks_are_suppressed_by_the_larger_threshold(
         self, box_nms: float, crop_nms: float, n_left: int
     ) -> None:
-        """Two boxes of 10 x 10 and 10 x 8 pixels, IoU 0.8; the second one has an island."""
+        """Two boxes of 10 x 10 and 10 x 8 pixels, IoU 63 / 81; the second one has an island."""
         masks = np.zeros((2, 20, 20), dtype=bool)
         masks[0, 2:12, 2:12] = True
         masks[1, 2:12, 2:10] = True
@@ -400,52 +292,8 @@ class TestCleaned:
         settings = MaskGeneratorSettings(
             min_mask_region_area=5, box_nms_thresh=box_nms, crop_nms_thresh=crop_nms
         )
-        cleaned = _with_small_regions_cleaned(proposals(masks, np.array([0.1, 0.9], np.float32)), settings)
+        cleaned = _with_small_regions_cleaned(generated(masks, [0.1, 0.9]), settings)
         assert cleaned.boxes_xyxy.tolist() == [[2, 2, 12, 12], [2, 2, 10, 12]][:n_left]
-
-
-class TestEasel:
-    @PROPERTY
-    @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 1000), st.floats(-2, 2))
-    def test_nothing_above_the_threshold_is_left_out(
-        self, rows: int, columns: int, seed: int, threshold: float
-    ) -> None:
-        frame = InputFrame((rows, columns), 64, 16)
-        logits = np.random.default_rng(seed).normal(-1, 1, (16, 16)).astype(np.float32)
-        first, second = frame.upsampling
-        whole = first @ logits @ second.T
-        part = MaskUpsampler(frame).upsample(logits, threshold)
-        expected = whole > threshold
-        found = np.zeros_like(expected)
-        if part is not None:
-            (x0, y0, x1, y1), mask = part.above(threshold)
-            found[y0:y1, x0:x1] = mask
-        close = np.abs(whole - threshold) < 1e-5
-        assert np.array_equal(found | close, expected | close)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pred_iou_thresh": 1.5}, r"pred_iou_thresh: expected a number in \[0, 1\], found 1\.5"),
-        ({"box_nms_thresh": -0.1}, "box_nms_thresh"),
-        ({"crop_overlap_ratio": 2.0}, "crop_overlap_ratio"),
-        ({"mode": "quick"}, "mode: expected one of fast, exact, found .quick."),
-        ({"suppression": "area"}, "suppression: expected one of box, mask, found .area."),
-        ({"stability_score_offset": -1.0}, "stability_score_offset: expected 0 or more"),
-        ({"points_per_batch": 0}, "points_per_batch: expected 1 or more"),
-        ({"crop_n_layers": -1}, "crop_n_layers: expected 0 or more"),
-        ({"max_mask_region_area": -5}, "max_mask_region_area: expected 0 or more"),
-        ({"points_per_side": 0}, "points_per_side: expected 1 or more"),
-        (
-            {"points_per_side": 3, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2},
-            "points_per_side: expected 4 or more, found 3",
-        ),
-    ],
-)
-def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        MaskGeneratorSettings(**changes)
 
 
 @pytest.mark.parametrize(
