@@ -124,6 +124,12 @@ def test_dark_fat_counts_where_much_lies_between_air_and_muscle(muscle_radius, f
     assert overlap(found, whole if fat_counts else grey == 200) > 0.975
 
 
+def test_air_is_sought_at_the_border_alone():
+    grey = np.zeros((SIDE, SIDE))
+    grey[4:-4, 4:-4] = 200  # 6 % of the slice are air, but 42 % of its border
+    assert overlap(body_mask(CTSlice(grey, "grey")), grey == 200) > 0.98
+
+
 @pytest.mark.parametrize(("noise", "is_air"), [(50, True), (100, False)])
 def test_a_border_of_uneven_grey_is_no_air(noise, is_air):
     grey = np.random.default_rng(0).uniform(0, noise, (SIDE, SIDE))  # 2nd to 10th percentile: 4 or 8 of 200

@@ -75,3 +75,10 @@ def test_many_slices_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("fewct.imaging.similarity.BLOCK", 2)
     one, other = mixed(1.0), mixed(0.0, 1.0)
     assert group_thumbnails([one, other, other, one, other]).tolist() == [0, 1, 1, 0, 1]
+
+
+def test_detail_of_a_twentieth_of_the_contrast_counts_half(rng: np.random.Generator) -> None:
+    noise = rng.normal(size=(64, 64))
+    noise[:, :32] *= 0.036  # a twentieth of the standard deviation of the slice, 0.72
+    small = thumbnail(noise)
+    assert small[:, :24].std() / small[:, 40:].std() == pytest.approx(0.5, abs=0.06)

@@ -208,3 +208,61 @@ def test_holes_of_less_than_30_mm2_are_filled(side: int, filled: bool) -> None:
     hu = np.where(bone, 300, -100).astype(np.float32)
     hu[100 : 100 + side, 100 : 100 + side] = -5000  # as dark as to stay after smoothing
     assert bool(structure_map(hu, np.ones_like(BODY), bone, 1.0)[102, 102]) == filled
+
+
+@pytest.mark.parametrize(("first", "last", "is_air"), [(4, 12, False), (14, 20, True)])
+def test_depths_below_the_skin_are_millimetres(first: int, last: int, is_air: bool) -> None:
+    """Fat at the darkest value from 8 to 24 or from 28 to 40 mm, with pixels of 2 mm."""
+    grey = by_depth((1, FAT), (first, AIR), (last, FAT), (21, MUSCLE))
+    hu = approximate_hu(CTSlice(grey, "grey", Geometry.from_spacing((5.0, 2.0, 2.0))), BODY)
+    assert ((hu[~BODY] == -1000).all()) == is_air
+
+
+@pytest.mark.parametrize(
+    ("density", "rows", "columns", "expected"),
+    [
+        (50, 8, 240, False),
+        (50, 24, 240, True),
+        (0, 20, 240, False),
+        (0, 80, 240, True),
+        (-900, 20, 30, True),
+        (-900, 18, 18, False),
+        (-900, 6, 240, False),
+    ],
+)
+def test_widths_and_areas_are_millimetres(density: float, rows: int, columns: int, expected: bool) -> None:
+    """What is in the fat has pixels of half a millimetre: 4 to 40 mm wide."""
+    hu = np.full((2 * SIDE, 2 * SIDE), -100, dtype=np.float32)
+    hu[200 : 200 + rows, 200 - columns // 2 : 200 + columns // 2] = density
+    none = np.zeros(hu.shape, dtype=bool)
+    structure = structure_map(hu, ~none, none, 0.5)
+    assert bool(structure[200 + rows // 2, 200]) == expected
+    assert not structure[20, 20]
+
+
+@pytest.mark.parametrize(("top", "expected"), [(0, False), (4, True)])
+def test_the_depth_of_gas_is_in_millimetres(top: int, expected: bool) -> None:
+    hu = np.full((2 * SIDE, 2 * SIDE), -100, dtype=np.float32)
+    hu[200 + top : 214 + top, 80:320] = -900
+    body = np.zeros(hu.shape, dtype=bool)
+    body[200:] = True
+    assert bool(structure_map(hu, body, np.zeros_like(body), 0.5)[213 + top, 200]) == expected
+
+
+@pytest.mark.parametrize(("side", "filled"), [(10, True), (12, False)])
+def test_the_area_of_holes_is_in_square_millimetres(side: int, filled: bool) -> None:
+    bone = np.zeros((2 * SIDE, 2 * SIDE), dtype=bool)
+    bone[150:250, 150:250] = True
+    bone[200 : 200 + side, 200 : 200 + side] = False
+    hu = np.where(bone, 300, -5000).astype(np.float32)
+    hu[:140] = -100
+    structure = structure_map(hu, np.ones_like(bone), bone, 0.5)
+    assert bool(structure[200 + side // 2, 200 + side // 2]) == filled
+
+
+def test_noise_of_fluid_is_smoothed_by_2_mm() -> None:
+    """Waves of 6 mm and 60 HU are 7 HU after it, and 35 HU after 1 mm."""
+    hu = np.where(BODY, 12 + 60 * np.cos(np.pi * x / 3), -100).astype(np.float32)
+    none = np.zeros_like(BODY)
+    structure = structure_map(hu, ~none, none, 1.0)
+    assert structure[80:120, 80:120].all()

@@ -1,14 +1,17 @@
 """Merge trees of maps made by hand: what each setting of mosaic does to them."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fewct.imaging.body import body_mask
 from fewct.imaging.cleanup import Cleanup
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of
 from fewct.methods.mosaic.maps import STEPS, Affinities, Maps
+from fewct.methods.mosaic.network_maps import WEIGHTS
 from fewct.types import CTSlice, Geometry, Mask
 
 SIDE = 40
@@ -111,3 +114,44 @@ def test_segment_takes_the_body_that_it_is_given(monkeypatch: pytest.MonkeyPatch
     found = replace(METHOD, cleanup=Cleanup(body_only=True)).load().segment(slice_of(), body)
     assert seen[0] is body
     np.testing.assert_array_equal(found.labels > 0, np.arange(SIDE) >= 25 + np.zeros((SIDE, 1)))
+
+
+def test_the_network_is_that_of_the_settings() -> None:
+    loaded = Mosaic().load()
+    assert loaded.method == Mosaic()
+    assert loaded.weights_sha256 == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert METHOD.load().network is None
+    assert METHOD.load().weights_sha256 is None
+
+
+def test_no_body_no_maps() -> None:
+    maps = Mosaic().load().maps_of(slice_of(), np.zeros((SIDE, SIDE), dtype=bool))
+    assert (maps.boundary.dtype, maps.foreground.dtype) == (np.float32, np.float32)
+    assert maps.boundary.shape == maps.foreground.shape == (SIDE, SIDE)
+    assert not maps.boundary.any()
+    assert not maps.foreground.any()
+    assert maps.affinities is None
+
+
+def test_infinite_pixels_are_padding_for_the_network() -> None:
+    pixels = np.zeros((48, 64))
+    pixels[8:40, 10:50] = 50
+    body = pixels > 0
+    pixels[12, 20] = np.nan
+    infinite = np.where(np.isnan(pixels), np.inf, pixels)
+    loaded = Mosaic().load()
+    expected, found = (loaded.maps_of(CTSlice(values, "hu"), body) for values in (pixels, infinite))
+    assert found.foreground.max() > 0
+    np.testing.assert_array_equal(found.boundary, expected.boundary)
+    np.testing.assert_array_equal(found.foreground, expected.foreground)
+
+
+def test_the_body_is_found_where_it_is_not_given() -> None:
+    pixels = np.full((SIDE, SIDE), -1000.0)
+    pixels[5:35, 5:35] = 40
+    image = CTSlice(pixels, "hu", Geometry.from_spacing((5.0, 2.0, 2.0)))
+    alone = METHOD.load().segment(image)
+    assert alone.labels[20, 20] == 1
+    np.testing.assert_array_equal(alone.labels, METHOD.load().segment(image, body_mask(image)).labels)
+    nothing = METHOD.load().segment(image, np.zeros((SIDE, SIDE), dtype=bool))
+    assert not nothing.labels.any()
