@@ -54,7 +54,7 @@ def parse_rows(
     tens = values[:-1] * leading
     tens *= 10
     values[1:] += tens
-    values[:-1] |= DROPPED * leading
+    values[:-1] |= np.multiply(leading, DROPPED, out=tens)
     cells = np.frombuffer(packed.translate(None, delete=bytes([DROPPED])), dtype=np.uint8)
     if len(cells) != 2 * n_separators or n_separators % n_columns:
         return None
