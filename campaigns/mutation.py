@@ -194,14 +194,19 @@ def main() -> None:
         with suppress(ImportError):
             import_module(library)
     gc.freeze()  # pytest collects garbage at its end
-    rows = []
+    rows, failed = [], []
     with ProcessPoolExecutor(options.jobs, FORK) as pool:
         parts = [pool.submit(measure, options.root, m, tests[m], mutants) for m, mutants in drawn.items()]
         head = _head(options.root, options.seed)  # imports fewct, after the processes that must not have it
         for part in as_completed(parts):
+            if part.exception():
+                failed.append(str(part.exception()))
+                continue
             rows += part.result()
             print(summary(part.result())[-1], flush=True)
             save(options.out, explain(options.root, rows), head)
+    if failed:
+        sys.exit("\n".join(failed))
 
 
 if __name__ == "__main__":

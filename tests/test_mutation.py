@@ -151,3 +151,14 @@ def test_each_module_has_tests() -> None:
         assert (CAMPAIGNS.parent / module).is_file()
         assert tests or own.is_file(), f"{module}: no tests"
         assert all(test.is_file() for test in tests), f"{module}: its tests moved"
+
+
+def test_tests_that_fail_as_it_is_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", "[tool.pytest.ini_options]\nmarkers = ['shared: needs data']\n")
+    write(tmp_path / "src" / "toy.py", "LIMIT = 7\n")
+    write(tmp_path / "tests" / "test_toy.py", "def test_limit():\n    assert False\n")
+    write(tmp_path / "campaigns" / "modules.csv", "module,also\nsrc/toy.py,\n")
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        run(tmp_path)
+    assert "src/toy.py: its tests fail as it is" in error.value.stderr
+    assert not (tmp_path / "result.csv").exists()

@@ -311,6 +311,13 @@ def test_a_series_is_described_by_its_first_file(tmp_path: Path) -> None:
     assert found.description == "DICOM CT series, 3 slices of 6 x 5, 'Chest 5.0'"
 
 
+@pytest.mark.parametrize("changes", [{"Rows": 0}, {"Columns": 0}, {"Columns": None}])
+def test_images_without_rows_or_columns_are_none(tmp_path: Path, changes: dict[str, int]) -> None:
+    path = write_ct(tmp_path / "a.dcm", ramp(), **changes)
+    with pytest.raises(InputError, match=r"a\.dcm: expected a DICOM image, found no pixels \("):
+        find_dicom([path], path)
+
+
 @pytest.mark.parametrize("shape", [(6, 1), (1, 5)])
 def test_images_of_one_row_or_column(tmp_path: Path, shape: tuple[int, int]) -> None:
     path = write_ct(tmp_path / "a.dcm", ramp(*shape))

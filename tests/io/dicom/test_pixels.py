@@ -43,6 +43,7 @@ def test_pixels_are_rescaled_to_hounsfield_units(tmp_path: Path) -> None:
         ({"RescaleType": "US"}, "grey"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "grey"),
         ({"RescaleSlope": None}, "grey"),
+        ({"RescaleIntercept": None}, "grey"),
         ({"RescaleSlope": None, "RescaleIntercept": None}, "grey"),
     ],
 )
