@@ -1,17 +1,18 @@
-# make demo   a first result, from a bare clone
-# make test   everything that CI runs
+# make demo       a first result, from a bare clone
+# make test       everything that CI runs
+# make installs   the built wheel on each Python of this machine, a part of make test
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types floors pytest clean
+.PHONY: demo test lint types floors pytest installs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fewct demo --out fewct_demo
 
-test: lint types floors pytest
+test: lint types floors pytest installs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check src tests benchmarks campaigns
@@ -25,6 +26,9 @@ floors: $(VENV)/.installed-dev
 
 pytest: $(VENV)/.installed-dev
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+installs: $(VENV)/.installed-dev
+	$(BIN)/python tests/installs.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
