@@ -87,6 +87,8 @@ def test_methods_lists_each_with_its_settings(capsys: pytest.CaptureFixture[str]
     assert main(["methods"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in METHODS)
+    cards = Path(text.split("Cards of the weights that come with fewct: ")[1].strip())
+    assert {"bam.md", "mosaic.md", "prompt-small.md"} <= {path.name for path in cards.iterdir()}
 
 
 def test_demo_makes_pictures_maps_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
