@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fewct.challenge.checks import check_labels, check_orientation, expected_numbers
+from fewct.challenge.checks import check_labels, check_numbers, check_orientation, expected_numbers
 from fewct.challenge.editions import Edition
 
 EDITION = Edition("2023", side=4, n_train=9, n_labelled=3, n_test=5)
@@ -43,3 +43,11 @@ def test_the_largest_class_of_the_edition_is_allowed() -> None:
     labels = np.array([[0, 54], [0, 55]], np.uint8)
     problems = list(check_labels(labels, ["0.png", "1.png"], edition, allow_empty=False))
     assert [problem.where for problem in problems] == ["line 3, column 1.png"]
+
+
+def test_of_columns_out_of_order_the_first_is_named() -> None:
+    names = ["0.png", "5.png", "1.png", "7.png", "2.png"]
+    problems = {p.kind: p for p in check_numbers(names, (0, 1, 2, 5, 7), None)}
+    assert list(problems) == ["column order"]
+    assert problems["column order"].where == "line 1, column 4"
+    assert "found 1.png after 5.png. Sort" in problems["column order"].message

@@ -11,7 +11,10 @@ from fewct.challenge.editions import Edition
 from fewct.challenge.example import write_example
 from fewct.challenge.score import read_annotated
 from fewct.challenge.validate import validate
+from fewct.imaging.labelmap import relabel_sequential
 from fewct.io.label_table.table import read_table
+from fewct.phantom import phantom_slice
+from fewct.types import CTSlice, LabelMap
 
 
 def test_it_has_the_layout_of_the_real_one(example: Path, small_edition: Edition) -> None:
@@ -71,3 +74,27 @@ def test_seven_of_ten_classes_are_annotated(
     ]
     assert np.mean(kept) == pytest.approx(0.7, abs=0.1)
     assert np.array_equal(partial[partial > 0], whole[partial > 0])
+
+
+@pytest.mark.parametrize("n_classes", [None, 5])
+def test_pairs_are_slices_of_different_phantoms(
+    n_classes: int | None, tmp_path: Path, small_edition: Edition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, levels, truths = [], [], []
+
+    def phantom(seed: int, *, level: float, size: int) -> tuple[CTSlice, LabelMap]:
+        ct, truth = phantom_slice(seed, level=level, size=size)
+        seeds.append(seed)
+        levels.append(level)
+        truths.append(truth.labels)
+        return ct, truth
+
+    monkeypatch.setattr(example_module, "phantom_slice", phantom)
+    write_example(tmp_path, replace(small_edition, side=48, n_classes=n_classes))
+    assert len(set(seeds)) == 10
+    assert all(0.15 <= level <= 0.9 for level in levels)
+    for truth, written in zip(truths[6:], read_table(tmp_path / "Y_test.csv").labels, strict=True):
+        expected = (
+            relabel_sequential(truth)[0] if n_classes is None else np.rot90(np.where(truth > 5, 0, truth))
+        )
+        np.testing.assert_array_equal(written, expected)

@@ -139,3 +139,16 @@ def test_certain_borders_merge_before_parts_are_joined():
 def test_shapes_must_agree():
     with pytest.raises(InputError, match="leaves and boundary"):
         merge_tree(np.ones((2, 2), dtype=np.int32), np.zeros((2, 3), dtype=np.float32))
+
+
+def test_pairs_weigh_half_by_default():
+    leaves, boundary = np.array([[1, 2]], dtype=np.int32), np.array([[0.25, 0.25]], dtype=np.float32)
+    pairs = RegionPairs.summed(np.array([1] * 20), np.array([2] * 20), np.full(20, 0.75))
+    assert merge_tree(leaves, boundary, pairs).levels[2] == pytest.approx(0.75 * 0.25 + 0.25 * 0.75)
+
+
+def test_parts_are_joined_one_by_one():
+    leaves = np.array([[1, 0, 2, 0, 3]], dtype=np.int32)
+    tree = merge_tree(leaves, np.zeros((1, 5), dtype=np.float32))
+    assert tree.parents.tolist() == [3, 3, 4, 4, 4]
+    assert tree.levels.tolist() == [0, 0, 0, 1, 1]

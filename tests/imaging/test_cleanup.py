@@ -137,3 +137,22 @@ def test_cleaning_checks_shapes_and_scores(patient):
         clean(labels, patient, Cleanup(), scores=[1, 2])
     with pytest.raises(InputError, match=r"masks of the slice's shape \(64, 64\), found shape \(63, 64\)"):
         clean_proposals(proposals_from_labels(labels[1:]), patient, Cleanup())
+
+
+def test_limits_may_be_equal(patient):
+    labels = np.zeros((64, 64), dtype=np.int32)
+    labels[20:30, 20:30], labels[40, 20:30] = 1, 2
+    assert areas(clean(labels, patient, Cleanup("100px", "100px"))[0]) == [100]
+    assert areas(clean(labels, patient, Cleanup("100px", "25mm2"))[0]) == [100]
+
+
+def test_a_body_that_is_given_is_not_sought(patient):
+    body = np.zeros((64, 64), dtype=bool)
+    body[:, :32] = True
+    labels = np.zeros((64, 64), dtype=np.int32)
+    labels[20:30, 20:40], labels[40:50, 2:12] = 1, 2
+    cleaned, scores = clean(labels, patient, Cleanup(body_only=True), [0.25, 0.5], body)
+    assert areas(cleaned) == [120, 100]
+    assert scores.dtype == np.float32
+    proposals = clean_proposals(proposals_from_labels(labels), patient, Cleanup(body_only=True), body)
+    assert proposals.areas.tolist() == [120, 100]

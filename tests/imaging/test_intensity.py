@@ -81,6 +81,7 @@ def test_robust_scaling_keeps_order_and_forgets_gain_and_offset(pixels, gain, of
 def test_constant_slices_become_black(value):
     assert not robust_uint8(np.full((4, 5), value)).any()
     assert not normalise(CTSlice(np.full((4, 5), value), "grey")).any()
+    assert normalise(CTSlice(np.full((4, 5), value), "grey")).dtype == np.float32
     assert not to_display(CTSlice(np.full((4, 5), value), "grey")).any()
 
 

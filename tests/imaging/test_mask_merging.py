@@ -237,3 +237,10 @@ def test_empty_label_maps_joined():
 def test_label_maps_that_cannot_be_joined(label_maps, scores, message):
     with pytest.raises(InputError, match=message):
         join_label_maps(label_maps, scores=scores)
+
+
+def test_in_a_hierarchy_an_unknown_score_is_the_lowest():
+    masks = stack("##.", ".##")
+    labels, index = merge_masks(proposals_from_masks(masks, [float("nan"), 0.1]), "hierarchy")
+    assert labels.tolist() == [[2, 1, 1]]
+    assert index.tolist() == [1, 0]

@@ -189,3 +189,8 @@ def test_square_millimetres_need_spacing():
 @pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 0), (1, 3, 0)])
 def test_masks_without_pixels_have_empty_boxes(shape):
     np.testing.assert_array_equal(boxes_from_masks(np.zeros(shape, dtype=bool)), np.zeros((shape[0], 4)))
+
+
+def test_scores_are_float32():
+    assert proposals_from_masks(np.ones((1, 2, 2), dtype=bool), [0.1]).scores.dtype == np.float32
+    assert proposals_from_labels(np.ones((2, 2), dtype=np.int32), [0.1]).scores.dtype == np.float32

@@ -126,3 +126,9 @@ def test_one_region_is_neither_split_nor_merged_with_itself() -> None:
         cut.split(1)
     with pytest.raises(UsageError, match="structures: expected two, found 3 twice"):
         cut.merge(3, 3)
+
+
+def test_leaves_of_the_background_are_in_no_structure() -> None:
+    cut = regions([1] * 6 + [0, 0], 0.5).cut(0.3)
+    assert cut.ids.tolist() == [2, 2, 1, 0]
+    assert [cut.n_regions(structure) for structure in (1, 2)] == [1, 2]

@@ -107,7 +107,7 @@ def fit_to_table(labels: NDArray[np.int32], name: str) -> Prediction:
             FewctWarning,
             stacklevel=2,
         )
-        largest = np.sort(np.argsort(-areas, kind="stable")[:MOST_LABELS]) + 1
+        largest = np.argsort(-areas, kind="stable")[:MOST_LABELS] + 1
         numbered, _ = relabel_sequential(np.where(np.isin(numbered, largest), numbered, 0))
     return numbered.astype(np.uint8)
 

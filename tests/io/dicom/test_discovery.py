@@ -311,8 +311,8 @@ def test_a_series_is_described_by_its_first_file(tmp_path: Path) -> None:
     assert found.description == "DICOM CT series, 3 slices of 6 x 5, 'Chest 5.0'"
 
 
-@pytest.mark.parametrize("changes", [{"Rows": 0}, {"Columns": 0}, {"Columns": None}])
-def test_images_without_rows_or_columns_are_none(tmp_path: Path, changes: dict[str, int]) -> None:
+@pytest.mark.parametrize("changes", [{"Rows": 0}, {"Columns": 0}, {"Rows": None}, {"Columns": None}])
+def test_images_without_rows_or_columns_are_none(tmp_path: Path, changes: dict[str, int | None]) -> None:
     path = write_ct(tmp_path / "a.dcm", ramp(), **changes)
     with pytest.raises(InputError, match=r"a\.dcm: expected a DICOM image, found no pixels \("):
         find_dicom([path], path)

@@ -209,6 +209,7 @@ def test_blank_identity_is_filled_and_uids_are_derived_the_same_each_time(tmp_pa
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
         assert first[keyword].value == second[keyword].value != ""
     assert first.PatientSex == ""
+    assert first.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 1
     assert volume.source is not None
     meta_uids = {dcmread(file).file_meta.MediaStorageSOPInstanceUID for file in volume.source.files}
     references = first.ReferencedSeriesSequence[0].ReferencedInstanceSequence

@@ -97,8 +97,6 @@ def _fill_missing(dataset: Dataset, plane: Plane) -> None:
             setattr(dataset, keyword, "")
     if dataset.PatientSex not in ("M", "F", "O"):
         dataset.PatientSex = ""
-    if not dataset.get("Modality"):
-        dataset.Modality = "OT"
     if dataset.get("SliceThickness") is None:
         dataset.SliceThickness = plane.thickness_mm or 1.0
     shared = dataset.get("SharedFunctionalGroupsSequence")
