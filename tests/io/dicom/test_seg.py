@@ -64,6 +64,7 @@ def test_highdicom_reads_what_was_written(tmp_path: Path) -> None:
     assert segmentation.StudyInstanceUID == "1.2.3.4"
     assert segmentation.SeriesDescription == "fewct structures"
     assert segmentation.ContentDescription == "fewct structures"
+    assert segmentation.ContentLabel == "STRUCTURES"
     assert segmentation.PatientID == "P1"
     labels = [segment.SegmentLabel for segment in segmentation.SegmentSequence]
     assert labels == ["Structure 3", "Structure 7", "Structure 2147483647"]
@@ -73,6 +74,13 @@ def test_highdicom_reads_what_was_written(tmp_path: Path) -> None:
     pixels = segmentation.get_pixels_by_source_instance(uids, combine_segments=True)
     renumbered = np.select([some_labels() == 3, some_labels() == 7, some_labels() == 2147483647], [1, 2, 3])
     np.testing.assert_array_equal(pixels, renumbered)
+
+
+def test_rounding_of_positions_moves_no_slice(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", [0, 2.05, 4.1, 6.15])  # 2.05 / 6.15 * 3 is just below 1
+    volume = open_folder(tmp_path / "series")
+    write_dicom_seg(labels_on(volume, some_labels()), tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "seg.dcm").labels, some_labels())
 
 
 def test_slices_without_structures_leave_the_others_in_place(tmp_path: Path) -> None:

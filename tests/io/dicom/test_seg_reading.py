@@ -76,6 +76,7 @@ def test_a_fractional_value_of_exactly_half_is_inside(tmp_path: Path) -> None:
     ("labels", "ids"),
     [
         (("Structure 9", "Structure 4"), (9, 4)),
+        ((" Structure 9", "Structure 4"), (9, 4)),
         (("Structure 9", "Structure 9"), (1, 2)),
         (("Structure 9", "Liver"), (1, 2)),
     ],

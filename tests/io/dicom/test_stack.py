@@ -144,7 +144,7 @@ def test_uneven_spacing_is_named_in_a_warning(tmp_path: Path) -> None:
         open_series(tmp_path)
 
 
-@pytest.mark.parametrize(("third", "uneven"), [(6.1, False), (6.4, True)])
+@pytest.mark.parametrize(("third", "uneven"), [(6.1, False), (6.3, True)])
 def test_a_step_may_differ_by_a_tenth(tmp_path: Path, third: float, uneven: bool) -> None:
     write_series(tmp_path, [0, 2, 4, third, third + 2])
     with warnings.catch_warnings(record=True) as caught:
@@ -196,6 +196,18 @@ def test_slices_beside_the_line_are_named_in_a_warning(tmp_path: Path) -> None:
         write_ct(tmp_path / f"{k}.dcm", ramp(), (x, 0, 3 * k))
     with pytest.warns(FewctWarning, match="do not stand on one line, they are up to 4 mm off"):
         open_series(tmp_path)
+
+
+@pytest.mark.parametrize(("x", "message"), [(0.2, []), (0.4, ["up to 0.4 mm off sideways"])])
+def test_slices_may_stand_a_tenth_of_their_spacing_beside_the_line(
+    tmp_path: Path, x: float, message: list[str]
+) -> None:
+    for k in range(5):
+        write_ct(tmp_path / f"{k}.dcm", ramp(), (x if k == 2 else 0, 0, 3 * k))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        open_series(tmp_path)
+    assert [str(one.message)[-len("up to 0.4 mm off sideways") :] for one in caught] == message
 
 
 def test_rounded_positions_are_no_reason_to_warn(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from fewct.errors import InputError, OutputError
 from fewct.io.label_table import table as table_module
-from fewct.io.label_table.table import as_label_stack, read_table, write_table
+from fewct.io.label_table.header import read_header
+from fewct.io.label_table.table import as_label_stack, read_table, scan_table, write_table
 
 Labels = NDArray[np.uint8]
 Write = Callable[[str], Path]
@@ -145,3 +146,17 @@ def test_a_table_is_written_whole_or_not_at_all(
         write_table(path, maps)
     assert path.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["y.csv"]
+
+
+def test_blocks_tell_of_quotes_and_open_ends(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "BLOCK_BYTES", 1)
+    path = write(',0.png\nPixel 0,1\n"Pixel 1",2\nPixel 2,3')
+    blocks = list(scan_table(path, read_header(path)))
+    assert [block.first_row for block in blocks] == [0, 1, 2]
+    assert [block.quoted for block in blocks] == [False, True, False]
+    assert [block.ended for block in blocks] == [True, True, False]
+
+
+def test_labels_that_no_table_holds_are_told_from_lowest_to_highest() -> None:
+    with pytest.raises(InputError, match=r"expected labels from 0 to 255, .* found labels from -3 to 9"):
+        as_label_stack(np.array([[[0, 9], [-3, 1]]]))
