@@ -1,8 +1,8 @@
 """What the fast mode of `everything` loses against the exact one: label maps, masks and time.
 
-    python benchmarks/everything_modes.py
+    python benchmarks/everything_modes.py [--slices 20]
 
-The network is prompt-small, the slices are those of methods_table.py, every second one of the larger sets.
+The network is prompt-small, the slices are evenly spread over those of methods_table.py.
 `exact` gives the masks of the official code, so `fast` is compared with it on the same slices: label maps
 by their metrics, masks by the share of exact masks that have one of fast with at least so much IoU. Seconds
 are processor time of a slice with one thread, the merging of masks into a label map left out.
@@ -12,13 +12,15 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
-from fewct.data.cases import group_cases, read_cases
+from fewct.data.cases import LabelledCase, group_cases, read_cases
 from fewct.imaging.body import body_mask
 from fewct.methods import Everything
 from fewct.methods.sam.inference import EverythingSegmenter
@@ -26,11 +28,19 @@ from fewct.methods.sam.mask_generator.generator import generate_masks
 from fewct.metrics import score
 from fewct.metrics.bootstrap import compare_with_first
 from fewct.types import CTSlice, Labels, MaskProposals
-from methods_table import SEARCH_STEPS, data_sets
+from methods_table import data_sets
 from results_io import RESULTS, machine, save_results
 
 FOUND_AT = (0.98, 0.75)
 MEASURES = ("mean", "low", "high", "difference", "difference_low", "difference_high")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare the modes of everything."""
+
+    slices: int = 20
+    """Slices of each data set, or all if it has fewer."""
 
 
 def measured(
@@ -78,15 +88,22 @@ def rows_of(data: str, values: list[tuple[dict[str, float], ...]], groups: list[
             yield head | dict(zip(MEASURES, numbers, strict=True)) | counts
 
 
+def spread(cases: Sequence[LabelledCase], count: int) -> list[LabelledCase]:
+    """Return some cases, evenly spread over all."""
+    count = min(count, len(cases))
+    return [cases[int((k + 0.5) * len(cases) / count)] for k in range(count)]
+
+
 def main() -> None:
+    options = tyro.cli(Options)
     os.environ["FEWCT_NUM_THREADS"] = "1"
     print(machine())
     segmenters = [Everything(mode="exact").load(), Everything(mode="fast").load()]
     rows: list[Mapping[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         sets = data_sets(Path(folder))
-    for data, one in sets.items():
-        cases = list(read_cases(one))[:: SEARCH_STEPS[data]]
+    for data, one in reversed(sets.items()):
+        cases = spread(list(read_cases(one)), options.slices)
         values = []
         for case in cases:
             masks, metrics = zip(*(measured(of, case.image, case.truth) for of in segmenters), strict=True)
@@ -96,7 +113,8 @@ def main() -> None:
                 data, case.name, *(f"{name} {value:.3f}" for name, value in values[-1][1].items()), flush=True
             )
         rows += rows_of(data, values, group_cases(cases)[0])
-    save_results(RESULTS / "everything_modes.csv", rows, "python benchmarks/everything_modes.py")
+        command = f"python benchmarks/everything_modes.py --slices {options.slices}"
+        save_results(RESULTS / "everything_modes.csv", rows, command)
     for row in rows:
         print(*row.values(), sep="\t")
 

@@ -2,16 +2,18 @@
 
     python benchmarks/methods_table.py [--methods mosaic watershed] [--tuned mosaic watershed] [--out FOLDER]
 
-Rows of `settings` "default" are means of `fewct benchmark`, "tuned" ones the same with settings that a random
-search chose on the other half of the same data set, see tuning.py; `chosen` tells them. That favours all
-methods alike: the halves are other patients of the same source, or in the series other slices of the same
-person. In each part methods are compared with the first.
+Rows of `settings` "default" are means of `fewct benchmark`; the others are the same with settings from a
+random search, which `chosen` tells (tuning.py). "tuned": for the slices of each half of a data set those that
+were best on the other half, which are other patients of the same source, or in the series other slices of the
+same person. "best": those that were best on the judged slices themselves, which flatters every method that
+has much to choose. Methods are compared with the first one of the same way of choosing.
 
 Truth of the first two sets is partial: it holds organs only; that of the series is TotalSegmentator's output.
 Watershed's index on all pixels is the metric of the challenge's organisers, who report 0.137 on their slices.
 """
 
 import json
+import math
 import shlex
 import sys
 import tempfile
@@ -23,15 +25,15 @@ from typing import Any
 import numpy as np
 import tyro
 
-from fewct.adapt.settings_search import SLICE_METRICS, objective
+from fewct.adapt.settings_search import SLICE_METRICS
 from fewct.benchmark.rows import Row
 from fewct.benchmark.run import run_benchmark
 from fewct.benchmark.summary import summarise
 from fewct.cli.benchmark import parse_method
-from fewct.data.cases import DataSet, LabelledCase, read_cases, read_description
+from fewct.data.cases import DataSet, read_cases, read_description
 from fewct.methods import Method
 from results_io import RESULTS, machine, save_results
-from tuning import SEARCHED, Tuning, best_try, changed, folds_of, in_words
+from tuning import SEARCHED, Tuning, aim, best_try, changed, folds_of, in_words
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DATA_SETS = {
@@ -48,12 +50,12 @@ SHOWN = ("ari", "ari_foreground", "mean_best_iou", "foreground_dice", "pq", "sec
 class Options:
     """Compare methods on the real slices beside the repository."""
 
-    methods: tuple[str, ...] = (*SEARCHED, "everything", "boxes:boxes_from=mosaic")
+    methods: tuple[str, ...] = tuple(SEARCHED)
     """Methods at their default settings; the others are compared with the first."""
     tuned: tuple[str, ...] = tuple(SEARCHED)
     """Methods that are tuned as well, the others compared with the first; may be none."""
     tries: int = 50
-    """Settings that the search tries for each method, the default ones first."""
+    """Settings that the search tries for each method, the default ones first; see `tuning.NAMED` for more."""
     out: Path | None = None
     """Folder that keeps all rows and tries, to go on after an interruption; None: all is measured anew."""
     table: Path = RESULTS / "methods_table.csv"
@@ -76,84 +78,82 @@ def parsed(text: str) -> Method:
 
 
 @dataclass(frozen=True)
-class TunedRows:
-    """Results of tuned methods.
+class Tuned:
+    """Results with settings that were searched.
 
     Args:
-        rows: One a slice and method.
-        chosen: The settings of both folds by data set and method.
+        rows: By name of how settings were chosen: one a slice and method.
+        chosen: The settings, by that name, data set and method.
         tries: What each try scored on each fold.
     """
 
-    rows: list[Row]
-    chosen: Mapping[tuple[str, str], str]
+    rows: Mapping[str, list[Row]]
+    chosen: Mapping[tuple[str, str, str], str]
     tries: list[dict[str, object]]
 
 
-def tuned_rows(options: Options, sets: Mapping[str, DataSet], folder: Path) -> TunedRows:
-    """Search settings on each half of each data set, and measure them on the other half."""
+def tuned(options: Options, sets: Mapping[str, DataSet], folder: Path) -> Tuned:
+    """Search settings, and measure those that were best on the other fold, and those best on all slices."""
     names = options.tuned
     cases = {data: list(read_cases(one)) for data, one in sets.items()}
     searched = {data: cases[data][:: SEARCH_STEPS[data]] for data in sets}
     tuning = Tuning(searched, folder / "tries.jsonl", options.tries)
     tuning.run(names)
-    result = TunedRows([], {}, [])
-    chosen: dict[tuple[str, str], str] = {}
+    result = Tuned({"tuned": [], "best": []}, {}, [])
+    chosen: dict[tuple[str, str, str], str] = {}
     for data, one in sets.items():
         folds, in_search = folds_of(cases[data]), folds_of(searched[data])
-        for (judged, slices), (_, others) in zip(folds, in_search[::-1], strict=True):
-            methods: dict[str, Method] = {}
+        everything = list(range(len(cases[data])))
+        parts = [
+            ("tuned", folds[0], in_search[1][1]),
+            ("tuned", folds[1], in_search[0][1]),
+            ("best", ("all", everything), list(range(len(searched[data])))),
+        ]
+        for kind, (judged, slices), chosen_on in parts:
+            best = {name: best_try(tuning.values(data, name), chosen_on) for name in names}
+            settings = {name: tuning.settings(name)[number] for name, number in best.items()}
             for name in names:
-                best = best_try(tuning.values(data, name), others, one.truth)
-                settings = tuning.settings(name)[best]
-                methods[name] = changed(name, settings)
-                text = f"{judged}: {in_words(settings)}"
-                chosen[data, name] = f"{chosen[data, name]} | {text}" if (data, name) in chosen else text
-            result.rows.extend(measured_on(one, cases[data], slices, methods, folder))
-        result.tries.extend(table_of_tries(tuning, names, one, in_search))
+                before = chosen.get((kind, data, name))
+                text = f"{judged}: {in_words(settings[name])}"
+                chosen[kind, data, name] = text if before is None else f"{before} | {text}"
+            methods = {name: changed(name, settings[name]) for name in names}
+            fold = replace(one, only=frozenset(cases[data][k].name for k in slices))
+            place = folder / f"{data} {kind} {judged}"
+            result.rows[kind].extend(run_benchmark([fold], methods, place).rows if names else ())
+        result.tries.extend(table_of_tries(tuning, names, data, in_search))
     return replace(result, chosen=chosen)
 
 
-def measured_on(
-    data: DataSet,
-    cases: Sequence[LabelledCase],
-    slices: Sequence[int],
-    methods: Mapping[str, Method],
-    folder: Path,
-) -> list[Row]:
-    """Return the rows of `fewct benchmark` on some slices of a data set."""
-    fold = replace(data, only=frozenset(cases[k].name for k in slices))
-    return list(run_benchmark([fold], methods, folder / f"{data.name}-{slices[0]}").rows)
-
-
 def table_of_tries(
-    tuning: Tuning, names: Sequence[str], data: DataSet, folds: Sequence[tuple[str, list[int]]]
+    tuning: Tuning, names: Sequence[str], data: str, folds: Sequence[tuple[str, list[int]]]
 ) -> list[dict[str, object]]:
     """Return a row for each try: its settings, and its means over the slices of each fold."""
     rows: list[dict[str, object]] = []
     for name in names:
-        values, settings = tuning.values(data.name, name), tuning.settings(name)
-        values = np.concatenate([objective(values, data.truth)[..., None], values], axis=-1)
+        values, settings = tuning.values(data, name), tuning.settings(name)
+        values = np.concatenate([aim(values)[..., None], values], axis=-1)
         means = np.stack([np.nanmean(values[:, slices], axis=1) for _, slices in folds], axis=1).round(4)
-        for number in range(tuning.tries):
-            rows.append({"data": data.name, "method": name, "try": number})
+        for number in range(len(settings)):
+            rows.append({"data": data, "method": name, "try": number})
             for fold in range(len(folds)):
-                names_of = [f"{metric}_{fold + 1}" for metric in ("objective", *SLICE_METRICS)]
+                names_of = [f"{metric}_{fold + 1}" for metric in ("aim", *SLICE_METRICS)]
                 rows[-1] |= dict(zip(names_of, means[number, fold].tolist(), strict=True))
             rows[-1]["settings"] = in_words(settings[number])
     return rows
 
 
-def rows_of_table(rows: Sequence[Row], settings: str, chosen: Mapping[tuple[str, str], str]) -> list[Any]:
-    """Return the rows of the table for default or tuned settings."""
-    table = []
+def rows_of_table(
+    rows: Sequence[Row], settings: str, chosen: Mapping[tuple[str, str, str], str]
+) -> list[dict[str, object]]:
+    """Return the rows of the table for one way of choosing settings."""
+    table: list[dict[str, object]] = []
     for row in summarise(rows):
-        numbers = {
-            key: f"{value:.4f}" if isinstance(value, float) else value for key, value in asdict(row).items()
-        }
-        about = {"settings": settings, "chosen": chosen.get((row.data, row.method), "")}
-        heads = {key: numbers.pop(key) for key in ("data", "method")} | {"settings": settings}
-        table.append(heads | {key: "" if text == "nan" else text for key, text in numbers.items()} | about)
+        numbers = asdict(row)
+        heads = {"data": numbers.pop("data"), "method": numbers.pop("method"), "settings": settings}
+        for name, value in numbers.items():
+            if isinstance(value, float):
+                numbers[name] = "" if math.isnan(value) else f"{value:.4f}"
+        table.append(heads | numbers | {"chosen": chosen.get((settings, row.data, row.method), "")})
     return table
 
 
@@ -175,18 +175,16 @@ def main() -> None:
         sets = data_sets(folder)
         methods = {text: parsed(text) for text in options.methods}
         default = run_benchmark(list(sets.values()), methods, folder / "default")
-        tuned = tuned_rows(options, sets, folder)
-    table = [
-        *rows_of_table(default.rows, "default", {}),
-        *rows_of_table(tuned.rows, "tuned", tuned.chosen),
-    ]
+        others = tuned(options, sets, folder)
+    rows_of = {"default": list(default.rows)} | others.rows
+    table = [row for name, rows in rows_of.items() for row in rows_of_table(rows, name, others.chosen)]
     print(machine())
     show(table)
     command = shlex.join(["python", "benchmarks/methods_table.py", *sys.argv[1:]])
     beside = options.table.with_suffix("")
     save_results(options.table, table, command)
-    if tuned.tries:
-        save_results(f"{beside}_tries.csv", tuned.tries, command)
+    if others.tries:
+        save_results(f"{beside}_tries.csv", others.tries, command)
 
 
 if __name__ == "__main__":

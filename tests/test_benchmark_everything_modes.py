@@ -49,3 +49,8 @@ def test_differences_are_those_from_exact_on_the_same_slices(script: ModuleType)
     assert (exact["mode"], exact["mean"], exact["difference"]) == ("exact", "6.0000", "0.0000")
     assert (fast["mode"], fast["mean"], fast["difference"]) == ("fast", "3.5000", "-2.5000")
     assert (fast["n_slices"], fast["n_groups"], fast["difference_low"]) == (2, 1, "")
+
+
+def test_slices_are_spread_evenly(script: ModuleType) -> None:
+    assert script.spread(list(range(10)), 2) == [2, 7]
+    assert script.spread([3, 4], 5) == [3, 4]

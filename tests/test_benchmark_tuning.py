@@ -71,6 +71,7 @@ def test_settings_are_drawn_alike_and_the_first_are_the_defaults(tuning: ModuleT
     assert tuning.changed("mosaic", drawn[0]) == Mosaic()
     assert drawn == tuning.draw_settings("mosaic", 50, seed=0)
     assert drawn[1] != tuning.draw_settings("mosaic", 2, seed=1)[1]
+    assert tuning.draw_settings("watershed", 3, seed=0)[3:] == [{"flat_radius_px": 2}]
     for name in tuning.SEARCHED:
         for settings in tuning.draw_settings(name, 50, seed=0):
             tuning.changed(name, settings)  # all are in range
@@ -93,13 +94,12 @@ def test_the_slices_of_one_patient_are_cut_in_the_middle(tuning: ModuleType) -> 
 
 def test_best_try_of_some_slices(tuning: ModuleType) -> None:
     # foreground ARI, mean best IoU, foreground IoU of 3 tries on 2 slices
-    values = np.array([[[0.5, 0.5, 0.9]] * 2, [[0.9, 0.4, 0.0], [0.1, 0.1, 0.0]], [[0.5, 0.5, 0.9]] * 2])
-    assert tuning.best_try(values, [0], "partial") == 1
-    assert tuning.best_try(values, [0], "complete") == 0
-    assert tuning.best_try(values, [0, 1], "partial") == 0
-    with_undefined = values.copy()
-    with_undefined[:, 1] = np.nan
-    assert tuning.best_try(with_undefined, [0, 1], "partial") == 1
+    values = np.array([[[0.5, 0.5, 0.0]] * 2, [[0.9, 0.4, 0.0], [0.1, 0.1, 0.9]], [[0.5, 0.5, 0.9]] * 2])
+    assert tuning.best_try(values, [0]) == 1
+    assert tuning.best_try(values, [1]) == 0  # the third is no better but for the foreground
+    assert tuning.best_try(values, [0, 1]) == 0
+    values[:, 1] = np.nan  # undefined
+    assert tuning.best_try(values, [0, 1]) == 1
 
 
 def test_search_goes_on_where_it_stopped(tuning: ModuleType, tmp_path: Path) -> None:
