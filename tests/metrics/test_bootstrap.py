@@ -59,3 +59,11 @@ def test_differences_are_those_of_the_same_slices() -> None:
     np.testing.assert_array_equal(compared[3:, 0, 0], 0)
     np.testing.assert_allclose(compared[3:, 1, 0], 0.25)
     np.testing.assert_allclose(resampled[:, 1] - resampled[:, 0], 0.25)
+
+
+def test_intervals_hold_95_percent_of_the_draws() -> None:
+    values = np.random.default_rng(7).random((1, 40, 1))
+    _, intervals, resampled = cluster_means(values, np.arange(40))
+    below, above = (resampled[:, 0, 0] < intervals[0]).mean(), (resampled[:, 0, 0] > intervals[1]).mean()
+    assert below == pytest.approx(0.025, abs=0.002)
+    assert above == pytest.approx(0.025, abs=0.002)

@@ -311,3 +311,10 @@ def test_the_learning_rate_rises_and_falls_to_zero(schedule: str) -> None:
     rates = [learning_rate(100, p / 10, config) for p in range(11)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0)
+
+
+def test_a_network_in_use_is_put_back_to_training(tmp_path: Path) -> None:
+    network = make_network().eval()
+    fit(network, squared_error, Lines(), [], replace(CONFIG, steps=2), tmp_path)
+    assert network.training
+    assert network.state_dict()["1.num_batches_tracked"] == 2

@@ -20,6 +20,7 @@ from fewct.methods.bam.method import (
     assign_regions,
     named_labels,
     overlay_named,
+    scores_by_id,
 )
 from fewct.methods.bam.preprocessing import frame_of, restore, square_labels, square_mask
 from fewct.phantom import STRUCTURES, phantom_slice
@@ -244,6 +245,12 @@ class TestLayOver:
         empty = delineation([[0, 0]], [np.nan, np.nan], named=2)
         assert overlay_named(empty, delineation([[0, 1]], [0.3])).labels.tolist() == [[0, 3]]
         assert overlay_named(empty, delineation([[0, 0]], [])).labels.tolist() == [[0, 0]]
+
+
+def test_scores_stand_at_their_ids() -> None:
+    scores = scores_by_id(np.array([[0, 5, 2]], np.int32), np.array([0.25, 0.5], np.float32), 6)
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, [np.nan, 0.25, np.nan, np.nan, 0.5, np.nan])
 
 
 class TestNamedLabels:

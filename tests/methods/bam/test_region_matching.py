@@ -133,3 +133,12 @@ def test_no_region_to_join() -> None:
 
 def test_no_region_to_assign() -> None:
     assert match_regions(np.zeros((2, 0)), 0.0).tolist() == [-1, -1]
+
+
+def test_grids_of_features_need_not_be_square() -> None:
+    features = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    regions = np.zeros((4, 6), np.int32)
+    regions[2:, 4:], regions[:2, :2] = 1, 2
+    ids, means = region_means(features, regions)
+    assert ids.tolist() == [1, 2]
+    assert means.tolist() == [[5], [0]]

@@ -266,3 +266,9 @@ def test_noise_of_fluid_is_smoothed_by_2_mm() -> None:
     none = np.zeros_like(BODY)
     structure = structure_map(hu, ~none, none, 1.0)
     assert structure[80:120, 80:120].all()
+
+
+def test_without_fat_nothing_is_known() -> None:
+    hu = hu_of(by_depth((1, MUSCLE)))
+    assert hu.shape == (SIDE, SIDE)
+    assert not hu.any()

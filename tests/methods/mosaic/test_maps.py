@@ -81,3 +81,8 @@ class TestLoss:
         apart = softplus(torch.tensor([2.0, -1.0, 0.0])).sum() * APART_EMPHASIS
         expected = (same + apart) / (1 + 3 * APART_EMPHASIS)
         torch.testing.assert_close(affinity_loss(logits, labels), expected)
+
+
+def test_steps_are_those_that_the_network_was_trained_with() -> None:
+    assert STEPS == ((0, 3), (3, 0), (0, 8), (8, 0), (0, 20), (20, 0))
+    assert SPACING_PX == 2

@@ -20,6 +20,7 @@ from fewct.methods.mosaic.gradient_maps import (
     solid_bone,
     structure_map,
 )
+from fewct.methods.mosaic.method import is_adapted
 from fewct.metrics import adjusted_rand_index, contingency, mean_best_iou
 from fewct.types import CTSlice, Geometry
 
@@ -268,3 +269,13 @@ def test_figures_on_real_ct(shared_data):
     assert np.mean([adjusted_rand_index(table) for table in tables]) >= 0.8455
     assert np.mean([adjusted_rand_index(table, foreground_only=True) for table in tables]) >= 0.929
     assert np.mean([mean_best_iou(table) for table in tables]) >= 0.5975
+
+
+def test_only_a_folder_with_settings_is_adapted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not is_adapted("")
+    assert not is_adapted("model.onnx")
+    (tmp_path / "adapted.json").write_text("{}")
+    assert not is_adapted("")
+    assert not is_adapted(f"{tmp_path / 'other'}")
+    assert is_adapted(f"{tmp_path}")

@@ -1,6 +1,8 @@
 """The way of a slice to the network and of its maps back, with networks made by hand."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fewct.errors import InputError
+from fewct.methods import bam
 from fewct.methods.mosaic import network_maps as module
 from fewct.methods.mosaic.maps import STEPS, Maps
-from fewct.methods.mosaic.network_maps import network_maps, working_factor
+from fewct.methods.mosaic.network_maps import load_maps_network, network_maps, working_factor
 from fewct.methods.mosaic.preprocessing import preprocess
 from fewct.types import CTSlice, Geometry
 
@@ -131,3 +135,25 @@ def test_bone_is_foreground_with_weak_borders_inside(maps_of: MapsOf) -> None:
     assert maps.boundary[205, 205] == pytest.approx(0.8 * 0.5, rel=1e-4)
     # at its edge the border counts whole, and the gradients say so, too
     assert maps.boundary[260, 240] == pytest.approx(0.8 * 0.5 + 0.2 * 0.9, abs=0.05)
+
+
+def test_the_network_is_that_which_is_named(tmp_path: Path) -> None:
+    assert load_maps_network("").path == module.WEIGHTS
+    copy = tmp_path / "mine.onnx"
+    copy.write_bytes(module.WEIGHTS.read_bytes())
+    (tmp_path / "mine.onnx.sha256").write_text(hashlib.sha256(copy.read_bytes()).hexdigest())
+    loaded = load_maps_network(f"{copy}")
+    assert loaded.path == copy
+    assert loaded.outputs == ("boundary", "structure", "affinity")
+
+
+def test_networks_of_other_methods_are_refused() -> None:
+    other = Path(bam.__file__).parent / "weights" / "decoder.onnx"
+    with pytest.raises(InputError, match="a network for mosaic, found a network that gives likely"):
+        load_maps_network(f"{other}")
+
+
+def test_maps_are_float32(maps_of: MapsOf) -> None:
+    body = box((512, 512), slice(200, 220), slice(200, 220))
+    maps = maps_of(slice_of(np.zeros((512, 512))), body, constant(0.5, 0.25))
+    assert (maps.boundary.dtype, maps.foreground.dtype) == (np.float32, np.float32)
