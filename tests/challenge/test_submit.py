@@ -185,3 +185,10 @@ def test_more_than_255_structures_lose_the_smallest_with_a_warning() -> None:
 def test_a_table_holds_255_structures() -> None:
     labels = np.arange(256, dtype=np.int32)[np.newaxis]
     assert np.array_equal(fit_to_table(labels, "7.png"), labels)
+
+
+def test_the_columns_are_those_of_the_images(images: Path, tmp_path: Path, small_edition: Edition) -> None:
+    for number in (3, 2, 1, 0):
+        (images / f"{number}.png").rename(images / f"{number + 7}.png")
+    assert submit(images, Watershed(), tmp_path / "y.csv", small_edition).valid
+    assert read_table(tmp_path / "y.csv").numbers == (7, 8, 9, 10)

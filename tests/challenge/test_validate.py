@@ -231,7 +231,8 @@ def test_a_row_left_out_is_one_problem_even_between_blocks(
         assert [p.where for p in report.problems if p.kind == "row name"] == ["line 7"]
 
 
-def test_at_most_ten_of_a_kind_and_reading_stops(write: Write) -> None:
+def test_at_most_ten_of_a_kind_and_reading_stops(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "BLOCK_BYTES", 1500)
     side = 20
     rows = "".join(f"Pixel {k},1.0\n" for k in range(side * side))
     report = validate(write(",0.png\n" + rows), Edition("2023", side, n_train=4, n_labelled=3, n_test=1))
@@ -372,3 +373,9 @@ def test_contents_of_a_table_that_cannot_be_read_are_not_told(
         report = validate(write(damaged), edition)
         assert [problem.kind for problem in report.problems] == ["value"]
         assert report.summary == "2 images of 16 pixels."
+
+
+def test_a_header_alone_has_no_open_end(write: Write, edition: Edition) -> None:
+    report = validate(write(",0.png,1.png\n"), edition)
+    assert {problem.kind for problem in report.problems} == {"row count", "empty column"}
+    assert report.notes == ()

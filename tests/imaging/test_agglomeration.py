@@ -152,3 +152,11 @@ def test_parts_are_joined_one_by_one():
     tree = merge_tree(leaves, np.zeros((1, 5), dtype=np.float32))
     assert tree.parents.tolist() == [3, 3, 4, 4, 4]
     assert tree.levels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_what_shares_no_border_is_joined_last_whatever_pairs_say():
+    leaves = np.array([[1, 0, 2, 3]], dtype=np.int32)
+    alike = RegionPairs.summed(np.array([1] * 20), np.array([2] * 20), np.zeros(20))
+    tree = merge_tree(leaves, np.full((1, 4), 0.75, dtype=np.float32), alike)
+    assert tree.parents.tolist() == [4, 3, 3, 4, 4]
+    assert tree.levels.tolist() == [0, 0, 0, 0.75, 1]

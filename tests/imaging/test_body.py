@@ -211,3 +211,11 @@ def test_organs_of_real_patients_lie_inside(shared_data, patient_id, kind):
         inside += np.count_nonzero(organ & body)
         total += np.count_nonzero(organ)
     assert inside > 0.999 * total
+
+
+def test_the_opening_is_measured_by_the_longest_side():
+    hu = np.full((SIDE, 100), -1000.0)
+    hu[50:150, 20:80] = 0
+    found = body_mask(CTSlice(hu, "hu"))
+    assert not found[50, 20]  # a disk of 2 pixels does not reach into the corner
+    assert found[50, 50]

@@ -156,3 +156,11 @@ def test_a_body_that_is_given_is_not_sought(patient):
     assert scores.dtype == np.float32
     proposals = clean_proposals(proposals_from_labels(labels), patient, Cleanup(body_only=True), body)
     assert proposals.areas.tolist() == [120, 100]
+
+
+def test_proposals_are_clipped_at_each_side(patient):
+    labels = np.zeros((64, 64), dtype=np.int32)
+    labels[5:30, 40:55] = 1
+    labels[35:56, 9:24] = 2
+    proposals = clean_proposals(proposals_from_labels(labels), patient, Cleanup(body_only=True))
+    assert proposals.boxes_xyxy.tolist() == [[40, 12, 52, 30], [12, 35, 24, 52]]

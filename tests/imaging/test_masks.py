@@ -194,3 +194,10 @@ def test_masks_without_pixels_have_empty_boxes(shape):
 def test_scores_are_float32():
     assert proposals_from_masks(np.ones((1, 2, 2), dtype=bool), [0.1]).scores.dtype == np.float32
     assert proposals_from_labels(np.ones((2, 2), dtype=np.int32), [0.1]).scores.dtype == np.float32
+
+
+def test_proposals_do_not_change_with_the_masks_that_they_came_from():
+    masks = np.ones((1, 2, 2), dtype=bool)
+    proposals = proposals_from_masks(masks, [1])
+    masks[:] = False
+    assert proposals.areas.tolist() == [4]

@@ -84,3 +84,8 @@ def test_labels_and_slices_must_fit():
 def test_each_structure_needs_a_score():
     with pytest.raises(InputError, match=r"one score for each id up to 3, found shape \(2,\)"):
         structure_table(np.array([[3]]), CTSlice(np.zeros((1, 1)), "hu"), scores=[0.5, 0.5])
+
+
+def test_only_label_maps_have_a_table():
+    with pytest.raises(InputError, match="labels: expected integer labels, 0 for background"):
+        structure_table(np.ones((2, 2)), CTSlice(np.zeros((2, 2)), "hu"))

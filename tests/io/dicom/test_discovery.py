@@ -368,3 +368,16 @@ def test_real_slice_matches_pydicom(shared_data: Path) -> None:
     path = shared_data / "abdomen_series" / "dicom" / "slice_07.dcm"
     ct = find_dicom([path], path)[0].open()
     np.testing.assert_array_equal(ct.pixels, dcmread(path).pixel_array - 1024.0)
+
+
+def test_names_of_folders_keep_what_follows_a_dot(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "chest.ct", [0, 1])
+    assert find_dicom(sorted(files), tmp_path / "chest.ct")[0].name == "chest.ct"
+
+
+def test_pixels_of_one_sample_need_not_say_so(tmp_path: Path) -> None:
+    path = write_ct(tmp_path / "a.dcm", ramp(), SamplesPerPixel=None)
+    assert find_dicom([path], path)[0].description == "DICOM CT image, 6 x 5, 'Chest 5.0'"
+    colour = write_ct(tmp_path / "b.dcm", ramp(), SamplesPerPixel=3)
+    with pytest.raises(InputError, match="expected a grey DICOM image"):
+        find_dicom([colour], colour)

@@ -44,6 +44,7 @@ def test_pixels_are_rescaled_to_hounsfield_units(tmp_path: Path) -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "grey"),
         ({"RescaleSlope": None}, "grey"),
         ({"RescaleIntercept": None}, "grey"),
+        ({"SOPClassUID": None, "Modality": "OT"}, "hu"),  # CT by the file's meta information
         ({"RescaleSlope": None, "RescaleIntercept": None}, "grey"),
     ],
 )

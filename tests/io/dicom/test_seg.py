@@ -238,6 +238,12 @@ def test_image_without_any_identity_is_referred_to_by_its_content(tmp_path: Path
     first, second = dcmread(tmp_path / "b.dcm"), dcmread(tmp_path / "c.dcm")
     assert first.StudyInstanceUID == second.StudyInstanceUID
     assert first.ReferencedSeriesSequence == second.ReferencedSeriesSequence
+    dataset.PixelData = ramp(start=1).tobytes()
+    dataset.save_as(path, enforce_file_format=False)
+    other = find_dicom([path], path)[0].open()
+    with pytest.warns(FewctWarning, match="derived"):
+        write_dicom_seg(labels_on(other, some_labels()[2]), tmp_path / "d.dcm")
+    assert dcmread(tmp_path / "d.dcm").StudyInstanceUID != first.StudyInstanceUID
 
 
 def test_source_without_place_in_the_patient(tmp_path: Path) -> None:
