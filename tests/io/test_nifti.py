@@ -234,12 +234,16 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_what_follows_the_voxels_is_left(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_what_follows_the_voxels_is_left(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     array = rng.integers(0, 99, (4, 5, 6)).astype(np.int16)
     plain = save(tmp_path / "in.nii", array, np.diag([-1, -1, 1, 1])).read_bytes()
     (tmp_path / "long.nii.gz").write_bytes(gzip.compress(plain + b"notes"))
-    pixels = np.stack([image.pixels.T for image in read(tmp_path / "long.nii.gz")], axis=2)
-    np.testing.assert_array_equal(pixels, array)
+    for chunk in (1 << 24, 100):
+        monkeypatch.setattr(nifti, "_CHUNK", chunk)
+        pixels = np.stack([image.pixels.T for image in read(tmp_path / "long.nii.gz")], axis=2)
+        np.testing.assert_array_equal(pixels, array)
 
 
 def test_a_compressed_header_that_is_cut_short(tmp_path: Path) -> None:
@@ -430,3 +434,10 @@ def test_labels_of_the_series_lie_on_the_series(shared_data: Path, tmp_path: Pat
     assert truth.labels.shape == (20, 512, 512) == scan.shape
     written = write(replace(truth, geometry=scan.geometry, source=scan.source), tmp_path / "out.nii.gz")
     assert np.array_equal(read_labels(written).labels, truth.labels)
+
+
+def test_compressed_voxels_that_end_too_early(tmp_path: Path, rng: np.random.Generator) -> None:
+    plain = save(tmp_path / "in.nii", rng.integers(0, 99, (4, 5, 6)).astype(np.int16)).read_bytes()
+    (tmp_path / "in.nii.gz").write_bytes(gzip.compress(plain[:-7]))  # whole as far as gzip can tell
+    with pytest.raises(InputError, match=r"in\.nii\.gz: expected a whole NIfTI file, found .*too short"):
+        read(tmp_path / "in.nii.gz")

@@ -319,9 +319,10 @@ def test_real_series_round_trip(shared_data: Path, tmp_path: Path) -> None:
     same_place(back.geometry, volume.geometry)
 
 
+@pytest.mark.parametrize("first", [0, -60, 50])
 @pytest.mark.parametrize("step", [slice(None, None, -1), slice(3, 0, -2), slice(1, 3), slice(0, None, 2)])
-def test_labels_of_part_of_a_scan_lie_on_its_slices(tmp_path: Path, step: slice) -> None:
-    write_series(tmp_path / "series", [0, 2, 4, 6])
+def test_labels_of_part_of_a_scan_lie_on_its_slices(tmp_path: Path, step: slice, first: float) -> None:
+    write_series(tmp_path / "series", [first, first + 2, first + 4, first + 6])
     volume = open_folder(tmp_path / "series")
     assert isinstance(volume, CTVolume)
     part, labels = volume[step], some_labels()[step]
@@ -329,3 +330,28 @@ def test_labels_of_part_of_a_scan_lie_on_its_slices(tmp_path: Path, step: slice)
     back = read_dicom_seg(tmp_path / "seg.dcm")
     ascending = labels if (step.step or 1) > 0 else labels[::-1]
     np.testing.assert_array_equal(back.labels, ascending)
+
+
+@pytest.mark.parametrize("step", [slice(1, 3), slice(2, 0, -1)])
+def test_labels_of_some_frames_lie_on_them(tmp_path: Path, step: slice) -> None:
+    stored = np.stack([ramp(start=100 * k) for k in range(4)])
+    path = write_enhanced(tmp_path / "e.dcm", stored, [40, 42.5, 45, 47.5], [0] * 4)
+    volume = find_dicom([path], path)[0].open()
+    assert isinstance(volume, CTVolume)
+    part, labels = volume[step], some_labels()[step]
+    write_dicom_seg(labels_on(part, labels), tmp_path / "seg.dcm")
+    back = read_dicom_seg(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(back.labels, labels if step.step is None else labels[::-1])
+    assert part.geometry is not None
+    assert back.geometry is not None
+    lowest = part.geometry.affine[2, 3] + min(0, part.geometry.affine[2, 0])
+    assert back.geometry.affine[2, 3] == pytest.approx(lowest)
+
+
+def test_one_structure_on_one_slice_is_one_frame(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", [0, 2, 4])
+    volume = open_folder(tmp_path / "series")
+    labels = np.zeros((3, 6, 5), dtype=np.int32)
+    labels[1, 2:4, 1:3] = 5
+    write_dicom_seg(labels_on(volume, labels), tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "seg.dcm").labels, labels[1])

@@ -250,6 +250,11 @@ def test_some_positions_missing_is_an_error(tmp_path: Path) -> None:
     ("stored", "changes", "message"),
     [
         (
+            ramp(6, 6),
+            {},
+            r"mixed sizes in a series: 6 x 5 in 001\.dcm, 002\.dcm, 003\.dcm; 6 x 6 in odd\.dcm",
+        ),
+        (
             ramp(9, 4),
             {},
             r"mixed sizes in a series: 6 x 5 in 001\.dcm, 002\.dcm, 003\.dcm; 9 x 4 in odd\.dcm",

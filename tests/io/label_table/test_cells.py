@@ -104,3 +104,8 @@ def test_the_last_row_tells_by_how_much_rows_are_shifted(text: bytes, shift: int
 def test_format_takes_a_transposed_view() -> None:
     columns = np.array([[0, 255], [12, 3]], dtype=np.uint8)
     assert format_rows(columns.T, 8) == b"Pixel 8,0,12\nPixel 9,255,3\n"
+
+
+def test_what_is_no_text_is_no_row() -> None:
+    assert parse_rows(b"\xff 0,1\n", 1) is None
+    assert split_cells(b"\xff,1\r") == ["\ufffd", "1"]

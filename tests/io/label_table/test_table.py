@@ -160,3 +160,8 @@ def test_blocks_tell_of_quotes_and_open_ends(write: Write, monkeypatch: pytest.M
 def test_labels_that_no_table_holds_are_told_from_lowest_to_highest() -> None:
     with pytest.raises(InputError, match=r"expected labels from 0 to 255, .* found labels from -3 to 9"):
         as_label_stack(np.array([[[0, 9], [-3, 1]]]))
+
+
+def test_a_path_may_be_text(tmp_path: Path, maps: Labels) -> None:
+    write_table(f"{tmp_path / 'y.csv'}", maps)
+    np.testing.assert_array_equal(read_table(f"{tmp_path / 'y.csv'}").labels, maps)
