@@ -118,11 +118,14 @@ class TestMethod:
         unnamed = Mosaic().load().segment(image).labels
         named = BAM(f"{support}", f"{weights}", min_match=-7.0, cleanup=KEEP_ALL)
         found = named.load().segment(image)
+        pixels = replace(named, outlines_from="pixels").load().probability_maps(image, body_mask(image))
+        maps = dict(zip((3, 300), pixels, strict=True))
         regions = [np.unique(unnamed[found.labels == structure]) for structure in (3, 300)]
         assert [len(region) for region in regions] == [1, 1]
         for structure, (region,) in zip((3, 300), regions, strict=True):
             np.testing.assert_array_equal(found.labels == structure, unnamed == region)
-            assert 0 <= found.scores[structure - 1] <= 1
+            likely = maps[structure][unnamed == region].mean()
+            assert found.scores[structure - 1] == pytest.approx(likely, abs=0.05)
         both = replace(named, fill_with="mosaic").load().segment(image)
         np.testing.assert_array_equal(both.labels == 0, unnamed == 0)
         assert len(np.unique(both.labels)) == len(np.unique(unnamed))

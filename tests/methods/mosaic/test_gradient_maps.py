@@ -272,3 +272,8 @@ def test_without_fat_nothing_is_known() -> None:
     hu = hu_of(by_depth((1, MUSCLE)))
     assert hu.shape == (SIDE, SIDE)
     assert not hu.any()
+
+
+def test_gas_is_as_dark_as_fat_but_does_not_reach_the_skin() -> None:
+    hu = hu_of(by_depth((1, FAT), (20, MUSCLE), (33, 10.0)))  # more gas than fat
+    assert np.unique(hu[(DEPTH > 0) & (DEPTH < 20)]).tolist() == pytest.approx([-100])

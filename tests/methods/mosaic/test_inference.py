@@ -39,6 +39,16 @@ def test_affinities_count_by_their_weight(weight: float) -> None:
     assert tree.levels[2] == pytest.approx(0.6 * (1 - weight * 220 / 240), rel=1e-6)
 
 
+def test_the_smallest_region_is_rounded_to_pixels() -> None:
+    boundary = np.zeros((SIDE, SIDE), dtype=np.float32)
+    boundary[:, 1] = 1
+    maps = Maps(boundary, np.ones_like(boundary))
+    size = np.bincount(tree_of(METHOD, slice_of(), maps).leaves.ravel())[1:].min()
+    for area_mm2, n_leaves in ((size - 0.4, 2), (size + 0.4, 2), (size + 1.6, 1)):
+        tree = tree_of(replace(METHOD, min_region_mm2=float(area_mm2)), slice_of(), maps)
+        assert tree.n_leaves == n_leaves
+
+
 @pytest.mark.parametrize(("pixel_mm", "n_leaves"), [(0.5, 1), (1.0, 2), (2.0, 3)])
 def test_smallest_regions_are_measured_in_square_millimetres(pixel_mm: float, n_leaves: int) -> None:
     """Strips of 1, 5 and 34 columns, on pixels of 0.25, 1 and 4 mm2; 100 mm2 are 400, 100 and 25 pixels."""
