@@ -1,12 +1,14 @@
 """Mosaic's maps on slices made by hand, its settings, and its figures on real CT."""
 
+import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from fewct.errors import UsageError
+from fewct.errors import InputError, UsageError
 from fewct.imaging.body import body_mask
 from fewct.imaging.cleanup import Cleanup
 from fewct.imaging.labelmap import place_on_grid
@@ -279,3 +281,27 @@ def test_only_a_folder_with_settings_is_adapted(tmp_path, monkeypatch):
     assert not is_adapted("")
     assert not is_adapted(f"{tmp_path / 'other'}")
     assert is_adapted(f"{tmp_path}")
+
+
+def test_unknown_sources_of_maps_are_refused():
+    with pytest.raises(
+        UsageError, match="boundary_source: expected one of network, gradients, found 'edges'"
+    ):
+        Mosaic(boundary_source="edges")
+
+
+def test_an_adaptation_brings_its_network_and_its_settings(tmp_path):
+    method = Mosaic(level=0.3, min_foreground=0.7, cleanup=Cleanup("9px"))
+    assert "weights" not in method.portable_settings
+    (tmp_path / "adapted.json").write_text(json.dumps({"settings": method.portable_settings}))
+    adapted = Mosaic.adapted(tmp_path)
+    assert adapted == replace(method, weights=f"{tmp_path / 'model.onnx'}")
+    (tmp_path / "adapted.json").write_text(json.dumps({"settings": {"level": 7}}))
+    with pytest.raises(
+        InputError, match=r"adapted\.json: expected the settings of an adapted mosaic, found KeyError"
+    ):
+        Mosaic.adapted(tmp_path)
+    with pytest.raises(
+        InputError, match="expected the settings of an adapted mosaic, found FileNotFoundError"
+    ):
+        Mosaic.adapted(tmp_path / "none")

@@ -20,7 +20,8 @@ def test_grey_values_from_the_percentiles_of_the_body() -> None:
     body = np.zeros((20, 60), dtype=bool)
     body[:, 20:40] = True
     pixels[body] = np.linspace(100, 200, 400)
-    pixels[:, 40:] = 250.0
+    pixels[:, :20] = np.linspace(0, 50, 400).reshape(20, 20)
+    pixels[:, 40:] = np.linspace(250, 300, 400).reshape(20, 20)
     contrast, _ = preprocess(CTSlice(pixels, "grey"), body)
     assert (contrast[:, :20] == -1).all()
     assert (contrast[:, 40:] == 1).all()
