@@ -318,3 +318,24 @@ def test_a_network_in_use_is_put_back_to_training(tmp_path: Path) -> None:
     fit(network, squared_error, Lines(), [], replace(CONFIG, steps=2), tmp_path)
     assert network.training
     assert network.state_dict()["1.num_batches_tracked"] == 2
+
+
+def test_losses_count_by_their_sum(tmp_path: Path) -> None:
+    """In the gradient of a step, and in the validation that is the best: 1 + 5 is worse than 4 + 1.5."""
+
+    def two(network: nn.Module, batch: Pair) -> dict[str, Tensor]:
+        first, second = network.get_parameter("weight").ravel()
+        if batch.y.numel() == 1:  # of the validation: losses that change from step to step
+            calls.append(1)
+            values = [(4.0, 1.5), (1.0, 5.0)][len(calls) - 1]
+            return {"one": 0 * first + values[0], "two": 0 * second + values[1]}
+        return {"one": first, "two": 2 * second}
+
+    calls: list[int] = []
+    network = nn.Conv2d(2, 1, 1, bias=False)
+    item = Pair(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1))
+    fit(network, two, Lines(), [item], replace(CONFIG, steps=2, validate_every=1), tmp_path)
+    assert network.weight.grad is not None
+    assert network.weight.grad.ravel().tolist() == pytest.approx([1, 2])
+    assert load_weights(tmp_path / loop.CHECKPOINT)["stale"] == 1
+    assert load_weights(tmp_path / loop.CHECKPOINT)["best_loss"] == pytest.approx(5.5)
