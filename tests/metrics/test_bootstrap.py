@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from fewct.metrics.bootstrap import COVERED, RESAMPLES, cluster_means, compare_with_first
+from fewct.metrics.bootstrap import RESAMPLES, cluster_means, compare_with_first, expanded_quantile
 
 GROUPS = ["b", "a", "a", "c", "b", "b"]
 
@@ -25,7 +26,30 @@ def test_groups_are_drawn_with_all_their_slices() -> None:
     expected = drawn_means(values, seed=3)
     assert means[0, 0] == pytest.approx(values.mean())
     np.testing.assert_allclose(resampled[:, 0, 0], expected)
-    np.testing.assert_allclose(intervals[:, 0, 0], np.quantile(expected, COVERED))
+    # of three groups Student's interval is longer than all draws: it ends at the lowest and the highest mean
+    np.testing.assert_allclose(intervals[:, 0, 0], [min(expected), max(expected)])
+
+
+@pytest.mark.parametrize("n", [5, 8, 40])
+def test_ends_are_students_quantiles_on_the_scale_of_the_draws(n: int) -> None:
+    values = np.random.default_rng(n).random(n)
+    _, intervals, resampled = cluster_means(values[None, :, None], np.arange(n))
+    # a draw's mean varies sqrt((n - 1) / n) times as much as the standard error says
+    reach = stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1))
+    expected = np.quantile(resampled[:, 0, 0], [stats.norm.cdf(-reach), stats.norm.cdf(reach)])
+    np.testing.assert_allclose(intervals[:, 0, 0], expected)
+
+
+def test_intervals_of_five_patients_hold_the_true_mean_nine_times_of_ten() -> None:
+    rng = np.random.default_rng(0)
+    quantile, true_mean = expanded_quantile(5), 0.0
+    held = narrow = 0
+    for _ in range(600):
+        draws = rng.multinomial(5, [0.2] * 5, 1000) @ rng.normal(true_mean, size=5) / 5
+        ends = np.quantile(draws, [quantile, 1 - quantile, 0.025, 0.975])
+        held += ends[0] <= true_mean <= ends[1]
+        narrow += ends[2] <= true_mean <= ends[3]
+    assert held / 600 > 0.9 > 0.87 > narrow / 600
 
 
 def test_numbers_and_names_of_groups_are_the_same() -> None:
@@ -40,6 +64,14 @@ def test_a_single_group_has_no_interval() -> None:
     assert means[0, 0] == pytest.approx(0.4)
     assert np.isnan(intervals).all()
     assert len(resampled) == 0
+
+
+def test_a_metric_that_only_one_group_has_gets_no_interval() -> None:
+    values = np.array([[[0.2, 0.5], [0.6, math.nan], [0.4, math.nan]]])
+    means, intervals, _ = cluster_means(values, ["a", "b", "b"])
+    assert means[0, 1] == 0.5
+    assert np.isnan(intervals[:, 0, 1]).all()
+    assert not np.isnan(intervals[:, 0, 0]).any()
 
 
 def test_undefined_values_do_not_count() -> None:

@@ -92,7 +92,8 @@ def _summarise_data(rows: Sequence[Row], seed: int) -> list[SummaryRow]:
         values[methods.index(row.method), cases.index(row.case)] = metrics_of_row
     compared, resampled = compare_with_first(values, [group_of[case] for case in cases], seed)
     ranks, first = _ranks(compared[0], metrics), _ranks(resampled, metrics) == 1
-    first_share = np.where(np.isnan(ranks), math.nan, first.mean(axis=0)) if len(first) else ranks * math.nan
+    unsure = np.isnan(compared[1]) | np.isnan(ranks)  # of one patient, or of none
+    first_share = np.where(unsure, math.nan, first.mean(axis=0)) if len(first) else ranks * math.nan
     defined = (~np.isnan(values)).sum(axis=1)
     columns = np.stack([*compared, ranks, first_share])
     return [
