@@ -74,6 +74,7 @@ def _run(words: Sequence[str], ends_process: bool) -> int:
     """Run the command of a command line and return the exit code."""
     from fewct.cli.terminal import tell
     from fewct.errors import FewctError, FewctWarning, UsageError
+    from fewct.runtime.source_date import check_environment
 
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         near = get_close_matches(words[0], COMMANDS, 1)
@@ -88,6 +89,7 @@ def _run(words: Sequence[str], ends_process: bool) -> int:
         warnings.simplefilter("always", FewctWarning)
         warnings.showwarning = lambda message, *_, **__: tell("warning", message)
         try:
+            check_environment()
             return parse(words).run()
         except FewctError as error:
             tell("error", error)

@@ -1,12 +1,11 @@
-"""The date of a DICOM-SEG: SOURCE_DATE_EPOCH, else the latest source image, else 1970."""
+"""The date of source images: the latest one, else 1970."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 
 from dicom_builder import item
-from fewct.errors import UsageError
-from fewct.io.dicom.dates import date_text, epoch_moment, source_moment, time_text
+from fewct.io.dicom.dates import date_text, source_moment, time_text
 
 
 def test_the_contents_date_goes_before_the_others() -> None:
@@ -51,29 +50,3 @@ def test_dates_and_times_as_dicom_writes_them() -> None:
     assert date_text(datetime(33, 4, 3)) == "00330403"
     assert time_text(datetime(2020, 1, 2, 3, 4, 5)) == "030405"
     assert time_text(datetime(2020, 1, 2, 3, 4, 5, 60)) == "030405.000060"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0", datetime(1970, 1, 1, tzinfo=UTC)),
-        ("1000000000", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)),
-        ("253402300799", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
-        ("", None),
-    ],
-)
-def test_epoch(monkeypatch: pytest.MonkeyPatch, text: str, expected: datetime | None) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
-    assert epoch_moment() == expected
-
-
-@pytest.mark.parametrize("text", ["-1", "1.5", "2001-09-09", "253402300800", "9" * 5000, " 1", "\u0663"])
-def test_epoch_that_is_no_number_of_seconds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
-    message = (
-        "SOURCE_DATE_EPOCH: expected a whole number of seconds since 1970, from 0 to 253402300799, found "
-    )
-    with pytest.raises(UsageError, match=message) as raised:
-        epoch_moment()
-    assert repr(text) in str(raised.value)
-    assert str(raised.value).endswith("Unset it to take the dates of the source images.")

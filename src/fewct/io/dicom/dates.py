@@ -1,37 +1,13 @@
-"""Date and time of a DICOM-SEG: from SOURCE_DATE_EPOCH or from its source images, never from the clock."""
+"""Date and time of source images, as a DICOM-SEG takes them, and how DICOM writes such."""
 
-import os
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 
 from pydicom import Dataset
 from pydicom.valuerep import DA, TM
 
-from fewct.errors import UsageError
-
-VARIABLE = "SOURCE_DATE_EPOCH"
-_LATEST_S = 253402300799  # 9999-12-31 23:59:59, the last second that DICOM can write
 _NO_DATE = datetime(1970, 1, 1)
 _KINDS = ("Content", "Acquisition", "Series", "Study")
-
-
-def epoch_moment() -> datetime | None:
-    """Return the moment of the environment variable SOURCE_DATE_EPOCH in UTC, None if it is not set.
-
-    Raises:
-        UsageError: If it is not a whole number of seconds, 0 or more, up to the year 9999.
-    """
-    text = os.environ.get(VARIABLE, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 20 or int(text) > _LATEST_S:
-        raise UsageError(
-            VARIABLE,
-            expected=f"a whole number of seconds since 1970, from 0 to {_LATEST_S}",
-            found=repr(text),
-            fix="Unset it to take the dates of the source images.",
-        )
-    return datetime.fromtimestamp(int(text), UTC)
 
 
 def source_moment(datasets: Iterable[Dataset]) -> datetime:

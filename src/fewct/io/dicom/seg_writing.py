@@ -16,11 +16,12 @@ from pydicom.valuerep import DSfloat
 from fewct._version import __version__
 from fewct.errors import OutputError
 from fewct.io.atomic import atomic_path
-from fewct.io.dicom.dates import date_text, epoch_moment, source_moment, time_text
+from fewct.io.dicom.dates import date_text, source_moment, time_text
 from fewct.io.dicom.header import library_warnings_suppressed, read_header, reason
 from fewct.io.dicom.planes import Plane, planes_of
 from fewct.io.dicom.reference import reference_datasets
 from fewct.io.dicom.stack import SAME_PLACE_MM, Stack, stack_planes
+from fewct.runtime.source_date import epoch_moment
 from fewct.types import AnyLabels, Geometry, LabelMap
 
 _DESCRIPTION = "fewct structures"
