@@ -17,7 +17,16 @@ import fewct
 from fewct.errors import InputError
 from fewct.phantom import phantom_slice
 from fewct.runtime.onnx_session import load_network
-from fewct.runtime.weight_files import HASH_SUFFIX, METHODS, REINSTALL, SHIPPED, shipped_sha256
+from fewct.runtime.weight_files import (
+    HASH_SUFFIX,
+    METHODS,
+    REINSTALL,
+    SHIPPED,
+    check_shipped,
+    read_checked,
+    recorded_sha256,
+    shipped_sha256,
+)
 
 DAMAGES = ("absent", "empty", "cut short", "a bit changed")
 MOSAIC, RECORD, START = (
@@ -163,3 +172,56 @@ def damage(content: bytes, how: str) -> bytes:
     if how == "a bit changed":
         return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
     return content[: len(content) // 2] if how == "cut short" else b""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of one file of weights, two links away; return the file."""
+    (tmp_path / "methods" / "a").mkdir(parents=True)
+    (tmp_path / "methods" / "a" / "one.onnx").write_bytes(b"one")
+    (tmp_path / "methods" / "a" / "two.onnx").write_bytes(b"two")
+    names = {f"a/{name}.onnx": hashlib.sha256(name.encode()).hexdigest() for name in ("one", "two")}
+    monkeypatch.setattr("fewct.runtime.weight_files.METHODS", tmp_path / "methods")
+    monkeypatch.setattr("fewct.runtime.weight_files.SHIPPED", names)
+    return tmp_path / "methods" / "a" / "one.onnx"
+
+
+def test_a_link_is_checked_under_its_own_name(package: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere.onnx"
+    shutil.move(package, outside)
+    package.symlink_to(outside)
+    assert check_shipped(package) == package  # the same content, kept elsewhere
+    outside.write_bytes(b"other")
+    with pytest.raises(InputError, match=f"install again: {REINSTALL}"):
+        check_shipped(package)
+    package.unlink()
+    package.symlink_to("two.onnx")  # whole, but not the file of this name
+    with pytest.raises(InputError, match=hashlib.sha256(b"one").hexdigest()):
+        read_checked(package, recorded_sha256(package))
+
+
+@pytest.mark.parametrize("target", ["nowhere.onnx", "one.onnx"], ids=["dangling", "loop"])
+def test_a_link_that_leads_to_no_file_is_an_error(package: Path, target: str) -> None:
+    package.unlink()
+    package.symlink_to(target)
+    for check in (check_shipped, lambda path: read_checked(path, recorded_sha256(path))):
+        with pytest.raises(
+            InputError, match=r"one\.onnx: expected a file of weights that can be read, found"
+        ):
+            check(package)
+
+
+def test_a_folder_in_place_of_weights_is_named(package: Path) -> None:
+    package.unlink()
+    package.mkdir()
+    with pytest.raises(InputError, match="found a folder"):
+        check_shipped(package)
+
+
+def test_weights_that_may_not_be_read_are_an_error(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"found permission denied\. Give yourself the right"):
+        check_shipped(package)

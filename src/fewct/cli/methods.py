@@ -37,6 +37,8 @@ class Methods:
             for name, method in methods.items():
                 table.add_row(name, escape(method.summary))
             Console().print(table)
-            cards = f"Cards of the weights that come with fewct: {escape(str(model_cards()))}"
-            Console(soft_wrap=True).print(cards, highlight=False)
+            cards = model_cards()
+            if cards.is_dir():
+                told = f"Cards of the weights that come with fewct: {escape(str(cards))}"
+                Console(soft_wrap=True).print(told, highlight=False)
         return tell_all(errors)

@@ -5,6 +5,9 @@ them, or in the record of their folder.
 """
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fewct.errors import InputError
@@ -29,9 +32,16 @@ SHIPPED = {name: sha256 for sha256, name in map(str.split, _SHA256SUM.strip().sp
 
 
 def shipped_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that a file had when fewct was released; None for files that fewct did not bring."""
-    path = path.resolve()
-    return SHIPPED.get(path.relative_to(METHODS).as_posix()) if path.is_relative_to(METHODS) else None
+    """Return the SHA-256 that a file had when fewct was released; None for files that fewct did not bring.
+
+    The name of a file counts, also where it is a link to another place.
+    """
+    folder = Path(os.path.realpath(path.parent))
+    return (
+        SHIPPED.get((folder / path.name).relative_to(METHODS).as_posix())
+        if folder.is_relative_to(METHODS)
+        else None
+    )
 
 
 def model_cards() -> Path:
@@ -65,7 +75,8 @@ def read_checked(path: Path, sha256: str) -> bytes:
         InputError: If it is absent or its SHA-256 is another one.
     """
     _check_there(path)
-    content = path.read_bytes()
+    with _readable(path):
+        content = path.read_bytes()
     _check_same(path, sha256, hashlib.sha256(content).hexdigest())
     return content
 
@@ -73,8 +84,9 @@ def read_checked(path: Path, sha256: str) -> bytes:
 def check_file(path: Path, sha256: str) -> None:
     """Raise as `read_checked` does, for a file that is too large to be held or that others read."""
     _check_there(path)
-    with path.open("rb") as stream:
-        _check_same(path, sha256, hashlib.file_digest(stream, "sha256").hexdigest())
+    with _readable(path), path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    _check_same(path, sha256, found)
 
 
 def check_shipped(path: Path) -> Path:
@@ -83,25 +95,39 @@ def check_shipped(path: Path) -> Path:
     Raises:
         InputError: If it is absent or was changed.
     """
-    check_file(path, SHIPPED[path.resolve().relative_to(METHODS).as_posix()])
+    check_file(path, shipped_sha256(path) or "")
     return path
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be read into InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            path,
+            expected="a file of weights that can be read",
+            found=(error.strerror or str(error)).lower(),
+            fix="Give yourself the right to read it, or install fewct again: " + REINSTALL,
+        ) from error
+
+
 def _check_there(file: Path) -> None:
-    if file.is_file():
-        return
-    sha256 = shipped_sha256(file)
+    if os.path.lexists(file) and not file.is_dir():
+        return  # a link to nowhere is told of when it is read
+    sha256, found = shipped_sha256(file), "a folder" if file.is_dir() else "no such file"
     if sha256 is not None:
         raise InputError(
             file,
             expected=f"weights that come with fewct, SHA-256 {sha256}",
-            found="no such file",
+            found=found,
             fix=f"Install fewct again: {REINSTALL}",
         )
     raise InputError(
         file,
         expected="the weights of a network and their hash",
-        found="no such file",
+        found=found,
         fix="Name the file or folder of an exported network, with its hash.",
     )
 
