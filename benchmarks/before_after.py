@@ -23,9 +23,9 @@ import onnx
 from onnx import TensorProto, helper
 from PIL import Image
 
-from bam_speed import write_supports
 from organs import DATA
 from results_io import RESULTS, machine, save_results
+from slice_time import write_supports
 
 SERIES = DATA / "abdomen_series" / "dicom"
 COUNT_OPENS = """

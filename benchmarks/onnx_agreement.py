@@ -32,8 +32,8 @@ from fewct.methods.sam.inference import EverythingSegmenter
 from fewct.methods.sam.predictor import embed
 from fewct.methods.sam.preprocessing import InputFrame, preprocess
 from fewct.types import CTSlice
-from foundation import abdomen_series, btcv_val
 from random_sam import random_vit_b
+from real_slices import abdomen_series, btcv_val
 from results_io import machine, save_results
 
 RESULTS = Path(__file__).parent / "results" / "onnx_agreement.csv"
