@@ -11,19 +11,17 @@ the machine is shared. The memory is the highest resident memory of the whole pr
 """
 
 import argparse
-import csv
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from results_io import save_results
 
 RESULTS = Path(__file__).parent / "results" / "challenge_csv.csv"
 N_IMAGES, SIDE = 500, 512
@@ -111,14 +109,7 @@ def main() -> None:
             f"fewct against {row['reader']}: {median:.1f} times as fast (median), {best:.1f} (best), "
             f"{cpu:.1f} times less processor time"
         )
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        file.write(f"# {datetime.now(UTC):%Y-%m-%d}; {machine}; Python {platform.python_version()}; ")
-        file.write("python benchmarks/challenge_csv.py --pandas-python PYTHON\n")
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    save_results(RESULTS, rows, "python benchmarks/challenge_csv.py --pandas-python PYTHON")
     print(RESULTS.read_text())
 
 
