@@ -36,12 +36,8 @@ def shipped_sha256(path: Path) -> str | None:
 
     The name of a file counts, also where it is a link to another place.
     """
-    folder = Path(os.path.realpath(path.parent))
-    return (
-        SHIPPED.get((folder / path.name).relative_to(METHODS).as_posix())
-        if folder.is_relative_to(METHODS)
-        else None
-    )
+    named = path.parent.resolve() / path.name
+    return SHIPPED.get(named.relative_to(METHODS).as_posix()) if named.is_relative_to(METHODS) else None
 
 
 def model_cards() -> Path:
@@ -65,7 +61,8 @@ def recorded_sha256(path: Path) -> str:
         return sha256
     record = path.with_name(path.name + HASH_SUFFIX)
     _check_there(record)
-    return " ".join(record.read_text(encoding="utf-8").split()[:1])
+    with _readable(record):
+        return " ".join(record.read_text(encoding="utf-8").split()[:1])
 
 
 def read_checked(path: Path, sha256: str) -> bytes:
