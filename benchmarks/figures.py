@@ -151,14 +151,14 @@ def entry_figures(text: str, entry: Mapping[str, Any], results: Path) -> list[Fi
             f"'{quoted}'",
             expected="one such passage on the page",
             found=f"{len(found)}",
-            fix="Quote what the page says in benchmarks/figures.toml.",
+            fix=CORRECT,
         )
     if not sources or len(literal) - 1 != len(sources):
         raise InputError(
             f"'{quoted}'",
             expected=f"{len(literal) - 1} sources, one a number",
             found=f"{len(sources)}",
-            fix="Correct 'from' in benchmarks/figures.toml.",
+            fix=CORRECT,
         )
     figures = []
     for k, source in enumerate(sources, start=1):
@@ -171,14 +171,10 @@ def check_entry(figures: Sequence[Figure]) -> None:
     """Raise InputError unless numbers are their values, rounded, and goals only reached where they are."""
     for figure in figures:
         if not figure.is_true():
-            told = (
-                "as stated"
-                if figure.value is None
-                else f"the value of the result, {figure.value:.6g}, rounded"
-            )
+            rounded = f"the value of the result, {figure.value}, rounded"
             raise InputError(
                 f"{figure.printed}, from {figure.source}",
-                expected=told,
+                expected="as stated" if figure.value is None else rounded,
                 found=figure.printed,
                 fix=f"Correct the page, or measure again: {figure.command or 'see figures.toml'}",
             )
@@ -191,7 +187,7 @@ def check_entry(figures: Sequence[Figure]) -> None:
                     figure.source,
                     expected="the place of a measured number",
                     found=measured.source,
-                    fix="Correct 'from' in benchmarks/figures.toml.",
+                    fix=CORRECT,
                 )
             if sign * measured.value < bound <= sign * float(measured.printed):
                 missed = f"{measured.value:.6g} misses the {stated['kind']} {figure.printed}"
