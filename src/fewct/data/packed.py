@@ -1,8 +1,9 @@
 """Training examples from packed abdominal CT with organ labels and dense segments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,22 +68,28 @@ def load_packed_slices(folder: Path, without: Sequence[str] = ()) -> list[Packed
         folder: Where the files lie.
         without: Names of `ORGANS` whose labels are dropped.
     """
-    hidden = [ORGANS[name] for name in without]
     slices = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-        dense = {int(z): k for k, z in enumerate(arrays.get("dense_z", ()))}
-        for image, label, z in zip(arrays["image"], arrays["label"], arrays["z"], strict=True):
-            k = dense.get(int(z))
-            if k is None:
-                slices.append(PackedSlice(image, hide_structures(label, hidden).astype(np.uint8), None))
-            else:
-                body = body_mask(CTSlice(image.astype(np.float32), "grey"))
-                organs = arrays["dense_label"][k]
-                merged = _merge_segments(arrays["dense_segments"][k], organs, body)
-                labels = hide_structures(merged, hidden).astype(np.uint8)
-                slices.append(PackedSlice(image, labels, arrays["dense_image"][k]))
+        slices += read_packed_patient(arrays, without)
+    return slices
+
+
+def read_packed_patient(arrays: Mapping[str, NDArray[Any]], without: Sequence[str] = ()) -> list[PackedSlice]:
+    """Return the slices of one patient's arrays; see `load_packed_slices`."""
+    hidden = [ORGANS[name] for name in without]
+    slices = []
+    dense = {int(z): k for k, z in enumerate(arrays.get("dense_z", ()))}
+    for image, label, z in zip(arrays["image"], arrays["label"], arrays["z"], strict=True):
+        k = dense.get(int(z))
+        if k is None:
+            slices.append(PackedSlice(image, hide_structures(label, hidden).astype(np.uint8), None))
+        else:
+            body = body_mask(CTSlice(image.astype(np.float32), "grey"))
+            merged = _merge_segments(arrays["dense_segments"][k], arrays["dense_label"][k], body)
+            labels = hide_structures(merged, hidden).astype(np.uint8)
+            slices.append(PackedSlice(image, labels, arrays["dense_image"][k]))
     return slices
 
 

@@ -1,6 +1,7 @@
 """Stacks of slices for training, with what is known of each pixel."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -44,3 +45,32 @@ class SliceStack:
     pixel_mm: Annotated[NDArray[np.float32], "slices"]
     above: Annotated[NDArray[np.int32], "slices"]
     gap_mm: Annotated[NDArray[np.float32], "slices"]
+
+
+def joined(stacks: Sequence[SliceStack]) -> list[SliceStack]:
+    """Put stacks of one source, unit, offset of labels and size together, in order of their first."""
+    groups: dict[tuple[object, ...], list[SliceStack]] = {}
+    for one in stacks:
+        key = (one.source, one.unit, one.label_offset_px, one.pixels.shape[1:])
+        groups.setdefault(key, []).append(one)
+    return [_concatenated(group) for group in groups.values()]
+
+
+def _concatenated(group: Sequence[SliceStack]) -> SliceStack:
+    """Return stacks of one kind as one stack."""
+    starts = np.cumsum([0, *(len(one.patient) for one in group)])[:-1]
+    above = [
+        np.where(one.above >= 0, one.above + start, -1) for one, start in zip(group, starts, strict=True)
+    ]
+    return replace(
+        group[0],
+        patient=np.concatenate([one.patient for one in group]),
+        pixels=np.concatenate([one.pixels for one in group]),
+        labels=np.concatenate([one.labels for one in group]),
+        structure=np.concatenate([one.structure for one in group]),
+        border_weight=np.concatenate([one.border_weight for one in group]),
+        body=np.concatenate([one.body for one in group]),
+        pixel_mm=np.concatenate([one.pixel_mm for one in group]),
+        above=np.concatenate(above).astype(np.int32),
+        gap_mm=np.concatenate([one.gap_mm for one in group]),
+    )

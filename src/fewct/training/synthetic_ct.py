@@ -4,7 +4,6 @@ Structures get random intensities and textures about those of their tissue, holl
 muscle, fat, skin, arms and a table are added around them.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
+from fewct.data.anatomy import AnatomyMap, read_anatomy
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
 from fewct.data.splits import hide_structures
 from fewct.training.synthetic_tissues import FAT_HU, MUSCLE, SKIN_HU, SyntheticTissue, mean_hu, tissue_of
@@ -60,26 +60,28 @@ class Scene:
 
 
 def load_anatomy(path: Path, complete: bool, without: Sequence[str] = ()) -> Anatomy:
-    """Read a packed label map (arrays `label`, `names` and `spacing_mm`).
+    """Read a packed label map; see `read_anatomy` and `anatomy_of`."""
+    return anatomy_of(read_anatomy(path, complete), without)
+
+
+def anatomy_of(anatomy: AnatomyMap, without: Sequence[str] = ()) -> Anatomy:
+    """Return a label map with the tissue of each structure, and a skull around a brain that has none.
 
     Args:
-        path: NPZ file.
-        complete: Whether all structures are labelled.
+        anatomy: Label map.
         without: Names of structures that are left out.
     """
-    with np.load(path) as file:
-        names = json.loads(str(file["names"]))
-        labels, pixel_mm = file["label"], float(file["spacing_mm"][1])
-    hidden = [int(key) for key, name in names.items() if name in without]
+    labels, pixel_mm = anatomy.labels, anatomy.spacing_mm[1]
+    hidden = [key for key, name in anatomy.names.items() if name in without]
     if hidden:
         labels = hide_structures(labels, hidden).astype(np.uint8)
-    tissues = {int(key): tissue_of(name) for key, name in names.items()}
-    brain = next((int(key) for key, name in names.items() if name.lower() == "brain"), None)
-    if brain is not None:
+    tissues = {key: tissue_of(name) for key, name in anatomy.names.items()}
+    names = {name.lower(): key for key, name in anatomy.names.items()}
+    if "brain" in names and "skull" not in names:
         skull = max(tissues) + 1
-        labels = _with_skull(labels, brain, skull, pixel_mm)
+        labels = _with_skull(labels, names["brain"], skull, pixel_mm)
         tissues[skull] = tissue_of("skull")
-    return Anatomy(labels, tissues, pixel_mm, complete)
+    return Anatomy(labels, tissues, pixel_mm, anatomy.complete)
 
 
 def _with_skull(
