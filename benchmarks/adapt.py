@@ -157,7 +157,8 @@ def row_of(data: str, arm: str, source: str, outcomes: Sequence[Outcome]) -> dic
     gains, (lows, highs), _ = cluster_means((after - before)[None], groups)
     row: dict[str, object] = {"data": data, "arm": arm, "source": source, "judged": len(outcomes)}
     for k, name in enumerate(SLICE_METRICS):
-        metrics = (before[:, k].mean(), after[:, k].mean(), gains[0, k], lows[0, k], highs[0, k])
+        means = (np.nanmean(side[:, k]) for side in (before, after))  # the Rand index needs two structures
+        metrics = (*means, gains[0, k], lows[0, k], highs[0, k])
         labels = ("before", "after", "gain", "low", "high")
         row |= {f"{name}_{label}": f"{x:.4f}" for label, x in zip(labels, metrics, strict=True)}
     return row

@@ -84,7 +84,8 @@ def rows_of(data: str, values: list[tuple[dict[str, float], ...]], groups: list[
         for m, name in enumerate(names):
             numbers = ["" if math.isnan(value) else f"{value:.4f}" for value in compared[:, k, m].tolist()]
             head = {"data": data, "mode": mode, "metric": name}
-            counts = {"n_slices": len(groups), "n_groups": len(set(groups))}
+            n_defined = int((~np.isnan(array[k, :, m])).sum())
+            counts = {"n_slices": n_defined, "n_groups": len(set(groups))}
             yield head | dict(zip(MEASURES, numbers, strict=True)) | counts
 
 

@@ -4,9 +4,9 @@
                                  [--sets hearts btcv_val] [--judge] [--out FILE.csv]
 
 One row a set, network and level: means over the slices of people held out of training, with 95 % intervals
-by patient. The ARI of the foreground is the mean over slices with at least two structures; with one, it is 0
-unless that is exact to the pixel. The truth of all sets but abdomen_series is partial, so the ARI of all
-pixels stands there only. abdomen_series is left out without `--judge`: nothing is chosen by it.
+by patient. The ARI of the foreground is the mean over slices with at least two structures (`slices_of_two`);
+of one it says nothing. The truth of all sets but abdomen_series is partial, so the ARI of all pixels stands
+there only. abdomen_series is left out without `--judge`: nothing is chosen by it.
 
 What the trees hold, with truth in hand: `best_regions` is the mean best IoU of all nodes of the tree with the
 true structures (the chosen cut holds some of them); `best_level` and the two columns after it tell what a
@@ -29,7 +29,7 @@ from fewct.methods import Mosaic
 from fewct.metrics.bootstrap import cluster_means
 from fewct.metrics.contingency import contingency
 from fewct.metrics.overlap import mean_best_iou
-from fewct.metrics.rand import adjusted_rand_index
+from fewct.metrics.rand import FEWEST_STRUCTURES, adjusted_rand_index, foreground_ari
 from fewct.types import Labels, MergeTree
 from region_sets import COMPLETE, JUDGE, SETS, RegionCase, region_cases
 from results_io import machine, save_results
@@ -100,12 +100,8 @@ def best_regions(tree: MergeTree, truth: Labels) -> Annotated[NDArray[np.float64
 def cut_scores(truth: Labels, labels: Labels, *, complete: bool) -> tuple[float, ...]:
     """Return the values of `MEASURED` of one label map; NaN where one means nothing."""
     table = contingency(truth, labels)
-    several = np.count_nonzero(table.true_ids) > 1
-    return (
-        adjusted_rand_index(table) if complete else np.nan,
-        adjusted_rand_index(table, foreground_only=True) if several else np.nan,
-        mean_best_iou(table),
-    )
+    ari = adjusted_rand_index(table) if complete else np.nan
+    return ari, foreground_ari(table), mean_best_iou(table)
 
 
 def slice_scores(regions: RegionTree, case: RegionCase, levels: Sequence[float]) -> list[SliceScores]:
@@ -146,7 +142,10 @@ def summary_rows(
             values = np.array([[(*score.at_level[k], *score.oracle) for score in own]], dtype=np.float64)
             means, ends, _ = cluster_means(values, patients)
             row: dict[str, object] = {"set": name, "weights": weights, "level": level, "slices": len(own)}
-            row |= {"patients": len(set(patients)), "slices_of_two": sum(score.n_true > 1 for score in own)}
+            row |= {
+                "patients": len(set(patients)),
+                "slices_of_two": sum(score.n_true >= FEWEST_STRUCTURES for score in own),
+            }
             for m, metric in enumerate((*MEASURED, *ORACLE)):
                 row[metric] = _text(means[0, m])
                 if metric in ("ari_foreground", "mean_best_iou"):

@@ -69,13 +69,22 @@ def test_scan_is_scored_in_three_dimensions_and_slice_by_slice(scan):
     assert evaluation.overall == metrics.score(truth, prediction)
     slices = [metrics.score(*pair) for pair in zip(truth, prediction, strict=True)]
     assert evaluation.slices == tuple(slices)
-    for name in ("ari", "ari_foreground", "mean_best_iou"):
+    for name in ("ari", "mean_best_iou"):
         expected = np.mean([getattr(scores, name) for scores in slices])
         assert evaluation.mean_over_slices[name] == pytest.approx(expected)
+        assert evaluation.n_slices_defined[name] == 4
     shifted = evaluation.structures[1]
     distances = metrics.surface_distances(truth == 5, prediction == 10, SPACING)
     assert shifted.surface_dice == distances.surface_dice(1.0)
     assert shifted.hausdorff_95_mm == distances.hausdorff_95_mm()
+
+
+def test_the_foreground_index_is_of_slices_with_two_structures(scan):
+    evaluation = evaluate(truth=scan[0], prediction=scan[1])
+    values = [scores.ari_foreground for scores in evaluation.slices]
+    assert np.isnan(values).tolist() == [True, False, False, False]  # one structure on the first
+    assert evaluation.mean_over_slices["ari_foreground"] == pytest.approx(np.mean(values[1:]))
+    assert evaluation.as_dict()["n_slices_defined"]["ari_foreground"] == 3
 
 
 def test_slices_without_a_defined_metric_are_left_out_of_its_mean(scan):
@@ -163,7 +172,7 @@ def test_as_dict_is_ready_for_json(scan):
     metrics = json.loads(
         json.dumps(evaluate(truth=scan[0], prediction=LabelMap(scan[1], GEOMETRY)).as_dict())
     )
-    assert set(metrics) == {"overall", "mean_over_slices", "structures"}
+    assert set(metrics) == {"overall", "mean_over_slices", "n_slices_defined", "structures"}
     assert metrics["overall"]["tolerance_mm"] == 2.0
     assert metrics["overall"]["surface_dice"] > 0
     assert [row["pred_id"] for row in metrics["structures"]] == [30, 10, 0]

@@ -87,12 +87,19 @@ class Evaluation:
         metrics = [scores.as_dict() for scores in self.slices]
         return {name: mean_defined(np.array([row[name] for row in metrics])) for name in metrics[0]}
 
+    @property
+    def n_slices_defined(self) -> Mapping[str, int]:
+        """Number of slices on which each metric is defined, by name: those that `mean_over_slices` is of."""
+        metrics = [scores.as_dict() for scores in self.slices]
+        return {name: sum(row[name] == row[name] for row in metrics) for name in metrics[0]}
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the single slices, as plain dictionaries and lists."""
         surface = {"surface_dice": self.surface_dice, "hausdorff_95_mm": self.hausdorff_95_mm}
         return {
             "overall": {**self.overall.as_dict(), **surface, "tolerance_mm": self.tolerance_mm},
             "mean_over_slices": dict(self.mean_over_slices),
+            "n_slices_defined": dict(self.n_slices_defined),
             "structures": [asdict(row) for row in self.structures],
         }
 

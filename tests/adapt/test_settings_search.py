@@ -87,7 +87,7 @@ class TestSliceMetrics:
     def test_a_slice_without_any_region(self) -> None:
         truth = np.eye(32, dtype=np.int32)
         found = slice_metrics(BASE.load(), CTSlice(np.full((32, 32), -1000.0), "hu"), truth, (BASE,))
-        np.testing.assert_array_equal(found, [[1.0, 0.0, 0.0]])
+        np.testing.assert_array_equal(found, [[np.nan, 0.0, 0.0]])
 
     def test_a_known_better_level_wins(self) -> None:
         """Truth is what mosaic finds at another level, so that level is perfect."""
@@ -110,3 +110,12 @@ def test_the_objective_leaves_out_what_partial_truth_cannot_tell() -> None:
     metrics = np.array([[0.3, 0.6, 0.9]])
     assert objective(metrics, "complete") == pytest.approx([0.6])
     assert objective(metrics, "partial") == pytest.approx([0.45])
+
+
+def test_a_slice_with_one_structure_has_no_foreground_ari_and_the_objective_does_without() -> None:
+    case = make_case(0)
+    truth = (case.truth == case.truth.max()).astype(np.int32)
+    metrics = slice_metrics(BASE.load(), case.image, truth, (BASE,))
+    assert np.isnan(metrics).tolist() == [[True, False, False]]
+    assert objective(metrics, "partial") == metrics[:, 1]
+    assert objective(metrics, "complete") == pytest.approx(metrics[:, 1:].mean(axis=1))

@@ -19,9 +19,11 @@ def scan(seed: int, slices: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three NPZ files, one a patient."""
+    """A folder of three NPZ files, one a patient; on the middle slice of p0 one structure is labelled."""
     folder = tmp_path_factory.mktemp("patients")
     for seed in range(3):
         image, label = scan(seed)
+        if seed == 0:
+            label[1] = label[1] == np.bincount(label[1].ravel())[1:].argmax() + 1
         np.savez(folder / f"p{seed}.npz", image=image, label=label.astype(np.uint8))
     return folder

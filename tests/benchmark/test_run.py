@@ -106,6 +106,9 @@ def test_report_holds_all_its_pictures(done: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in re.sub('data:image[^"]*', "", html)
     assert "3 patients" in html
+    assert re.search(
+        r"0\.\d{3}(<[^>]*>)*\[[^]]*\](<[^>]*>)*8 slices<", html
+    )  # the Rand index of the foreground
     assert "Truth is <b>complete</b>" in html
     names = {path.name for path in (done / "figures").iterdir()}
     assert names == {
@@ -331,6 +334,9 @@ def test_command_line(patients: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "p0: 3 slices" in out
+    assert re.search(
+        r"\b2 slices", out
+    )  # with the two structures that the Rand index of the foreground needs
     assert "report.html" in out
     assert main([*words, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

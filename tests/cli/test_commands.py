@@ -44,6 +44,35 @@ def test_evaluate_gives_json_without_nan(
     assert [row["pred_id"] for row in metrics["structures"]] == [9, 0]
 
 
+def test_evaluate_tells_when_the_foreground_index_says_nothing(
+    labels: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = np.asarray(Image.open(labels[1]))
+    one = tmp_path / "one.png"
+    Image.fromarray(np.where(truth == 1, truth, 0)).save(one)
+    said = []
+    for path in (labels[1], one):
+        assert main(["evaluate", str(labels[0]), "--truth", str(path)]) == 0
+        said.append(" ".join(capsys.readouterr().out.split()))
+    assert "fewer than two true structures" not in said[0]
+    assert "says nothing with fewer than two true structures" in said[1]
+    assert "truth-foreground pixels │ - " in said[1]
+
+
+def test_evaluate_of_a_scan_tells_how_many_slices_a_mean_is_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = np.zeros((3, 8, 8), np.uint8)
+    truth[:, 1:4, 1:4] = 1
+    truth[:2, 5:7, 5:7] = 2
+    np.save(tmp_path / "truth.npy", truth)
+    np.save(tmp_path / "prediction.npy", truth)
+    assert main(["evaluate", f"{tmp_path / 'prediction.npy'}", "--truth", f"{tmp_path / 'truth.npy'}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "truth-foreground pixels" in line and "adjusted" in line]
+    assert line.split("│")[-2].strip() == "1.000 (2 of 3)"
+
+
 @pytest.mark.parametrize("command", [["evaluate"], ["challenge", "score"]])
 def test_two_files_without_truth_are_refused_with_the_right_words(
     labels: tuple[Path, Path], capsys: pytest.CaptureFixture[str], command: list[str]

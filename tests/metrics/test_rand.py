@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, rand_score
 
 from fewct.errors import InputError
-from fewct.metrics import adjusted_rand_index, contingency, rand_index
+from fewct.metrics import adjusted_rand_index, contingency, foreground_ari, rand_index
 from oracles import pairs_of_label_maps, rand_index_by_pairs
 
 METRICS = (rand_index, adjusted_rand_index)
@@ -128,3 +128,17 @@ def test_counts_of_a_large_scan_do_not_overflow():
 def test_wrong_shapes_are_refused(metric):
     with pytest.raises(InputError, match="expected arrays of the same shape"):
         metric(np.ones((2, 2), int), np.ones((2, 3), int))
+
+
+def test_foreground_ari_needs_two_true_structures():
+    truth, prediction = np.array([[0, 4, 4, 9, 9]]), np.array([[1, 1, 2, 3, 3]])
+    expected = adjusted_rand_index(truth, prediction, foreground_only=True)
+    assert foreground_ari(truth, prediction) == foreground_ari(contingency(truth, prediction)) == expected
+    assert 0 < expected < 1
+    one = np.where(truth == 4, truth, 0)
+    assert math.isnan(foreground_ari(one, prediction))
+    assert math.isnan(foreground_ari(one, one))  # exact, but nothing was told apart
+    assert math.isnan(foreground_ari(np.zeros_like(one), prediction))
+    nothing = np.zeros_like(one)
+    assert adjusted_rand_index(one, nothing, foreground_only=True) == 1  # why one structure is not enough
+    assert math.isnan(foreground_ari(one, nothing))

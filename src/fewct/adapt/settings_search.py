@@ -18,7 +18,7 @@ from fewct.imaging.cleanup import MOSTLY
 from fewct.imaging.merge_tree import LeafNodes, nodes_at_level
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.inference import MosaicSegmenter, tree_of
-from fewct.metrics import Contingency, adjusted_rand_index, mean_best_iou
+from fewct.metrics import Contingency, foreground_ari, mean_best_iou
 from fewct.metrics.catalog import TruthKind
 from fewct.metrics.overlap import foreground_overlap
 from fewct.types import CTSlice, Image, Labels, Mask, MergeTree
@@ -103,7 +103,8 @@ def slice_metrics(
             `cleanup`.
 
     Returns:
-        float64 (settings, metrics): `SLICE_METRICS` of each.
+        float64 (settings, metrics): `SLICE_METRICS` of each; the foreground ARI is NaN where there is a
+        single true structure.
 
     Raises:
         UsageError: If an area is in mm2 and the slice has no spacing.
@@ -131,14 +132,14 @@ def slice_metrics(
 
 
 def objective(metrics: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
-    """Return what settings are chosen by, float64 (...): the mean of the `OBJECTIVE_METRICS`.
+    """Return what settings are chosen by, float64 (...): the mean of the defined `OBJECTIVE_METRICS`.
 
     Args:
         metrics: float64 (..., metrics): `SLICE_METRICS`.
         truth: Kind of truth.
     """
     columns = [SLICE_METRICS.index(name) for name in OBJECTIVE_METRICS[truth]]
-    means: NDArray[np.float64] = metrics[..., columns].mean(axis=-1)
+    means: NDArray[np.float64] = np.nanmean(metrics[..., columns], axis=-1)
     return means
 
 
@@ -221,7 +222,7 @@ class _Regions:
 
 def _metrics(table: Contingency) -> tuple[float, ...]:
     return (
-        adjusted_rand_index(table, foreground_only=True),
+        foreground_ari(table),
         mean_best_iou(table),
         foreground_overlap(table).iou,
     )

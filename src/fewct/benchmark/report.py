@@ -44,10 +44,15 @@ MAIN_TABLE: Mapping[TruthKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of one method as text."""
+    """One metric of one method as text.
+
+    Args:
+        slices: How many slices it is the mean of, where it is not defined on all.
+    """
 
     mean: str
     interval: str
+    slices: str
     difference: str
     rank: str
     is_best: bool
@@ -118,17 +123,18 @@ def _section(
         metrics=tuple(name for name in MAIN_TABLE[truth] if name in defined),
         all_metrics=tuple(name for name in METRICS if name in defined and is_interpretable(name, truth)),
         methods=tuple(dict.fromkeys(row.method for row in rows)),
-        cells={(row.method, row.metric): _cell(row) for row in rows},
+        cells={(row.method, row.metric): _cell(row, about["slices"]) for row in rows},
         examples=tuple(examples_of.get(about["name"], ())),
     )
 
 
-def _cell(row: SummaryRow) -> Cell:
-    """Return a row of the summary as text."""
+def _cell(row: SummaryRow, n_slices: int) -> Cell:
+    """Return a row of the summary as text, on a data set of some slices."""
     digits = 0 if row.metric == "peak_memory_mb" else 3
     return Cell(
         mean=_number(row.mean, digits),
         interval=_interval(row.low, row.high, digits),
+        slices=f"{row.n_slices} slices" if row.n_slices < n_slices else "",
         difference=f"{_number(row.difference, digits, sign=True)} "
         f"{_interval(row.difference_low, row.difference_high, digits, sign=True)}",
         rank=_number(row.rank, 0),

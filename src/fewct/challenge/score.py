@@ -23,7 +23,8 @@ class ImageScores:
     Args:
         rand_index: Rand index on all pixels.
         ari: Adjusted Rand index on all pixels, as in the organisers' notebook.
-        ari_foreground: Adjusted Rand index on the pixels that truth labels.
+        ari_foreground: Adjusted Rand index on the pixels that truth labels; as the challenge may count it, so
+            an image with a single label scores 1 or 0, see `fewct.metrics.foreground_ari`.
     """
 
     number: int

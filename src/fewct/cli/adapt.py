@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
+from fewct.cli.evaluate import number_cell
 from fewct.cli.options import Json, Out
 from fewct.cli.terminal import progress_of_slices
 from fewct.cli.train import check_torch
@@ -119,7 +120,7 @@ def _print(found: "Adaptation", folder: Path) -> None:
             f"[bold]{one.name}, kept[/]" if one is found.winner else one.name,
             _with_interval(one.score, one.low, one.high),
             "" if one is found.candidates[0] else _with_interval(one.gain, one.gain_low, one.gain_high),
-            *(f"{one.metrics[name]:.3f}" for name in names),
+            *(number_cell(one.metrics[name]) for name in names),
         )
     console.print(table)
     console.print("The score is the mean of the metrics to its right, each slice judged without itself.")

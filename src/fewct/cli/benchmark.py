@@ -107,7 +107,9 @@ def _print(result: "BenchmarkResult") -> None:
             for name in printed:
                 row = of[method, name]
                 digits = 0 if name == "peak_memory_mb" else 3
-                interval = "" if row.low != row.low else f"\n{row.low:.{digits}f} to {row.high:.{digits}f}"
-                cells.append("-" if row.mean != row.mean else f"{row.mean:.{digits}f}{interval}")
+                below = "" if row.low != row.low else f"\n{row.low:.{digits}f} to {row.high:.{digits}f}"
+                if row.n_slices < data["slices"]:
+                    below += f"\n{row.n_slices} slices"
+                cells.append("-" if row.mean != row.mean else f"{row.mean:.{digits}f}{below}")
             table.add_row(escape(method), *cells)
         Console().print(table)

@@ -11,6 +11,7 @@ from rich.table import Table
 from fewct.cli.options import Json
 from fewct.errors import UsageError
 from fewct.metrics.catalog import METRICS
+from fewct.metrics.rand import FEWEST_STRUCTURES
 
 if TYPE_CHECKING:
     from fewct.benchmark.paper_scores import PaperScores
@@ -109,7 +110,15 @@ def metrics_table(evaluation: "Evaluation") -> Table:
             if upper in column:
                 cell += f" to {number_cell(column[upper])}"
             cells.append(cell)
+        n_defined = everything["n_slices_defined"].get(name, 0)
+        if is_scan and 0 < n_defined < len(evaluation.slices):
+            cells[-1] += f" ({n_defined} of {len(evaluation.slices)})"
         table.add_row(METRICS[name].title, *cells)
+    if evaluation.overall.n_true < FEWEST_STRUCTURES:
+        table.caption = (
+            f"The {METRICS['ari_foreground'].title}, says nothing with fewer than two true structures: "
+            "it would be 0 as soon as one of the pixels has another label than the others."
+        )
     return table
 
 

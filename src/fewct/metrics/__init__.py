@@ -30,7 +30,7 @@ from fewct.metrics.overlap import (
     mean_defined,
     structure_overlaps,
 )
-from fewct.metrics.rand import adjusted_rand_index, rand_index
+from fewct.metrics.rand import adjusted_rand_index, foreground_ari, rand_index
 from fewct.metrics.scores import Scores, score
 from fewct.metrics.surface import SurfaceDistances, surface_distances, surface_scores
 
@@ -47,6 +47,7 @@ __all__ = [
     "best_iou",
     "class_dice",
     "contingency",
+    "foreground_ari",
     "foreground_overlap",
     "match_structures",
     "mean_best_iou",

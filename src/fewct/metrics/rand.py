@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from fewct.metrics.contingency import Contingency, as_table
 
+FEWEST_STRUCTURES = 2
+"""True structures from which on the adjusted Rand index of their pixels says something."""
+
 
 def rand_index(
     truth: NDArray[Any] | Contingency,
@@ -92,6 +95,36 @@ def adjusted_rand_index(
         return 1.0
     chance = (together + only_true) * (only_true + apart) + (together + only_pred) * (only_pred + apart)
     return 2 * (together * apart - only_true * only_pred) / chance
+
+
+def foreground_ari(truth: NDArray[Any] | Contingency, prediction: NDArray[Any] | None = None) -> float:
+    """Return the adjusted Rand index of truth-foreground pixels, for truth with at least two structures.
+
+    With a single true structure the index is 1 if all of its pixels have one label in the prediction, be it
+    background, and 0 if not, even if a single pixel differs. That says nothing about how well the structure
+    was found, so such truth has no index here and is left out of means over slices.
+
+    Args:
+        truth: Label map, or the table of both.
+        prediction: Label map of the same shape; None with a table.
+
+    Returns:
+        `adjusted_rand_index` with `foreground_only`; NaN with fewer than two true structures.
+
+    Raises:
+        InputError: If one is not a label map, or their shapes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> foreground_ari(np.array([[0, 1, 1, 2]]), np.array([[0, 5, 5, 3]]))
+        1.0
+        >>> foreground_ari(np.array([[0, 1, 1, 1]]), np.array([[0, 5, 5, 3]]))
+        nan
+    """
+    table = as_table(truth, prediction)
+    if (table.true_ids > 0).sum() < FEWEST_STRUCTURES:
+        return math.nan
+    return adjusted_rand_index(table, foreground_only=True)
 
 
 def _table(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fewct.metrics.contingency import Contingency, as_table
 from fewct.metrics.matching import PanopticQuality, match_structures, panoptic_quality
 from fewct.metrics.overlap import Overlap, foreground_overlap, mean_best_iou
-from fewct.metrics.rand import adjusted_rand_index, rand_index
+from fewct.metrics.rand import adjusted_rand_index, foreground_ari, rand_index
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Scores:
     """The metrics of one pair of label maps, see `fewct.metrics.catalog`; what is undefined is NaN.
 
     Args:
+        ari_foreground: As `fewct.metrics.foreground_ari`: NaN with fewer than two true structures.
         matched: Means over true structures after one-to-one matching; a missed one counts 0.
         foreground: Overlap of all structures together.
         panoptic: Panoptic quality at an IoU above 0.5.
@@ -88,7 +89,7 @@ def score(
         rand_index=rand_index(table),
         rand_index_foreground=rand_index(table, foreground_only=True),
         ari=adjusted_rand_index(table),
-        ari_foreground=adjusted_rand_index(table, foreground_only=True),
+        ari_foreground=foreground_ari(table),
         mean_best_iou=mean_best_iou(table),
         matched=match_structures(table).mean(),
         foreground=foreground_overlap(table),
