@@ -96,14 +96,12 @@ def test_channels_that_nothing_says_how_to_mix(channels: int, mixing: list[list[
 
 
 def test_depthwise_convolutions_stay_in_float32_within_autocast() -> None:
-    network = EfficientNetLite(in_channels=1).eval()
-    x = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    depthwise = network.get_submodule("stages.1.0.layers.1.0")
-    wide = torch.randn(1, 96, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(depthwise(wide), depthwise(wide).float().bfloat16())
-        features = network(x)
-    assert all(bool(each.isfinite().all()) for each in features)
+    torch.manual_seed(0)
+    depthwise = EfficientNetLite().eval().get_submodule("stages.1.0.layers.1.0")
+    x = torch.randn(1, 96, 8, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = depthwise(x)
+    assert torch.equal(found, depthwise(x.float()).bfloat16())
 
 
 def test_exported_it_takes_other_sides_and_starts_again(tmp_path: Path) -> None:

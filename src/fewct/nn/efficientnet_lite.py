@@ -131,7 +131,7 @@ class EfficientNetLite(nn.Module):
         Returns:
             For level i (batch, channels[i], rows / 2^(i + 1), columns / 2^(i + 1)).
         """
-        x = self.stem(x)
+        x = self.stem(x).contiguous(memory_format=torch.channels_last)  # which is faster
         features: list[Tensor] = []
         for stage in self.stages:
             x = stage(x)
@@ -183,7 +183,7 @@ class _Convolution(nn.Conv2d):
         if self.border is not None:
             x = functional.pad(x, self.border)
         if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):  # half as fast again as in bfloat16 on CPU
+            with torch.autocast("cpu", enabled=False):  # faster than in bfloat16: a step takes 0.7 of the time
                 return super().forward(x.float()).to(x.dtype)
         return super().forward(x)
 
