@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fewct.data.examples import TrainingExample, check_labelled
 from fewct.errors import UsageError
 from fewct.io.atomic import atomic_path
+from fewct.methods.unet.encoder_unet import empty_encoder_unet, load_encoder_unet
 from fewct.methods.unet.examples import (
     Patch,
     preprocess_channels,
@@ -21,8 +22,6 @@ from fewct.methods.unet.examples import (
 from fewct.methods.unet.inference import OUTPUTS, SIZE_KEY
 from fewct.methods.unet.network import WIDTHS, UNetNetwork
 from fewct.methods.unet.preprocessing import STRIDE
-from fewct.methods.unet.resnet_unet import ResNetUNet
-from fewct.nn.pretrained_resnet import ENCODER, empty_backbone, load_backbone, save_configuration
 from fewct.runtime.threads import thread_count
 from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
@@ -53,9 +52,10 @@ class UNetRecipe:
     dice: bool = False
     """Whether a Dice loss is added."""
     encoder: str = ""
-    """A pretrained ResNet as encoder: a folder of transformers, or a name on the Hugging Face hub."""
+    """A pretrained encoder: efficientnet-lite0, -lite1 or -lite2, whose weights are a package or its file;
+    or a ResNet: a folder of transformers, or a name on the Hugging Face hub."""
     download: bool = False
-    """Whether to fetch the encoder if it is not on this machine."""
+    """Whether to fetch a ResNet that is not on this machine."""
     size_px: int = 512
     """The longest side of a slice is brought to this; a multiple of 32."""
     augment: bool = True
@@ -118,11 +118,11 @@ def build_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
 
     Raises:
         InputError: If the folder lacks the configuration of the encoder.
-        MissingExtraError: If there is an encoder and transformers is not installed.
+        MissingExtraError: If the encoder is a ResNet and transformers is not installed.
     """
     if not recipe.encoder:
         return UNetNetwork(recipe.widths, recipe.batch_norm)
-    return ResNetUNet(empty_backbone(folder / ENCODER))
+    return empty_encoder_unet(folder)
 
 
 def initial_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
@@ -132,14 +132,12 @@ def initial_network(recipe: UNetRecipe, folder: Path) -> nn.Module:
 
     Raises:
         InputError: If the encoder cannot be loaded.
-        MissingExtraError: If there is an encoder and transformers is not installed.
+        MissingExtraError: If the package that holds or reads the encoder's weights is not installed.
         OutputError: If the encoder's configuration cannot be written.
     """
     if not recipe.encoder or (folder / CHECKPOINT).exists():
         return build_network(recipe, folder)
-    backbone = load_backbone(recipe.encoder, download=recipe.download)
-    save_configuration(backbone, folder / ENCODER)
-    return ResNetUNet(backbone)
+    return load_encoder_unet(recipe.encoder, folder, download=recipe.download)
 
 
 def losses_of(recipe: UNetRecipe) -> Callable[[nn.Module, Patch], dict[str, Tensor]]:
