@@ -75,20 +75,22 @@ def write_tree(root: Path) -> Path:
         spacing_mm=np.full((3, 3), 1.5, dtype=np.float32),
     )
     for name in ("1001", "1003"):
-        _save(more / "chd68" / f"{name}.npz", image=stacked(grey, 2), label=stacked(truth(), 2))
+        names = np.array(json.dumps({"3": "left ventricle blood"}))
+        path = more / "chd68" / f"{name}.npz"
+        _save(path, image=stacked(grey, 2), label=stacked(truth(), 2), names=names)
     _save(more / "aorta_kaggle" / "10002.npz", image=stacked(grey, 2), label=stacked(truth(), 2))
     for name in ("train_pats", "test_pats"):
         _planning(more / "openkbp" / f"{name}.npz", [f"pt_{k}" for k in (2, 212, 293, 7, 1)], 7)
     _planning(more / "openkbp_dense" / "train.npz", ["pt_36", "pt_36"], 23)
     _planning(more / "openkbp_dense" / "val.npz", ["pt_212"], 23)
-    for path, names in (
+    for path, structures in (
         (root / "anatomy" / "headneck_00.npz", {"3": "Brain"}),
         (root / "anatomy" / "headneck_03.npz", {"3": "Brain"}),
         (root / "anatomy" / "trunk_0327.npz", {"3": "liver"}),
         (more / "anatomy_spl" / "abdomen_spl.npz", {"3": "L2-L3 disk"}),
     ):
         spacing = np.array([2.5, 1.5, 1.5], dtype=np.float32)
-        _save(path, label=stacked(truth(), 3), names=np.array(json.dumps(names)), spacing_mm=spacing)
+        _save(path, label=stacked(truth(), 24), names=np.array(json.dumps(structures)), spacing_mm=spacing)
     return root
 
 

@@ -111,13 +111,27 @@ def test_damaged_packs_are_refused(tmp_path: Path) -> None:
 def test_anatomies_held_out_are_kept_apart(tmp_path: Path) -> None:
     root = write_tree(tmp_path)
     some = read_anatomies(root, held_out=False)
-    assert [(one.name, one.complete) for one in some] == [
-        ("headneck_00", False),
-        ("trunk_0327", True),
-        ("abdomen_spl", False),
+    assert [(one.name, one.complete, len(one.labels)) for one in some] == [
+        ("headneck_00", False, 24),
+        ("trunk_0327", True, 24),
+        ("abdomen_spl", True, 4),
+        ("chd68_1001_0", False, 1),
+        ("chd68_1001_1", False, 1),
     ]
     assert some[0].names == {3: "Brain"}
-    assert [one.name for one in read_anatomies(root, held_out=True)] == ["headneck_03"]
+    held_out = [one.name for one in read_anatomies(root, held_out=True)]
+    assert held_out == ["headneck_03", "chd68_1003_0", "chd68_1003_1"]
+
+
+def test_anatomies_run_from_the_feet_to_the_head_without_nameless_structures(tmp_path: Path) -> None:
+    path = write_tree(tmp_path) / "more" / "anatomy_spl" / "abdomen_spl.npz"
+    labels = np.zeros((22, 4, 4), dtype=np.uint8)
+    labels[20, 0], labels[21, 1], labels[21, 2] = 1, 1, 2
+    names = np.array('{"1": "liver", "2": "id 699"}')
+    np.savez(path, label=labels, names=names, spacing_mm=np.array([1.5, 1.0, 1.0]))
+    (abdomen,) = [one for one in read_anatomies(tmp_path, held_out=False) if one.name == "abdomen_spl"]
+    assert abdomen.labels[:, :, 0].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+    assert abdomen.names == {1: "liver"}
 
 
 def test_an_anatomy_whose_labels_have_no_name_is_refused(tmp_path: Path) -> None:

@@ -82,3 +82,8 @@ def test_contrast_agent_brightens_vessels() -> None:
     assert plain < 80
     assert full > 150
     assert tissue_of("something unheard of").build == "solid"
+    assert tissue_of("left levator scapulae muscle") is tissue_of("autochthon_left")
+    assert tissue_of("right vertebral artery") is aorta
+    assert tissue_of("L5-L4-IntervertebralDisc") is not tissue_of("Lumbar5")
+    assert tissue_of("Pelvis").build == "bone"
+    assert tissue_of("right renal pelvis").build == "solid"

@@ -1,7 +1,7 @@
 """Label maps of real anatomy without images, from which synthetic CT is rendered."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.data.held_out import is_held_out
-from fewct.data.regions.files import npz_files, read_npz
+from fewct.data.npz import npz_files, read_npz
 from fewct.errors import InputError
 
-COMPLETE = ("trunk_",)
+COMPLETE = ("trunk_", "abdomen_spl")
 """Beginnings of the names of maps in which all structures are labelled."""
+_FROM_HEAD = ("abdomen_spl", "headneck_spl")
+_FIRST = {"abdomen_spl": 20}  # above, ribs and vertebrae are drawn without the lungs
+HEART_MM = 0.9  # about, of the hearts' pixels; their files do not tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +25,9 @@ class AnatomyMap:
 
     Args:
         name: Name of its file, without suffix.
-        labels: uint8 (slices, rows, columns), 0 for none.
+        labels: uint8 (slices, rows, columns) from the feet to the head, 0 for none.
         names: Of each label.
-        spacing_mm: Distance of slices, of rows, and of columns.
+        spacing_mm: Distance of slices (NaN for a single one), of rows, and of columns.
         complete: Whether all structures are labelled; if not, 0 means unknown.
     """
 
@@ -59,16 +62,45 @@ def read_anatomy(path: Path, complete: bool) -> AnatomyMap:
 def read_anatomies(data: Path, held_out: bool) -> list[AnatomyMap]:
     """Read the label maps of anatomy for training, or those of people held out.
 
+    Beside the maps without images these are the hearts of `more/chd68`, each slice a map of its own.
+
     Args:
-        data: Folder of the training data, with `anatomy` and `more/anatomy_spl`.
+        data: Folder of the training data, with `anatomy`, `more/anatomy_spl` and `more/chd68`.
         held_out: Whether to read those held out, in place of all others.
 
     Raises:
         InputError: If a part is missing or damaged.
     """
     paths = npz_files(data / "anatomy") + npz_files(data / "more" / "anatomy_spl")
-    return [
-        read_anatomy(path, path.stem.startswith(COMPLETE))
+    maps = [
+        _towards_head(read_anatomy(path, path.stem.startswith(COMPLETE)))
         for path in paths
         if is_held_out("anatomy", path.stem) == held_out
+    ]
+    hearts = npz_files(data / "more" / "chd68")
+    return maps + [
+        one for path in hearts if is_held_out("chd68", path.stem) == held_out for one in _read_hearts(path)
+    ]
+
+
+def _towards_head(anatomy: AnatomyMap) -> AnatomyMap:
+    """Return the useful slices from the feet to the head, without structures that have no real name."""
+    labels = anatomy.labels[_FIRST.get(anatomy.name, 0) :]
+    if anatomy.name in _FROM_HEAD:
+        labels = labels[::-1]
+    nameless = [key for key, name in anatomy.names.items() if name.startswith("id ")]
+    if nameless:
+        labels = np.where(np.isin(labels, nameless), np.uint8(0), labels)
+    names = {key: name for key, name in anatomy.names.items() if key not in nameless}
+    return replace(anatomy, labels=np.ascontiguousarray(labels), names=names)
+
+
+def _read_hearts(path: Path) -> list[AnatomyMap]:
+    """Read the slices of a heart as maps."""
+    arrays = read_npz(path, ("label", "names"))
+    names = {int(key): str(name) for key, name in json.loads(str(arrays["names"])).items()}
+    spacing = (float("nan"), HEART_MM, HEART_MM)
+    return [
+        AnatomyMap(f"chd68_{path.stem}_{k}", labels[None], names, spacing, complete=False)
+        for k, labels in enumerate(arrays["label"])
     ]

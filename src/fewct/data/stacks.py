@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from fewct.types import Unit
 
+MAX_GAP_MM = 10.0
+"""Slices further apart are no neighbours."""
 SLICE_LABELS = 128
 """Labels from here on number structures within one slice; those below are the same in its neighbours."""
 
@@ -74,3 +77,28 @@ def _concatenated(group: Sequence[SliceStack]) -> SliceStack:
         above=np.concatenate(above).astype(np.int32),
         gap_mm=np.concatenate([one.gap_mm for one in group]),
     )
+
+
+def neighbours(
+    patient: Annotated[NDArray[np.str_], "slices"],
+    height: Annotated[NDArray[np.floating], "slices"],
+    max_step: float,
+) -> tuple[Annotated[NDArray[np.int32], "slices"], Annotated[NDArray[np.float32], "slices"]]:
+    """Find the neighbour of each slice towards the head.
+
+    Args:
+        patient: Whose slice it is.
+        height: Position along the body, rising towards the head.
+        max_step: Largest difference of heights between neighbours.
+
+    Returns:
+        Index of the neighbour, -1 for none, and the difference of heights, NaN for none.
+    """
+    above = np.full(len(patient), -1, dtype=np.int32)
+    step = np.full(len(patient), np.nan, dtype=np.float32)
+    order = np.lexsort((height, patient))
+    for low, high in pairwise(order):
+        distance = float(height[high] - height[low])
+        if patient[low] == patient[high] and 0 < distance <= max_step:
+            above[low], step[low] = high, distance
+    return above, step

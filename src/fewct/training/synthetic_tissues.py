@@ -34,16 +34,26 @@ _ARTERY = SyntheticTissue((30, 50), (120, 380), 4)
 _VEIN = SyntheticTissue((30, 50), (70, 220), 6)
 _BOWEL = SyntheticTissue((0, 45), (5, 60), 15, "hollow")
 
+_BLOOD = SyntheticTissue((25, 50), (40, 420), 8)  # of a chamber: darker or brighter than the muscle around
+
 # The first entry whose key occurs in the lower-case name of a structure holds.
 _TISSUES: tuple[tuple[tuple[str, ...], SyntheticTissue], ...] = (
-    (("autochthon", "gluteus", "iliopsoas"), MUSCLE),
+    (("muscle", "autochthon", "gluteus", "iliopsoas"), MUSCLE),
+    (("disc", "disk"), SyntheticTissue((60, 120), (60, 120), 8)),
+    (("myocard",), SyntheticTissue((35, 60), (70, 150), 7)),
+    (("ventric", "atrium"), _BLOOD),
+    (("artery", "aorta", "trunk", "carotid"), _ARTERY),
+    (("vein", "vena", "jugular"), _VEIN),
+    (("ureter", "renal pelvis"), SyntheticTissue((0, 30), (5, 350), 5)),
     (("lung",), SyntheticTissue((-900, -760), (-900, -760), 25, "lung")),
-    (("trachea",), SyntheticTissue((-1000, -960), (-1000, -960), 5)),
+    (("trachea", "airway", "sinus"), SyntheticTissue((-1000, -960), (-1000, -960), 5)),
     (("cartilage",), SyntheticTissue((60, 140), (60, 140), 25)),
-    (("rib", "vertebra", "hip", "sacrum", "femur", "scapula", "clavicula", "sternum"), _BONE),
+    (("rib", "vertebra", "hip", "sacrum", "femur", "scapula", "clavic", "sternum", "pelvis"), _BONE),
+    (("cervical", "thoracic", "lumbar", "atlas", "axis", "hyoid", "patella", "tibia", "fibula"), _BONE),
+    (("tooth", "teeth"), SyntheticTissue((900, 1500), (900, 1500), 90)),
     (("humerus", "skull", "mandible", "cochlea"), SyntheticTissue((200, 700), (200, 700), 90, "bone")),
-    (("colon", "small_bowel", "duodenum", "stomach"), _BOWEL),
-    (("esophagus",), SyntheticTissue((25, 45), (35, 70), 10)),
+    (("colon", "ileum", "small_bowel", "duodenum", "stomach"), _BOWEL),
+    (("esophagus", "larynx"), SyntheticTissue((25, 45), (35, 70), 10)),
     (("spinal",), SyntheticTissue((15, 40), (15, 45), 5)),
     (("kidney",), SyntheticTissue((25, 40), (90, 230), 7, "kidney")),
     (("liver",), SyntheticTissue((35, 68), (80, 130), 6)),
@@ -56,8 +66,6 @@ _TISSUES: tuple[tuple[tuple[str, ...], SyntheticTissue], ...] = (
     (("gallbladder", "urinary_bladder"), SyntheticTissue((-2, 22), (-2, 25), 4)),
     (("prostate",), SyntheticTissue((30, 50), (50, 90), 10)),
     (("heart", "atrial"), SyntheticTissue((35, 50), (90, 280), 14)),
-    (("artery", "aorta", "brachiocephalic_trunk"), _ARTERY),
-    (("vein", "vena"), _VEIN),
     (("brain",), SyntheticTissue((25, 42), (30, 50), 5)),
     (("orbit", "lens", "optic"), SyntheticTissue((0, 40), (0, 40), 8)),
 )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewct.data.examples import TrainingExample
+from fewct.data.npz import npz_files, read_npz
 from fewct.data.packed import (
     AIR_HU,
     HIGH_HU,
@@ -17,9 +18,8 @@ from fewct.data.packed import (
     packed_example,
     read_packed_patient,
 )
-from fewct.data.regions.files import neighbours, npz_files, read_npz
 from fewct.data.regions.knowledge import Knowledge, from_intensities, stack_slices
-from fewct.data.stacks import SLICE_LABELS, SliceStack
+from fewct.data.stacks import SLICE_LABELS, SliceStack, neighbours
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice, Unit
 

@@ -5,24 +5,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fewct.data.held_out import SAME_PERSON, is_held_out
-from fewct.data.regions.files import MAX_GAP_MM, neighbours, npz_files, read_npz
-from fewct.data.regions.knowledge import (
-    CANAL,
-    LUNG,
-    LUNG_TWO,
-    SKULL,
-    Knowledge,
-    TissueSlice,
-    from_tissue,
-    stack_slices,
-)
-from fewct.data.stacks import SliceStack
+from fewct.data.npz import npz_files, read_npz
+from fewct.data.regions.knowledge import Knowledge, stack_slices
+from fewct.data.regions.tissue_maps import CANAL, LUNG, LUNG_TWO, SKULL, TissueSlice, from_tissue
+from fewct.data.stacks import MAX_GAP_MM, SliceStack, neighbours
 
 _ARRAYS = ("image", "label", "tissue", "patient", "z", "spacing_mm", "annotated")
 _DENSE = {"brain": 1, "lung": 2, "other lung": 3, "canal": 4, "cord": 7}
 _CORD = 2  # of OpenKBP
+SOFT_HU, CUT_SHARE = 20, 0.5
 
 
 def read_openkbp(more: Path, held_out: bool) -> list[SliceStack]:
@@ -66,6 +60,10 @@ def _stack(source: str, arrays: dict[str, NDArray[Any]]) -> list[SliceStack]:
     """Return the slices as a stack, in a list; z rises towards the feet."""
     if len(arrays["z"]) == 0:
         return []
+    whole = np.array(
+        [not _is_cut(image, tissue) for image, tissue in zip(arrays["image"], arrays["tissue"], strict=True)]
+    )
+    arrays = {name: value[whole] for name, value in arrays.items()}
     spacing = arrays["spacing_mm"]
     height = -arrays["z"].astype(np.float64) * spacing[:, 2]
     above, gap = neighbours(arrays["patient"], height, MAX_GAP_MM)
@@ -77,6 +75,13 @@ def _stack(source: str, arrays: dict[str, NDArray[Any]]) -> list[SliceStack]:
         )
     ]
     return [stack_slices(source, "hu", arrays["image"], known, arrays["patient"], pixel, above, gap)]
+
+
+def _is_cut(image: NDArray[np.int16], tissue: NDArray[np.uint8]) -> bool:
+    """Tell whether the publishers cut away skin and skull, so that soft tissue lies against air, or all."""
+    body = tissue > 0
+    rim = body & ~ndimage.binary_erosion(body)
+    return bool(np.mean(image[rim] > SOFT_HU) > CUT_SHARE) if rim.any() else True
 
 
 def _knowledge(

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fewct.data.anatomy import HEART_MM
 from fewct.data.held_out import is_held_out
-from fewct.data.regions.files import npz_files, read_npz
+from fewct.data.npz import npz_files, read_npz
 from fewct.data.regions.knowledge import from_truth, stack_slices
 from fewct.data.stacks import SliceStack
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice
-
-HEART_PIXEL_MM = 0.9  # about; the files do not tell
 
 
 def read_hearts(folder: Path, held_out: bool) -> list[SliceStack]:
@@ -37,9 +36,7 @@ def _stacks(source: str, paths: list[Path]) -> list[SliceStack]:
         arrays = read_npz(path, ("image", "label"))
         for image, label in zip(arrays["image"], arrays["label"], strict=True):
             images.append(image)
-            known.append(
-                from_truth(label, body_mask(CTSlice(image.astype(np.float32), "grey")), HEART_PIXEL_MM)
-            )
+            known.append(from_truth(label, body_mask(CTSlice(image.astype(np.float32), "grey")), HEART_MM))
             patients.append(path.stem)
     if not images:
         return []

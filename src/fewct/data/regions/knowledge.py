@@ -15,21 +15,13 @@ from fewct.types import Image, Mask, Unit
 
 Bytes: TypeAlias = Annotated[NDArray[np.uint8], "rows columns"]
 
-LUNG, LUNG_TWO, BONE, FAT, INNER_FAT, SOFT, GAS, SKULL, CANAL, NOT_COMPUTED = 1, 2, 4, 5, 6, 7, 8, 9, 10, 255
-"""Values of `tissue`."""
-LUNG_LABEL, LUNG_TWO_LABEL, BRAIN_LABEL, CANAL_LABEL = 101, 102, 109, 110
-"""Labels of what only the tissue map tells, the same in neighbouring slices."""
 NEAR_MM = 3.0  # borders are known this far from a structure
 BODY_MARGIN_PX = 3
 FAT_HU = (-125.0, -55.0)
 BRIGHT_HU = 240.0  # bone and contrast agent
 GAS_HU = -400.0
-EDGE_HU = 150.0  # contrast of a sure edge of bone
-MARROW_HU = 80.0  # a hole in bone that is darker may be the spinal canal or the brain
-LUNG_HOLE_MM2, CRUMB_MM2, LUNG_MM2 = 300.0, 30.0, 2000.0
-CRUMB_PX = 6
-CANAL_MM2 = (60.0, 700.0)
-CANAL_HU = (-30.0, 90.0)
+LUNG_HOLE_MM2, LUNG_MM2 = 300.0, 2000.0  # vessels in lungs; the least of a lung
+JUNCTION_PX = 3  # lungs that touch along a thinner line are two
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +74,7 @@ def from_truth(truth: Bytes, body: Mask, pixel_mm: float) -> Knowledge:
     """Return the knowledge of a slice of which only the labelled structures and the body are known."""
     structure = np.where(body, UNKNOWN, BACKGROUND).astype(np.uint8)
     structure[truth > 0] = STRUCTURE
-    return Knowledge(truth, structure, _border_weight(truth, body, truth > truth.max(), pixel_mm), body)
+    return Knowledge(truth, structure, border_weight_of(truth, body, np.zeros_like(body), pixel_mm), body)
 
 
 def from_intensities(
@@ -105,101 +97,37 @@ def from_intensities(
     structure[gas | (body & (smooth > BRIGHT_HU))] = STRUCTURE
     labels = np.zeros(hu.shape, dtype=np.uint8)
     if lungs:
-        _add_pieces(labels, _filled(gas, body, LUNG_HOLE_MM2 / pixel_mm**2), LUNG_MM2 / pixel_mm**2)
+        _add_lungs(labels, gas, body, pixel_mm)
         structure[labels > 0] = STRUCTURE
-    weight = _border_weight(labels, body, fat, pixel_mm)
+    weight = border_weight_of(labels, body, fat, pixel_mm)
+    weight[touching(labels)] = 0
     inside_gas = ndimage.binary_erosion(gas, iterations=3)
     weight[inside_gas & (weight == 0)] = round(255 * AIR_WEIGHT)
     return Knowledge(labels, structure, weight, body)
 
 
-@dataclass(frozen=True, eq=False)
-class TissueSlice:
-    """A slice with a machine-made tissue map; arrays are (rows, columns).
-
-    Args:
-        hu: float32: Hounsfield units.
-        tissue: uint8: see `LUNG` and the others.
-        truth: uint8: labelled structures, below `SLICE_LABELS`.
-        pixel_mm: Side of a pixel.
-        airways: Whether gas outside the lungs lies in airways and sinuses; if not, it may lie in the bowel.
-        replaced: Values of `tissue` that `truth` replaces wherever they lie.
-    """
-
-    hu: Image
-    tissue: Bytes
-    truth: Bytes
-    pixel_mm: float
-    airways: bool
-    replaced: frozenset[int] = frozenset()
+def _add_lungs(labels: Bytes, gas: Mask, body: Mask, pixel_mm: float) -> None:
+    """Label the large parts of gas as pieces of this slice, in place, parted where they are thin."""
+    least = LUNG_MM2 / pixel_mm**2
+    lungs = fill_holes(gas, body, LUNG_HOLE_MM2 / pixel_mm**2)
+    cores = np.zeros_like(labels)
+    add_pieces(cores, ndimage.binary_erosion(lungs, iterations=JUNCTION_PX), least / 2)
+    if cores.any():
+        away, nearest = ndimage.distance_transform_edt(cores == 0, return_indices=True)
+        lungs &= away <= 3 * JUNCTION_PX
+        labels[lungs] = cores[tuple(nearest)][lungs]
 
 
-def from_tissue(item: TissueSlice) -> Knowledge:
-    """Return what truth and a tissue map tell of a slice; truth wins."""
-    tissue, labels = item.tissue, item.truth.copy()
-    body: Mask = tissue > 0
-    free = labels == 0
-    fat = free & ((tissue == FAT) | (tissue == INNER_FAT))
-    structure = np.where(body & ~fat, UNKNOWN, BACKGROUND).astype(np.uint8)
-    sure = (labels > 0) | np.isin(tissue, (LUNG, LUNG_TWO, BONE, GAS))
-    structure[sure] = STRUCTURE
-    per_mm2 = 1 / item.pixel_mm**2
-    for value, label in ((LUNG, LUNG_LABEL), (LUNG_TWO, LUNG_TWO_LABEL)):
-        if value not in item.replaced:
-            lung = _filled(tissue == value, np.isin(tissue, (SOFT, GAS)), LUNG_HOLE_MM2 * per_mm2)
-            labels[lung & free] = label
-    if SKULL not in item.replaced:
-        labels[(tissue == SKULL) & free] = BRAIN_LABEL
-    canal = _spinal_canal(item) if CANAL not in item.replaced else np.zeros(tissue.shape, dtype=np.bool_)
-    labels[canal & free] = CANAL_LABEL
-    bone, doubtful = _bone(item, canal)
-    crumb = max(CRUMB_PX, CRUMB_MM2 * per_mm2)
-    near_truth = ndimage.distance_transform_edt(free) <= 2 if not free.all() else ~free
-    left_over = _add_pieces(labels, bone & free, crumb, avoid=near_truth)
-    gas = (tissue == GAS) & free
-    if item.airways:
-        left_over |= _add_pieces(labels, gas, crumb, avoid=near_truth)
-    structure[labels > 0] = STRUCTURE
-    weight = _border_weight(labels, body, fat, item.pixel_mm)
-    doubtful |= left_over | _blurred_edges(item.hu, labels >= SLICE_LABELS)
-    if not item.airways:
-        doubtful |= gas
-    weight[doubtful & (item.truth == 0)] = 0
-    return Knowledge(labels, structure, weight, body)
+def touching(labels: Bytes) -> Mask:
+    """Return the surroundings of the places where two structures touch: bool (rows, columns)."""
+    highest = ndimage.maximum_filter(labels, 3)
+    lowest = ndimage.minimum_filter(np.where(labels == 0, np.uint8(255), labels), 3)
+    contact = (labels > 0) & (highest > 0) & (lowest < highest)
+    near: Mask = ndimage.binary_dilation(contact, iterations=2)
+    return near
 
 
-def _bone(item: TissueSlice, canal: Mask) -> tuple[Mask, Mask]:
-    """Return bone with its marrow, and the pixels at holes that may be marrow or not."""
-    bone: Mask = item.tissue == BONE
-    holes, count = ndimage.label(ndimage.binary_fill_holes(bone) & ~bone & ~canal & (item.tissue != SKULL))
-    if count == 0:
-        return bone, np.zeros(bone.shape, dtype=np.bool_)
-    numbers = np.arange(1, count + 1)
-    median = ndimage.median(item.hu, holes, numbers)
-    area = np.bincount(holes.ravel())[1:]
-    marrow = np.concatenate([[False], (median >= MARROW_HU) | (area * item.pixel_mm**2 < CRUMB_MM2)])[holes]
-    doubtful: Mask = ndimage.binary_dilation((holes > 0) & ~marrow, iterations=1)
-    return bone | (marrow & (item.truth == 0)), doubtful
-
-
-def _spinal_canal(item: TissueSlice) -> Mask:
-    """Return the part of the closed holes in bone that is most likely the spinal canal, or nothing."""
-    parts, count = ndimage.label(item.tissue == CANAL)
-    columns = np.flatnonzero((item.tissue > 0).any(axis=0))
-    best, off_centre = 0, np.inf
-    for number in range(1, count + 1):
-        inside = parts == number
-        area = np.count_nonzero(inside) * item.pixel_mm**2
-        hu = float(np.median(item.hu[inside]))
-        offset = abs(float(np.nonzero(inside)[1].mean()) - float(columns.mean())) * item.pixel_mm
-        plausible = CANAL_MM2[0] <= area <= CANAL_MM2[1] and CANAL_HU[0] <= hu <= CANAL_HU[1]
-        if plausible and offset < min(off_centre, 40.0):
-            best, off_centre = number, offset
-    chosen: Mask = (parts == best) & (best > 0)
-    return chosen
-
-
-def _filled(part: Mask, allowed: Mask, hole_px: float) -> Mask:
+def fill_holes(part: Mask, allowed: Mask, hole_px: float) -> Mask:
     """Return a part with its holes up to a size filled where that is allowed."""
     holes, _ = ndimage.label(ndimage.binary_fill_holes(part) & ~part)
     small = np.bincount(holes.ravel()) <= hole_px
@@ -208,7 +136,7 @@ def _filled(part: Mask, allowed: Mask, hole_px: float) -> Mask:
     return filled
 
 
-def _add_pieces(labels: Bytes, mask: Mask, least_px: float, avoid: Mask | None = None) -> Mask:
+def add_pieces(labels: Bytes, mask: Mask, least_px: float, avoid: Mask | None = None) -> Mask:
     """Label the connected parts of a mask as pieces of this slice, the largest first, in place.
 
     Args:
@@ -234,15 +162,7 @@ def _add_pieces(labels: Bytes, mask: Mask, least_px: float, avoid: Mask | None =
     return without
 
 
-def _blurred_edges(hu: Image, pieces: Mask) -> Mask:
-    """Return the pixels at the edges of pieces across which Hounsfield units hardly change."""
-    edges = ndimage.binary_dilation(pieces) & ~ndimage.binary_erosion(pieces)
-    contrast = ndimage.maximum_filter(hu, 3) - ndimage.minimum_filter(hu, 3)
-    blurred: Mask = edges & (contrast < EDGE_HU)
-    return blurred
-
-
-def _border_weight(labels: Bytes, body: Mask, fat: Mask, pixel_mm: float) -> Bytes:
+def border_weight_of(labels: Bytes, body: Mask, fat: Mask, pixel_mm: float) -> Bytes:
     """Return the weight of borders: whole near structures, low in fat and in the air around, 0 elsewhere."""
     weight = np.zeros(labels.shape, dtype=np.uint8)
     weight[~ndimage.binary_dilation(body, iterations=BODY_MARGIN_PX)] = round(255 * AIR_WEIGHT)

@@ -8,19 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fewct.data.held_out import is_held_out
-from fewct.data.regions.files import MAX_GAP_MM, missing_part, neighbours, npz_files, read_npz
-from fewct.data.regions.knowledge import (
-    FAT_HU,
-    LUNG,
-    LUNG_TWO,
-    NOT_COMPUTED,
-    Knowledge,
-    TissueSlice,
-    from_intensities,
-    from_tissue,
-    stack_slices,
-)
-from fewct.data.stacks import SLICE_LABELS, SliceStack
+from fewct.data.npz import missing_part, npz_files, read_npz
+from fewct.data.regions.knowledge import FAT_HU, Knowledge, from_intensities, stack_slices
+from fewct.data.regions.tissue_maps import LUNG, LUNG_TWO, NOT_COMPUTED, TissueSlice, from_tissue
+from fewct.data.stacks import MAX_GAP_MM, SLICE_LABELS, SliceStack, neighbours
 from fewct.imaging.body import body_mask
 from fewct.types import CTSlice
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from fewct.data.npz import missing_part
 from fewct.data.regions.abdomen import read_btcv, read_lidc
-from fewct.data.regions.files import missing_part
 from fewct.data.regions.head_neck import read_openkbp, read_openkbp_dense
 from fewct.data.regions.hearts import read_aorta, read_hearts
 from fewct.data.regions.series import read_series, read_single_slices, read_visible_human

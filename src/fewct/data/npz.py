@@ -1,18 +1,14 @@
-"""Packed NPZ files of the training data, read with errors that name the part, and neighbours of slices."""
+"""Packed NPZ files of the training data, read with errors that name the part."""
 
 import zipfile
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewct.errors import InputError
-
-MAX_GAP_MM = 10.0
-"""Slices further apart are no neighbours."""
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -68,28 +64,3 @@ def missing_part(path: Path) -> InputError:
         found="no such file",
         fix="Copy this part beside the others; its README names what belongs to it.",
     )
-
-
-def neighbours(
-    patient: Annotated[NDArray[np.str_], "slices"],
-    height: Annotated[NDArray[np.floating], "slices"],
-    max_step: float,
-) -> tuple[Annotated[NDArray[np.int32], "slices"], Annotated[NDArray[np.float32], "slices"]]:
-    """Find the neighbour of each slice towards the head.
-
-    Args:
-        patient: Whose slice it is.
-        height: Position along the body, rising towards the head.
-        max_step: Largest difference of heights between neighbours.
-
-    Returns:
-        Index of the neighbour, -1 for none, and the difference of heights, NaN for none.
-    """
-    above = np.full(len(patient), -1, dtype=np.int32)
-    step = np.full(len(patient), np.nan, dtype=np.float32)
-    order = np.lexsort((height, patient))
-    for low, high in pairwise(order):
-        distance = float(height[high] - height[low])
-        if patient[low] == patient[high] and 0 < distance <= max_step:
-            above[low], step[low] = high, distance
-    return above, step
