@@ -77,7 +77,7 @@ def apply_window(pixels_hu: NDArray[Any], window: Window) -> Annotated[NDArray[n
     """
     check_image(pixels_hu, "pixels_hu")
     low = window.level_hu - 0.5 - (window.width_hu - 1) / 2
-    return _to_uint8(_rescale(pixels_hu, low, low + window.width_hu - 1))
+    return _to_uint8(rescale(pixels_hu, low, low + window.width_hu - 1))
 
 
 def robust_uint8(
@@ -105,7 +105,7 @@ def robust_uint8(
                [  0, 128]], dtype=uint8)
     """
     check_image(pixels)
-    return _to_uint8(_rescale(pixels, *_robust_range(pixels, region)))
+    return _to_uint8(rescale(pixels, *_robust_range(pixels, region)))
 
 
 def to_display(image: CTSlice, window: str | None = None) -> Annotated[NDArray[np.uint8], "rows columns"]:
@@ -153,13 +153,28 @@ def normalise(image: CTSlice) -> Image:
         InputError: If a grey slice holds infinities.
     """
     if image.unit == "hu":
-        window = WINDOWS[DEFAULT_WINDOW]
-        low, high = window.level_hu - window.width_hu / 2, window.level_hu + window.width_hu / 2
+        body = None
     else:
         from fewct.imaging.body import body_mask
 
-        low, high = _robust_range(image.pixels, body_mask(image))
-    return _rescale(image.pixels, low, high)
+        body = body_mask(image)
+    return rescale(image.pixels, *contrast_range(image, body))
+
+
+def contrast_range(image: CTSlice, body: Mask | None) -> tuple[float, float]:
+    """Return the intensities between which a slice shows its contrast, see `normalise`.
+
+    Args:
+        image: Slice.
+        body: bool (rows, columns): the patient, whose grey values count; all pixels if it is None or empty.
+
+    Raises:
+        InputError: If a grey slice holds infinities.
+    """
+    if image.unit == "hu":
+        window = WINDOWS[DEFAULT_WINDOW]
+        return window.level_hu - window.width_hu / 2, window.level_hu + window.width_hu / 2
+    return _robust_range(image.pixels, body if body is not None and body.any() else None)
 
 
 def ranks(pixels: Image, body: Mask) -> Image:
@@ -222,7 +237,7 @@ def _robust_range(pixels: NDArray[Any], region: Mask | None) -> tuple[float, flo
     return float(low), float(high)
 
 
-def _rescale(pixels: NDArray[Any], low: float, high: float) -> Image:
+def rescale(pixels: NDArray[Any], low: float, high: float) -> Image:
     """Return float32 pixels with `low` at 0 and `high` at 1, clipped; 0 for NaN and for an empty range."""
     if high <= low:
         return np.zeros(pixels.shape, dtype=np.float32)

@@ -106,6 +106,7 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         check_choice("variant", variant, VARIANTS)
         self.variant, scale = variant, VARIANTS[variant]
+        self.in_channels = in_channels
         self.stem = _convolution(in_channels, STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
         self.channels = ()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from fewct.training.batches.builder import BatchBuilder
 from fewct.training.checkpoints import State, load_weights, restore_state, save_state, save_weights
 from fewct.training.curves import VALIDATION, open_curves
 from fewct.training.distributed import (
@@ -246,6 +247,9 @@ def _validate(
 
 def _batches(data: Dataset[Any], batch_size: int, config: LoopConfig, first_step: int) -> Iterator[Batch]:
     """Yield this process's shares of the batches of step `first_step` and those after it."""
+    if isinstance(data, BatchBuilder):
+        workers = config.workers if data.device.type == "cpu" else 0
+        return iter(DataLoader(data, None, sampler=range(first_step, config.steps), num_workers=workers))
     loader: Iterable[Batch] = DataLoader(
         data,
         batch_sampler=(list(rank_slice(step, batch_size)) for step in range(first_step, config.steps)),

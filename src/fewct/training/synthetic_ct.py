@@ -35,12 +35,14 @@ class Anatomy:
         labels: uint8 (slices, rows, columns).
         tissues: Of each label.
         pixel_mm: Side of a pixel.
+        slice_mm: Distance of slices.
         complete: Whether all structures are labelled; if not, 0 means unknown.
     """
 
     labels: Annotated[NDArray[np.uint8], "slices rows columns"]
     tissues: dict[int, SyntheticTissue]
     pixel_mm: float
+    slice_mm: float
     complete: bool
 
 
@@ -71,7 +73,7 @@ def anatomy_of(anatomy: AnatomyMap, without: Sequence[str] = ()) -> Anatomy:
         anatomy: Label map.
         without: Names of structures that are left out.
     """
-    labels, pixel_mm = anatomy.labels, anatomy.spacing_mm[1]
+    labels, (slice_mm, pixel_mm, _) = anatomy.labels, anatomy.spacing_mm
     hidden = [key for key, name in anatomy.names.items() if name in without]
     if hidden:
         labels = hide_structures(labels, hidden).astype(np.uint8)
@@ -81,7 +83,7 @@ def anatomy_of(anatomy: AnatomyMap, without: Sequence[str] = ()) -> Anatomy:
         skull = max(tissues) + 1
         labels = _with_skull(labels, names["brain"], skull, pixel_mm)
         tissues[skull] = tissue_of("skull")
-    return Anatomy(labels, tissues, pixel_mm, anatomy.complete)
+    return Anatomy(labels, tissues, pixel_mm, slice_mm, anatomy.complete)
 
 
 def _with_skull(

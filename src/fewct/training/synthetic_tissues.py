@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-Build: TypeAlias = Literal["solid", "bone", "hollow", "lung", "kidney"]
+Build: TypeAlias = Literal["solid", "bone", "hollow", "lung", "kidney", "heart"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SyntheticTissue:
         enhanced_hu: Range of its mean at full enhancement.
         texture_hu: Standard deviation of its smooth texture.
         build: "solid"; "bone" with a dense shell; "hollow" with a wall, fluid, gas or contrast agent;
-            "lung" with vessels; "kidney" with a cortex.
+            "lung" with vessels; "kidney" with a cortex; "heart", where chambers may be drawn.
     """
 
     plain_hu: tuple[float, float]
@@ -65,7 +65,8 @@ _TISSUES: tuple[tuple[tuple[str, ...], SyntheticTissue], ...] = (
     ),
     (("gallbladder", "urinary_bladder"), SyntheticTissue((-2, 22), (-2, 25), 4)),
     (("prostate",), SyntheticTissue((30, 50), (50, 90), 10)),
-    (("heart", "atrial"), SyntheticTissue((35, 50), (90, 280), 14)),
+    (("heart",), SyntheticTissue((35, 50), (90, 280), 14, "heart")),
+    (("atrial",), SyntheticTissue((35, 50), (90, 280), 14)),
     (("brain",), SyntheticTissue((25, 42), (30, 50), 5)),
     (("orbit", "lens", "optic"), SyntheticTissue((0, 40), (0, 40), 8)),
 )

@@ -1,0 +1,1 @@
+"""Batches of training crops, cut, rendered and augmented on the device that trains."""
