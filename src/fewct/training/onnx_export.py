@@ -46,7 +46,7 @@ def export_onnx(network: nn.Module, channels: int, outputs: Sequence[str], path:
         OutputError: If a file cannot be written.
     """
     model = Probabilities(network).eval().cpu()
-    sample = torch.zeros(1, channels, 128, 160)
+    sample = torch.zeros(1, channels, 128, 192)
     dynamic = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
     with atomic_path(path) as temporary:
         write_graph(model, (sample,), dynamic, ["channels"], outputs, temporary)
