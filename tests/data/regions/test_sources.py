@@ -5,6 +5,7 @@ import pytest
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
 from fewct.data.regions import read_stacks
+from fewct.data.regions.series import SERIES, read_series
 from fewct.data.stacks import SLICE_LABELS, SliceStack
 from fewct.errors import InputError
 from training_tree import LABEL, write_tree
@@ -155,3 +156,21 @@ def test_hearts_held_out_have_every_structure(shared_data: Path) -> None:
     (hearts,) = read_hearts(shared_data / "more" / "chd68", held_out=True)
     assert set(hearts.patient.tolist()) == {"1003", "1006"}
     assert set(np.unique(hearts.labels)) == set(range(8))
+
+
+def test_a_lung_behind_a_thin_chest_wall_is_not_outside(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    radius = np.hypot(y - 32, x - 32)
+    hu = np.where(radius < 30, 40, -1000)
+    hu[(radius < 28.5) & (x < 32) & (np.abs(y - 32) < 14)] = -850
+    image = np.repeat(hu[None].astype(np.int16), 2, axis=0)
+    spacing = np.array([2.0, 2.0, 3.0])
+    for folder in SERIES:
+        (tmp_path / folder).mkdir()
+        z = np.array([3.0, 0.0])
+        np.savez(tmp_path / folder / "0117.npz", image=image, z=z, spacing_mm=spacing)
+    series = read_series(tmp_path, held_out=False)[0]
+    assert series.body[0, 32, 6]
+    assert series.labels[0, 32, 16] == SLICE_LABELS
+    assert series.border_weight[0, 32, 16] == 255
+    assert not series.body[0, 1, 1]

@@ -9,16 +9,17 @@ from scipy import ndimage
 
 from fewct.data.held_out import is_held_out
 from fewct.data.npz import missing_part, npz_files, read_npz
-from fewct.data.regions.knowledge import FAT_HU, Knowledge, from_intensities, stack_slices
+from fewct.data.regions.knowledge import FAT_HU, LUNG_MM2, Knowledge, from_intensities, stack_slices
 from fewct.data.regions.tissue_maps import LUNG, LUNG_TWO, NOT_COMPUTED, TissueSlice, from_tissue
 from fewct.data.stacks import MAX_GAP_MM, SLICE_LABELS, SliceStack, neighbours
 from fewct.imaging.body import body_mask
-from fewct.types import CTSlice
+from fewct.types import CTSlice, Image, Mask
 
 SERIES = ("acrin_flt_breast", "cmb_crc", "cptac_pda", "lidc_0314", "lung_fused_ct_path", "rider_pilot")
 CHEST_SHARE = 0.25  # lungs fill this share of a slice of the chest
 LEGS = "female_knee_to_ankle"
 LEAST_SEGMENT_PX = 30
+LUNG_HU, ENCLOSED_SHARE, WALL_PX = (-975.0, -400.0), 0.8, 8
 
 
 def read_series(more: Path, held_out: bool) -> list[SliceStack]:
@@ -100,9 +101,30 @@ def _knowledge(
     """Return what is known of a slice, from Hounsfield units alone where there is no tissue map."""
     hu = image.astype(np.float32)
     if (tissue == NOT_COMPUTED).any():
-        return from_intensities(hu, body_mask(CTSlice(hu, "hu")), pixel_mm, lungs=True)
+        return from_intensities(hu, _body_with_lungs(hu, pixel_mm), pixel_mm, lungs=True)
     truth = np.zeros(tissue.shape, dtype=np.uint8)
     return from_tissue(TissueSlice(hu, tissue, truth, pixel_mm, airways))
+
+
+def _body_with_lungs(hu: Image, pixel_mm: float) -> Mask:
+    """Return the body with lungs that `body_mask` loses: behind a thin chest wall, or cut open by the frame.
+
+    These are as dense as lung, and have body above and below them: mattresses and blankets have not.
+    """
+    body = body_mask(CTSlice(hu, "hu"))
+    smooth = ndimage.gaussian_filter(hu, 1.0)
+    sparse = ~body & (smooth > LUNG_HU[0]) & (smooth < LUNG_HU[1])
+    parts, count = ndimage.label(ndimage.binary_opening(sparse, iterations=4))
+    between = np.logical_or.accumulate(body) & np.logical_or.accumulate(body[::-1])[::-1]
+    area = np.bincount(parts.ravel(), minlength=count + 1)
+    enclosed = np.bincount(parts[between], minlength=count + 1)
+    lung = (area * pixel_mm**2 > LUNG_MM2) & (enclosed > ENCLOSED_SHARE * area)
+    lung[0] = False
+    if not lung.any():
+        return body
+    with_wall = ndimage.binary_dilation(lung[parts], iterations=WALL_PX) & (smooth > LUNG_HU[0])
+    found: Mask = ndimage.binary_fill_holes(body | with_wall)
+    return found
 
 
 def _with_segments(known: Knowledge, image: NDArray[np.int16], segments: NDArray[np.uint8]) -> Knowledge:
