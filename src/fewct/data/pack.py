@@ -27,7 +27,8 @@ MANIFEST = "manifest.json"
 EVERY = {"btcv_unlabelled": 4, "lidc": 3, "visible_human_legs": 2}
 """Of these plentiful sources, alike from slice to slice, only every n-th slice is packed."""
 _HU_AT = ((-1024, 0), (-150, 26), (250, 226), (1000, 246), (3072, 255))  # (HU, its code), linear between
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}]
+_LZMA: dict[str, int] = {"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}
+_OF_NOISE = {"mf": lzma.MF_BT2, "nice_len": 16, "depth": 4}  # for pixels: a quarter of the time, 1 % larger
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -206,7 +207,8 @@ def _read_anatomy(
 
 def _write_part(file: zipfile.ZipFile, name: str, array: NDArray[np.uint8]) -> str:
     """Write one compressed array; return its hash."""
-    data = lzma.compress(np.ascontiguousarray(array).tobytes(), filters=_FILTERS)
+    filters = {**_LZMA, **_OF_NOISE} if name.endswith("pixels") else _LZMA
+    data = lzma.compress(np.ascontiguousarray(array).tobytes(), filters=[filters])
     _add(file, name, data)
     return hashlib.sha256(data).hexdigest()
 
