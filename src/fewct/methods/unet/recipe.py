@@ -52,8 +52,7 @@ class UNetRecipe:
     dice: bool = False
     """Whether a Dice loss is added."""
     encoder: str = ""
-    """A pretrained encoder: efficientnet-lite0, -lite1 or -lite2, whose weights are a package or its file;
-    or a ResNet: a folder of transformers, or a name on the Hugging Face hub."""
+    """A pretrained encoder: efficientnet-lite0, 1 or 2, or a ResNet's transformers folder or hub name."""
     download: bool = False
     """Whether to fetch a ResNet that is not on this machine."""
     size_px: int = 512
