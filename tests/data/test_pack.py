@@ -139,3 +139,16 @@ def test_an_anatomy_whose_labels_have_no_name_is_refused(tmp_path: Path) -> None
     np.savez(path, label=np.ones((1, 4, 4), np.uint8), names=np.array("{}"), spacing_mm=np.ones(3))
     with pytest.raises(InputError, match=r"expected a name for each label, found none for \[1\]"):
         read_anatomies(tmp_path, held_out=False)
+
+
+def test_a_closed_skull_without_a_brain_gets_one(tmp_path: Path) -> None:
+    path = write_tree(tmp_path) / "anatomy" / "headneck_00.npz"
+    radius = np.hypot(*(np.mgrid[:64, :64] - 32))
+    ring = ((radius < 30) & (radius > 27)).astype(np.uint8)
+    opened = ring * (np.arange(64) > 5)[:, None].astype(np.uint8)
+    labels = np.stack([ring, opened])
+    np.savez(path, label=labels, names=np.array('{"1": "skull"}'), spacing_mm=np.array([2.0, 1.0, 1.0]))
+    head = read_anatomies(tmp_path, held_out=False)[0]
+    assert head.names == {1: "skull", 2: "brain"}
+    assert (head.labels[0][radius < 26] == 2).all()
+    assert np.array_equal(head.labels[1], opened)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fewct.data.held_out import is_held_out
 from fewct.data.npz import npz_files, read_npz
@@ -16,6 +17,7 @@ COMPLETE = ("trunk_", "abdomen_spl")
 """Beginnings of the names of maps in which all structures are labelled."""
 _FROM_HEAD = ("abdomen_spl", "headneck_spl")
 _FIRST = {"abdomen_spl": 20}  # above, ribs and vertebrae are drawn without the lungs
+BRAIN_MM2 = 2000.0  # a smaller cavity of the skull is no brain
 HEART_MM = 0.9  # about, of the hearts' pixels; their files do not tell
 
 
@@ -92,7 +94,25 @@ def _towards_head(anatomy: AnatomyMap) -> AnatomyMap:
     if nameless:
         labels = np.where(np.isin(labels, nameless), np.uint8(0), labels)
     names = {key: name for key, name in anatomy.names.items() if key not in nameless}
-    return replace(anatomy, labels=np.ascontiguousarray(labels), names=names)
+    some = replace(anatomy, labels=np.ascontiguousarray(labels), names=names)
+    return _with_brain(some) if "brain" not in {name.lower() for name in names.values()} else some
+
+
+def _with_brain(anatomy: AnatomyMap) -> AnatomyMap:
+    """Return a map with the insides of its skull as the brain, slice by slice, where they are closed."""
+    skull = [key for key, name in anatomy.names.items() if name == "skull"]
+    if not skull:
+        return anatomy
+    labels, brain = anatomy.labels.copy(), max(anatomy.names) + 1
+    least = BRAIN_MM2 / (anatomy.spacing_mm[1] * anatomy.spacing_mm[2])
+    for one in labels:
+        holes, _ = ndimage.label(ndimage.binary_fill_holes(one == skull[0]) & (one == 0))
+        large = np.bincount(holes.ravel()) >= least
+        large[0] = False
+        one[large[holes]] = brain
+    if not (labels == brain).any():
+        return anatomy
+    return replace(anatomy, labels=labels, names={**anatomy.names, brain: "brain"})
 
 
 def _read_hearts(path: Path) -> list[AnatomyMap]:

@@ -5,6 +5,7 @@ import pytest
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
 from fewct.data.regions import read_stacks
+from fewct.data.regions.head_neck import read_openkbp_dense
 from fewct.data.regions.series import SERIES, read_series
 from fewct.data.stacks import SLICE_LABELS, SliceStack
 from fewct.errors import InputError
@@ -174,3 +175,13 @@ def test_a_lung_behind_a_thin_chest_wall_is_not_outside(tmp_path: Path) -> None:
     assert series.labels[0, 32, 16] == SLICE_LABELS
     assert series.border_weight[0, 32, 16] == 255
     assert not series.body[0, 1, 1]
+
+
+def test_heads_cut_by_their_publishers_are_left_out(tmp_path: Path) -> None:
+    path = write_tree(tmp_path) / "more" / "openkbp_dense" / "train.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["image"][0][arrays["tissue"][0] > 0] = 40
+    np.savez(path, **arrays)
+    (dense,) = read_openkbp_dense(path.parent, held_out=False)
+    assert len(dense.patient) == 1
