@@ -3,8 +3,8 @@
 The truth is `tissue` of the packed sources (rules on Hounsfield units, 0 = outside of body or table) with its
 holes filled in the plane. `kept` is the share of the true body inside the mask; `false` the share of the mask
 outside the true body; each the mean over up to 30 slices of a source, and its worst slice with that slice's
-number. Every slice is seen as Hounsfield units and as 8 bits of grey through several windows. Sinuses and mouths
-that are open in the plane are no body in this truth, but in the mask.
+number. Every slice is seen as Hounsfield units and as 8 bits of grey through several windows. Sinuses and
+mouths that are open in the plane are no body in this truth, but mostly in the mask.
 """
 
 from collections.abc import Iterator

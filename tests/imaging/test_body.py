@@ -113,6 +113,58 @@ def test_what_is_a_union_of_disks_keeps_its_outline():
     assert np.array_equal(body_mask(CTSlice(np.where(rounded, 0.0, -1000.0), "hu")), rounded)
 
 
+def on_foam():
+    """The patient on a mattress, under a blanket; and where the patient is."""
+    hu, truth = patient()
+    rng = np.random.default_rng(1)
+    rows = np.arange(SIDE)[:, None]
+    hu[~truth & (hu < 0) & (rows > 130) & (rows < 200)] = -830
+    hu[ellipse(130, 128, 92, 122) & ~ellipse(130, 128, 86, 116) & (rows < 110)] = -650
+    return hu + rng.normal(0, 8, hu.shape), truth
+
+
+@pytest.mark.parametrize("window", ["hu", "whole range", "lung"])
+def test_mattress_and_blanket_are_no_body(window):
+    hu, truth = on_foam()
+    image = CTSlice(hu, "hu") if window == "hu" else through(window, hu)
+    assert overlap(body_mask(image), truth) > 0.97
+
+
+@pytest.mark.parametrize("window", ["soft tissue", "bone"])
+def test_a_hollow_table_is_no_body_where_the_window_clips_air(window):
+    hu, truth = patient()
+    hu[202:250, 20:236] = 100
+    hu[205:247, 23:233] = -1000
+    assert overlap(body_mask(through(window, hu)), truth) > 0.97
+
+
+@pytest.mark.parametrize("window", ["hu", "whole range", "soft tissue"])
+def test_a_part_of_the_table_as_thick_as_an_arm_is_told_by_its_density(window):
+    hu, truth = patient()
+    hu[212:252, 90:170] = 280
+    image = CTSlice(hu, "hu") if window == "hu" else through(window, hu)
+    assert overlap(body_mask(image), truth) > 0.97
+
+
+@pytest.mark.parametrize("window", ["hu", "whole range"])
+def test_a_lung_that_the_frame_cuts_open_is_body(window):
+    hu, truth = patient()
+    inside = np.s_[:, 75:]  # through one lung
+    image = CTSlice(hu[inside], "hu") if window == "hu" else through(window, hu[inside])
+    found = body_mask(image)
+    assert found[110, 0]
+    assert overlap(found, truth[inside]) > 0.97
+
+
+@pytest.mark.parametrize("window", ["hu", "soft tissue", "whole range"])
+def test_gas_behind_a_thin_wall_is_body(window):
+    head, sinus = ellipse(128, 128, 80, 60), ellipse(66, 128, 16, 20)
+    hu = np.where(head, 40.0, -1000.0) + np.where(head, np.random.default_rng(0).normal(0, 30, head.shape), 0)
+    hu[sinus] = -1000  # two pixels below the skin
+    image = CTSlice(hu, "hu") if window == "hu" else through(window, hu)
+    assert overlap(body_mask(image), head) > 0.97
+
+
 @pytest.mark.parametrize(("muscle_radius", "fat_counts"), [(50, True), (59, False)])
 def test_dark_fat_counts_where_much_lies_between_air_and_muscle(muscle_radius, fat_counts):
     """Of a window that clips air, fat lies near 0.2; of the whole range, little lies there."""
