@@ -24,7 +24,7 @@ from fewct.io.atomic import atomic_path
 MAX_BYTES = 60_000_000
 FORMAT = "fewct training pack 1"
 MANIFEST = "manifest.json"
-EVERY = {"btcv_unlabelled": 4, "lidc": 3, "visible_human_legs": 2}
+EVERY = {"btcv_unlabelled": 5, "lidc": 3, "visible_human_legs": 2, "aorta_kaggle": 2}
 """Of these plentiful sources, alike from slice to slice, only every n-th slice is packed."""
 _HU_AT = ((-1024, 0), (-150, 26), (250, 226), (1000, 246), (3072, 255))  # (HU, its code), linear between
 _LZMA: dict[str, int] = {"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}
