@@ -1,8 +1,9 @@
-"""Labelled slices of every region of the body, of people held out of training: the sets of regions.py."""
+"""Labelled slices of every region of the body, of people held out of training or of the others."""
 
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -52,27 +53,33 @@ class RegionCase:
     truths: Mapping[str, Labels]
 
 
-def region_cases(sets: tuple[str, ...], every: int = 1, *, quick: bool = False) -> Iterator[RegionCase]:
+def region_cases(
+    sets: tuple[str, ...], every: int = 1, *, quick: bool = False, held_out: bool = True
+) -> Iterator[RegionCase]:
     """Give the slices of some sets, always in the same order.
 
     Args:
         sets: Names among `SETS`.
         every: Takes every n-th slice of each set.
         quick: Takes fewer of the larger sets, on top; see `QUICK`.
+        held_out: Of the people held out of training; False for those that networks learn from, of whom
+            `JUDGE` has none.
     """
+    part = "val" if held_out else "train"
     readers = {
-        "btcv_val": lambda: _packed("btcv_val", "btcv/val", 6),
-        "btcv_val_dense": lambda: _packed("btcv_val_dense", "btcv/val:dense", 1),
+        "btcv_val": lambda: _packed("btcv_val", f"btcv/{part}", 6),
+        "btcv_val_dense": lambda: _packed("btcv_val_dense", f"btcv/{part}:dense", 1),
         JUDGE: lambda: _packed(JUDGE, JUDGE, 1),
-        "hearts": _hearts,
-        "openkbp_dense": _openkbp_dense,
+        "hearts": lambda: _hearts(held_out=held_out),
+        "openkbp_dense": lambda: _openkbp_dense(part),
     }
     for name, read in readers.items():
         if name in sets:
-            yield from list(read())[:: every * (QUICK.get(name, 1) if quick else 1)]
+            yield from islice(read(), 0, None, every * (QUICK.get(name, 1) if quick else 1))
     tissues = [name for name in sets if name.startswith("tissue_")]
     if tissues:
-        for case in list(_tissues())[:: every * (QUICK["tissue"] if quick else 1)]:
+        step = every * (QUICK["tissue"] if quick else 1)
+        for case in islice(_tissues(held_out=held_out), 0, None, step):
             truths = {name: case.truths[name] for name in tissues if name in case.truths}
             if truths:
                 yield RegionCase(case.patient, case.image, truths)
@@ -103,17 +110,17 @@ def _packed(name: str, place: str, step: int) -> Iterator[RegionCase]:
             yield RegionCase(f"{case.patient}", case.image, {name: case.truth})
 
 
-def _hearts() -> Iterator[RegionCase]:
+def _hearts(*, held_out: bool) -> Iterator[RegionCase]:
     for path in sorted((DATA / "more" / "chd68").glob("*.npz")):
-        if is_held_out("chd68", path.stem):
+        if is_held_out("chd68", path.stem) == held_out:
             with np.load(path) as pack:
                 for pixels, truth in zip(pack["image"], pack["label"], strict=True):
                     yield RegionCase(path.stem, CTSlice(pixels, "grey"), {"hearts": truth.astype(np.int32)})
 
 
-def _openkbp_dense() -> Iterator[RegionCase]:
+def _openkbp_dense(part: str) -> Iterator[RegionCase]:
     """Give every 6th slice with at least two structures, enlarged to 256 x 256."""
-    with np.load(DATA / "more" / "openkbp_dense" / "val.npz") as pack:
+    with np.load(DATA / "more" / "openkbp_dense" / f"{part}.npz") as pack:
         labels = pack["label"]
         chosen = [k for k in range(len(labels)) if len(np.unique(labels[k][labels[k] > 0])) > 1][::6]
         arrays = [pack[name][chosen] for name in ("image", "label", "patient", "spacing_mm")]
@@ -122,7 +129,7 @@ def _openkbp_dense() -> Iterator[RegionCase]:
         yield RegionCase(f"{patient}", image, {"openkbp_dense": enlarged.astype(np.int32)})
 
 
-def _tissues() -> Iterator[RegionCase]:
+def _tissues(*, held_out: bool) -> Iterator[RegionCase]:
     """Give slices of people with tissue maps, each with the classes that it holds."""
     for folder, step in TISSUE_SOURCES.items():
         for path in sorted((DATA / "more" / folder).glob("*.npz")):
@@ -131,7 +138,7 @@ def _tissues() -> Iterator[RegionCase]:
                 patients = pack["patient"] if "patient" in pack else np.full(n, path.stem)
                 spacings = np.broadcast_to(pack["spacing_mm"], (n, 3))
                 known = {name: is_held_out(folder, name) for name in np.unique(patients).tolist()}
-                chosen = np.flatnonzero([known[name] for name in patients.tolist()])[::step]
+                chosen = np.flatnonzero([known[name] == held_out for name in patients.tolist()])[::step]
                 if not chosen.size:
                     continue
                 images, tissues = pack["image"][chosen], pack["tissue"][chosen]
