@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fewct.errors import InputError
 from fewct.methods.mosaic.network import MapLogits, MosaicNet
+from fewct.methods.mosaic.preprocessing import N_CHANNELS
 from fewct.training.onnx_export import export_onnx
 from fewct.training.warm_start import export_into, start_from
 from precision import float32_rounding
@@ -105,10 +106,9 @@ class TestAnswer:
 
     def test_the_network_of_mosaic(self, tmp_path: Path) -> None:
         torch.manual_seed(0)
-        widths = (8, 8, 8, 8, 8)
-        trained, network = used(MosaicNet(widths)), MosaicNet(widths)
-        export_onnx(trained, 2, MapLogits._fields, tmp_path / "model.onnx")
-        batch = sample().repeat(1, 1, 2, 2)
+        trained, network = used(MosaicNet()), MosaicNet()
+        export_onnx(trained, N_CHANNELS, MapLogits._fields, tmp_path / "model.onnx")
+        batch = sample(channels=N_CHANNELS).repeat(1, 1, 2, 2)
         start_from(network, tmp_path / "model.onnx", batch)
         assert_same_answer(network.eval(), tmp_path / "model.onnx", batch)
         assert_same_answer(network.train(), tmp_path / "model.onnx", batch)

@@ -15,10 +15,11 @@ from fewct.data.cases import LabelledCase
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample, labelled_example
 from fewct.imaging.body import body_mask
 from fewct.methods.mosaic.inference import MosaicSegmenter
-from fewct.methods.mosaic.network import MosaicNet
+from fewct.methods.mosaic.network import FoldedMosaicNet, MosaicNet
 from fewct.methods.mosaic.network_maps import working_factor
-from fewct.methods.mosaic.preprocessing import preprocess
-from fewct.methods.mosaic.recipe import SAMPLE_CROPS, losses
+from fewct.methods.mosaic.preprocessing import N_PLAIN_CHANNELS, preprocess
+from fewct.methods.mosaic.recipe import losses
+from fewct.runtime.onnx_session import load_network, n_channels
 from fewct.runtime.threads import thread_count
 from fewct.training.crops import ExampleMix, crop_dataset
 from fewct.training.loop import LoopConfig, fit
@@ -27,6 +28,7 @@ from fewct.types import Image
 
 NEAR_PX = 4.0  # borders have weight up to this far from a labelled structure, at the network's working size
 DOUBT = 0.1
+SAMPLE_CROPS = 16  # for the statistics of batch normalisation
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,15 @@ def fine_tune(start: Path, sources: Sequence[ExampleMix], settings: FineTuning, 
         workers=settings.workers,
     )
     length = loop.steps * loop.batch_size
-    training = crop_dataset(sources, preprocess, settings.size_px, length, settings.seed)
-    network = MosaicNet()
+    channels = n_channels(load_network(start).session)
+    training = crop_dataset(
+        sources,
+        lambda image, body: preprocess(image, body)[:channels],
+        settings.size_px,
+        length,
+        settings.seed,
+    )
+    network = FoldedMosaicNet() if channels == N_PLAIN_CHANNELS else MosaicNet()
     start_from(network, start, torch.stack([training[i].channels for i in range(SAMPLE_CROPS)]))
     before = copy.deepcopy(network).state_dict()
     trained = fit(network, losses, training, [], loop, folder)

@@ -39,8 +39,7 @@ class TrainMosaic:
             UsageError: If the folder holds another training.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        loop = self.recipe.loop
-        batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.recipe.self_training else []))
+        batch_sizes = (self.recipe.loop.batch_size,)
         return _run(self, batch_sizes, folder, lambda: train_mosaic(self.recipe, folder, progress))
 
 

@@ -108,6 +108,11 @@ def _session(content: bytes | str, path: Path, threads: int) -> onnxruntime.Infe
         ) from error
 
 
+def n_channels(session: onnxruntime.InferenceSession) -> int:
+    """Return the number of channels of the image that a network takes."""
+    return int(session.get_inputs()[0].shape[1])
+
+
 def run_image_network(
     session: onnxruntime.InferenceSession, channels: Annotated[NDArray[np.float32], "channels rows columns"]
 ) -> tuple[Annotated[NDArray[np.float32], "..."], ...]:

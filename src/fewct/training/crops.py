@@ -61,6 +61,7 @@ class TrainingCrop(NamedTuple):
         structure: float32 (rows, columns): 1 in a structure.
         structure_weight: float32 (rows, columns): 0 where structures are not annotated, else 1.
         labels: int32 (rows, columns): structures, 0 for the rest, annotated or not.
+        labels_above: int32 (rows, columns): those of the next slice towards the head; -1 where unknown.
     """
 
     channels: Tensor
@@ -69,6 +70,7 @@ class TrainingCrop(NamedTuple):
     structure: Tensor
     structure_weight: Tensor
     labels: Tensor
+    labels_above: Tensor
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def crop_dataset(
             torch.from_numpy((warped.structure == STRUCTURE).astype(np.float32)),
             torch.from_numpy((warped.structure != UNKNOWN).astype(np.float32)),
             torch.from_numpy(warped.labels),
+            torch.full(warped.labels.shape, -1, dtype=torch.int32),
         )
 
     return RandomDataset(draw, length, seed)

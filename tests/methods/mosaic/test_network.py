@@ -1,5 +1,6 @@
 """The network of mosaic: what it sees, how it is exported, how it is run."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,29 @@ import torch
 
 from fewct.errors import InputError, UsageError
 from fewct.imaging.body import body_mask
+from fewct.imaging.intensity import contrast_range
 from fewct.methods import Mosaic
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS, Maps
 from fewct.methods.mosaic.network import MosaicNet
 from fewct.methods.mosaic.network_maps import WEIGHTS
-from fewct.methods.mosaic.preprocessing import N_CHANNELS, preprocess
-from fewct.methods.mosaic.recipe import MosaicRecipe, affinity_loss, export_network, losses, train
+from fewct.methods.mosaic.preprocessing import N_CHANNELS, Neighbour, preprocess
+from fewct.methods.mosaic.recipe import (
+    MosaicRecipe,
+    above_loss,
+    affinity_loss,
+    export_network,
+    losses,
+    train,
+)
 from fewct.methods.unet.network import UNetNetwork
-from fewct.nn.folded_unet import STRIDE
+from fewct.nn.encoder_unet import STRIDE
 from fewct.runtime.onnx_session import load_network, run_image_network
 from fewct.training.crops import TrainingCrop
 from fewct.training.loop import LoopConfig
 from fewct.training.onnx_export import export_onnx
+from fewct.training.warm_start import export_into
 from fewct.types import CTSlice, Unit
+from training_tree import write_tree
 
 
 def trunk(shape: tuple[int, int] = (256, 256), unit: Unit = "hu") -> CTSlice:
@@ -44,17 +55,37 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicNet, Path]
     """Return a network with random weights, and its exported file."""
     torch.manual_seed(0)
     network = MosaicNet().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as after a training: no two shifts are the same
+            torch.nn.init.normal_(module.bias, std=0.1)
     folder = tmp_path_factory.mktemp("weights")
     return network, export_network(network, folder / "mosaic.onnx")
 
 
 class TestInput:
-    def test_two_channels_in_range(self) -> None:
+    def test_channels_in_range(self) -> None:
         image = trunk()
         channels = preprocess(image, body_mask(image))
         assert channels.shape == (N_CHANNELS, 256, 256)
         assert channels.dtype == np.float32
         assert np.abs(channels).max() <= 1
+        assert (channels[2:] == 0).all()  # nothing is known of neighbours
+
+    @pytest.mark.parametrize("unit", ["hu", "grey"])
+    def test_neighbours_tell_their_difference_and_distance(self, unit: Unit) -> None:
+        image = trunk(unit=unit)
+        brighter = Neighbour(image.pixels + 40, distance_mm=5)
+        alone = preprocess(image, body_mask(image))
+        channels = preprocess(image, body_mask(image), above=brighter)
+        np.testing.assert_array_equal(channels[:2], alone[:2])
+        np.testing.assert_array_equal(channels[[3, 5]], alone[[3, 5]])
+        assert (channels[4] == np.float32(0.5)).all()
+        low, high = contrast_range(image, body_mask(image))
+        dark = channels[0] < 1 - 2 * 45 / (high - low)  # and not clipped when 40 are added
+        dark &= channels[0] > -1
+        np.testing.assert_allclose(channels[2][dark], 2 * 40 / (high - low), rtol=1e-5)
+        below = preprocess(image, body_mask(image), below=brighter)
+        np.testing.assert_array_equal(below[[3, 5]], channels[[2, 4]])
 
     def test_ranks_do_not_depend_on_the_window(self) -> None:
         image = trunk()
@@ -78,7 +109,7 @@ class TestInput:
         assert np.isfinite(padded).all()
         for value in (0.0, np.nan):
             empty = CTSlice(np.full((40, 50), value, dtype=np.float32), "grey")
-            assert (preprocess(empty, np.zeros((40, 50), dtype=bool)) == -1).all()
+            assert (preprocess(empty, np.zeros((40, 50), dtype=bool))[:2] == -1).all()
 
 
 class TestNetwork:
@@ -89,18 +120,21 @@ class TestNetwork:
         answer = MosaicNet()(torch.zeros(2, N_CHANNELS, 2 * STRIDE, 3 * STRIDE))
         assert answer.boundary.shape == answer.structure.shape == (2, 2 * STRIDE, 3 * STRIDE)
         assert answer.affinity.shape == (2, len(STEPS), STRIDE, 3 * STRIDE // SPACING_PX)
+        assert answer.above.shape == (2, STRIDE, 3 * STRIDE // SPACING_PX)
 
     def test_it_learns_a_disk(self) -> None:
         y, x = np.mgrid[:64, :64]
-        disk = torch.tensor(np.hypot(y - 30, x - 34) < 17, dtype=torch.float32)[None]
+        disk = torch.tensor(np.hypot(y - 30, x - 34) < 17, dtype=torch.float32).repeat(2, 1, 1)
         torch.manual_seed(0)
-        noise = 0.2 * torch.randn(1, N_CHANNELS, 64, 64)
-        edge = (torch.tensor(np.abs(np.hypot(y - 30, x - 34) - 17)) < 1.0).float()[None]
+        noise = 0.2 * torch.randn(2, N_CHANNELS, 64, 64)
+        edge = (torch.tensor(np.abs(np.hypot(y - 30, x - 34) - 17)) < 1.0).float().repeat(2, 1, 1)
         ones = torch.ones_like(disk)
-        batch = TrainingCrop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int())
-        network = MosaicNet((12, 16, 16, 16, 16))
+        # the slice above is the same but for its right half, of which nothing is known
+        above = torch.where(torch.arange(64) < 34, disk, -1).int()
+        batch = TrainingCrop(disk[:, None] - 0.5 + noise, edge, ones, disk, ones, disk.int(), above)
+        network = MosaicNet()
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-        for _ in range(150):
+        for _ in range(60):
             loss = torch.stack(list(losses(network, batch).values())).sum()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -109,21 +143,23 @@ class TestNetwork:
         assert (((found.structure > 0) == (disk > 0)).float().mean()) > 0.99
         assert (((found.boundary > 0) == (edge > 0)).float().mean()) > 0.97
         assert affinity_loss(found.affinity, batch.labels) < 0.1
+        assert above_loss(found.above, batch.labels, batch.labels_above) < 0.1
 
 
 class TestExport:
     def test_torch_and_onnx_agree(self, exported: tuple[MosaicNet, Path]) -> None:
         network, path = exported
-        channels = np.random.default_rng(0).uniform(-1, 1, (N_CHANNELS, 96, 160)).astype(np.float32)
+        channels = np.random.default_rng(0).uniform(-1, 1, (N_CHANNELS, 64, 192)).astype(np.float32)
         with torch.no_grad():
             answer = network(torch.from_numpy(channels)[None])
-        boundary, structure, affinity = run_image_network(load_network(path).session, channels)
+        boundary, structure, affinity, above = run_image_network(load_network(path).session, channels)
         np.testing.assert_allclose(boundary, torch.sigmoid(answer.boundary[0]).numpy(), atol=1e-3)
         np.testing.assert_allclose(structure, torch.sigmoid(answer.structure[0]).numpy(), atol=1e-3)
         np.testing.assert_allclose(affinity, torch.sigmoid(answer.affinity[0]).numpy(), atol=1e-3)
+        np.testing.assert_allclose(above, torch.sigmoid(answer.above[0]).numpy(), atol=1e-3)
 
     def test_it_fits_the_wheel(self, exported: tuple[MosaicNet, Path]) -> None:
-        assert exported[1].stat().st_size <= 8_000_000
+        assert exported[1].stat().st_size <= 12_500_000
 
 
 def maps_of(image: CTSlice, weights: Path = WEIGHTS) -> Maps:
@@ -234,8 +270,8 @@ class TestBadWeights:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"without": ("spleen", "heart")}, "without: expected names among spleen, .*, found heart"),
-        ({"size_px": 100}, "size_px: expected a multiple of 32, found 100"),
+        ({"neighbour_share": 1.5}, r"neighbour_share: expected a number in \[0, 1\], found 1\.5"),
+        ({"size_px": 160}, "size_px: expected a multiple of 64, found 160"),
     ],
 )
 def test_settings_of_the_recipe(settings: dict[str, Any], message: str) -> None:
@@ -249,20 +285,31 @@ def test_the_weights_in_the_package_are_whole() -> None:
     assert maps.foreground.max() > 0.5
 
 
-@pytest.mark.shared
-def test_the_recipe_runs_on_the_real_data(shared_data: Path, tmp_path: Path) -> None:
-    loop = LoopConfig(steps=2, batch_size=2, validate_every=1, workers=0)
-    recipe = MosaicRecipe(data=shared_data, size_px=64, validation_crops=2, loop=loop)
-    path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
-    assert maps_of(trunk(), path).boundary.shape == (256, 256)
-
-
-@pytest.mark.shared
-def test_training_may_start_from_the_weights_in_the_package(shared_data: Path, tmp_path: Path) -> None:
-    loop = LoopConfig(steps=1, batch_size=1, learning_rate=1e-12, validate_every=1, workers=0)
+def test_the_recipe_runs_on_data_of_every_source(tmp_path: Path) -> None:
+    loop = LoopConfig(steps=2, batch_size=2, validate_every=1, workers=0, bfloat16=False)
     recipe = MosaicRecipe(
-        data=shared_data, start=f"{WEIGHTS}", size_px=64, validation_crops=1, self_training=False, loop=loop
+        data=write_tree(tmp_path / "data"), encoder="", size_px=64, validation_batches=2, loop=loop
     )
-    path = export_network(train(recipe, tmp_path), tmp_path / "mosaic.onnx")
-    before, after = maps_of(trunk()), maps_of(trunk(), path)
+    network = train(recipe, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    assert all(np.isfinite(float(row["val_border"])) and float(row["val_border"]) > 0 for row in rows)
+    untrained = MosaicNet().state_dict()
+    assert network.state_dict().keys() == untrained.keys()
+
+
+def test_training_may_start_from_an_exported_network(
+    exported: tuple[MosaicNet, Path], tmp_path: Path
+) -> None:
+    loop = LoopConfig(steps=1, batch_size=4, learning_rate=1e-12, validate_every=1, workers=0, bfloat16=False)
+    recipe = MosaicRecipe(
+        data=write_tree(tmp_path / "data"),
+        start=f"{exported[1]}",
+        size_px=64,
+        validation_batches=1,
+        loop=loop,
+    )
+    path = tmp_path / "mosaic.onnx"
+    export_into(train(recipe, tmp_path / "out"), exported[1], path)
+    before, after = maps_of(trunk(), exported[1]), maps_of(trunk(), path)
     assert np.abs(after.foreground - before.foreground).mean() < 0.05

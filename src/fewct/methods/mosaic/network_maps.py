@@ -11,16 +11,17 @@ from fewct.errors import InputError
 from fewct.imaging.resample import resize
 from fewct.methods.mosaic.gradient_maps import approximate_hu, boundary_map, pixel_size_mm, solid_bone
 from fewct.methods.mosaic.maps import SPACING_PX, Affinities, Maps
-from fewct.methods.mosaic.preprocessing import preprocess
+from fewct.methods.mosaic.preprocessing import N_PLAIN_CHANNELS, preprocess
 from fewct.runtime.model_store import onnx_file
-from fewct.runtime.onnx_session import Network, load_network, run_image_network
+from fewct.runtime.onnx_session import Network, load_network, n_channels, run_image_network
 from fewct.types import CTSlice, Image, Mask
 
 WEIGHTS = Path(__file__).parent / "weights" / "mosaic.onnx"
-OUTPUTS = ("boundary", "structure", "affinity")
+OUTPUTS = ("boundary", "structure", "affinity")  # and further ones, which a slice alone does not need
 WORKING_SIZE = 512  # longest side of a slice, at which the network was trained
 NATIVE_SIZES = (400, 640)  # slices with their longest side in between are taken as they are
-STRIDE = 32  # sides of the network's input are multiples of this
+STRIDE = 64  # sides of the network's input are multiples of this
+FOLDED_STRIDE = 32  # of networks that see no neighbours
 MARGIN_PX = 16  # around the body, at working size
 BORDER_IN_BONE = 0.3  # what a border between a bone's shell and its marrow counts
 GRADIENT_SHARE = 0.2  # of the boundary map: gradients tell to a pixel where a border lies
@@ -36,7 +37,7 @@ def load_maps_network(weights: str) -> Network:
         InputError: If the weights are absent, damaged or of another network.
     """
     network = load_network(onnx_file(weights) if weights else WEIGHTS)
-    if network.outputs != OUTPUTS:
+    if network.outputs[: len(OUTPUTS)] != OUTPUTS:
         raise InputError(
             network.path,
             expected="the weights of a network for mosaic",
@@ -58,10 +59,13 @@ def network_maps(image: CTSlice, body: Mask, network: Network) -> Maps:
         body: bool (rows, columns): the patient, not empty.
         network: From `load_maps_network`.
     """
-    channels = preprocess(image, body)
+    count = n_channels(network.session)
+    channels = preprocess(image, body)[:count]
+    stride = FOLDED_STRIDE if count == N_PLAIN_CHANNELS else STRIDE
     factor = working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
-    boundary, foreground, affinities = run_image_network(network.session, _fit(channels[:, *box], factor))
+    outputs = run_image_network(network.session, _fit(channels[:, *box], factor, stride))
+    boundary, foreground, affinities = outputs[: len(OUTPUTS)]
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
     boundary, foreground = (_restore(values, factor, shape) for values in (boundary, foreground))
     maps = _with_densities(Maps(boundary, foreground), approximate_hu(image, body)[box], pixel_size_mm(image))
@@ -87,12 +91,12 @@ def _padded_box(body: Mask, margin: int) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def _fit(channels: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Scale channels to working size and pad them at their ends to multiples of the stride."""
+def _fit(channels: NDArray[np.float32], factor: float, stride: int) -> NDArray[np.float32]:
+    """Scale channels to working size and pad them at their ends to multiples of a stride."""
     if factor != 1.0:
         sides = [max(1, round(side * factor)) for side in channels.shape[1:]]
         channels = np.stack([resize(channel, sides) for channel in channels])
-    padding = [(0, 0), *((0, -side % STRIDE) for side in channels.shape[1:])]
+    padding = [(0, 0), *((0, -side % stride) for side in channels.shape[1:])]
     return np.ascontiguousarray(np.pad(channels, padding, mode="edge"))
 
 

@@ -1,39 +1,66 @@
 """Training and export of `mosaic`'s network: data, losses, and initial weights."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
-from fewct.data.packed import ORGANS, load_packed_slices
-from fewct.errors import UsageError
+from fewct.data.anatomy import read_anatomies
+from fewct.data.regions.sources import read_stacks
+from fewct.data.stacks import SliceStack
+from fewct.errors import check_range
+from fewct.methods.mosaic.batches import map_batch
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS
-from fewct.methods.mosaic.network import MapLogits, MosaicNet
-from fewct.methods.mosaic.preprocessing import N_CHANNELS, preprocess
-from fewct.nn.folded_unet import STRIDE
+from fewct.methods.mosaic.network import MapLogits, MosaicNet, pretrained_encoder
+from fewct.methods.mosaic.preprocessing import N_CHANNELS
+from fewct.nn.encoder_unet import STRIDE
 from fewct.outputs import make_folder
 from fewct.runtime.threads import thread_count
-from fewct.training.crops import (
-    TrainingCrop,
-    crop_dataset,
-    default_sources,
-    labelled_source,
-    unlabelled_slices,
-)
+from fewct.training.batches.anatomies import AnatomySlices
+from fewct.training.batches.builder import BatchBuilder, SceneSource
+from fewct.training.batches.real import RealSlices
+from fewct.training.batches.synthetic import draw
+from fewct.training.crops import TrainingCrop
+from fewct.training.distributed import rank_batch_size, rank_device
 from fewct.training.loop import LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
-from fewct.training.mean_teacher import view_pairs
 from fewct.training.onnx_export import export_onnx
 from fewct.training.runs import MODEL, load_trained
-from fewct.training.sampling import check_size, collate_batches
+from fewct.training.sampling import check_size
+from fewct.training.synthetic_ct import Anatomy, anatomy_of
 from fewct.training.warm_start import start_from
 
 BORDER_EMPHASIS = 3.0  # weight of border pixels relative to others
-SAMPLE_CROPS = 16  # for the statistics of batch normalisation when training starts from exported weights
+SAMPLE_BATCHES = 2  # for the statistics of batch normalisation when training starts from exported weights
+ABOVE_WEIGHT = 0.3  # of the loss of affinities to the slice above
 APART_EMPHASIS = 2.0  # weight of pairs of pixels in different structures relative to others
+
+
+SHARES = {
+    "btcv": 0.13,
+    "btcv_dense": 0.05,
+    "btcv_dense_low": 0.12,
+    "openkbp": 0.06,
+    "openkbp_dense": 0.09,
+    "chd68": 0.06,
+    "aorta_kaggle": 0.02,
+    "acrin_flt_breast": 0.05,
+    "tcga_luad_lusc": 0.04,
+    "lidc_0314": 0.02,
+    "cmb_crc": 0.02,
+    "cptac_pda": 0.01,
+    "rider_pilot": 0.01,
+    "visible_human": 0.03,
+    "visible_human_legs": 0.02,
+}
+"""How often crops come from the slices of each source; sources without labels are not among them."""
+COMPLETE_SHARE, PARTIAL_SHARE = 0.22, 0.08
+"""How often crops are rendered from complete anatomies, and from others."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +72,21 @@ class MosaicRecipe:
     """
 
     data: Path = Path("data")
-    """Folder with btcv/train, btcv/val and anatomy."""
+    """Folder with btcv, lidc, more and anatomy."""
+    encoder: str = "efficientnet-lite0"
+    """Pretrained encoder to start from: its name, or the file of its weights; empty: random weights."""
     start: str = ""
-    """Exported network, or folder of one, to start from; empty: random weights."""
-    self_training: bool = True
-    """Whether to learn from the unlabelled slices in `data`, too."""
-    without: tuple[str, ...] = ()
-    """Organs to leave unlabelled, such as "spleen" and "left kidney", to see how unseen ones are found."""
-    size_px: int = 320
+    """Exported network, or folder of one, to start from, in place of an encoder alone."""
+    neighbour_share: float = 0.25
+    """Share of crops that show the slices above and below, in [0, 1]."""
+    size_px: int = 256
     """Side of a training crop."""
-    validation_crops: int = 32
-    """Crops of btcv/val for the validation loss."""
+    validation_batches: int = 12
+    """Batches of held-out patients for the validation loss."""
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.without if name not in ORGANS]
-        if unknown:
-            raise UsageError(
-                "without",
-                expected=f"names among {', '.join(ORGANS)}",
-                found=", ".join(unknown),
-                fix="Leave it out to hide none.",
-            )
+        check_range("neighbour_share", self.neighbour_share, 0, 1)
         check_size(self.size_px, STRIDE)
 
 
@@ -80,52 +100,100 @@ def train(recipe: MosaicRecipe, folder: Path, progress: Progress | None = None) 
     torch.manual_seed(recipe.loop.seed)
     torch.set_num_threads(thread_count())
     loop = recipe.loop
-    sources = default_sources(recipe.data, without=recipe.without)
-    training = crop_dataset(sources, preprocess, recipe.size_px, loop.steps * loop.batch_size, loop.seed)
-    pairs = None
-    if recipe.self_training:
-        length = loop.steps * loop.unlabelled_batch_size
-        pairs = view_pairs(unlabelled_slices(recipe.data), preprocess, recipe.size_px, length, loop.seed)
-    network = MosaicNet()
+    device = rank_device(loop.device)
+    anatomies = [anatomy_of(one) for one in read_anatomies(recipe.data, held_out=False)]
+    sources = training_sources(read_stacks(recipe.data, held_out=False), anatomies, device)
+    training = batches(recipe, sources, loop.steps, device, loop.seed)
+    network = MosaicNet(pretrained_encoder(recipe.encoder) if recipe.encoder and not recipe.start else None)
     if recipe.start:
         start(network, recipe, training)
-    return fit(network, losses, training, validation_batches(recipe), loop, folder, pairs, progress)
+    return fit(network, losses, training, validation_batches(recipe, device), loop, folder, progress=progress)
 
 
-def start(network: nn.Module, recipe: MosaicRecipe, training: Dataset[TrainingCrop]) -> None:
-    """Load the weights that a recipe starts from; the affinity head stays random where the file has none.
+def batches(
+    recipe: MosaicRecipe, sources: Sequence[SceneSource], steps: int, device: torch.device, *seed: int
+) -> BatchBuilder[TrainingCrop]:
+    """Return the batches of a training, or of a validation, as many as `steps`."""
+    return BatchBuilder(
+        sources,
+        map_batch,
+        size_px=recipe.size_px,
+        batch_size=rank_batch_size(recipe.loop.batch_size),
+        neighbour_share=recipe.neighbour_share,
+        steps=steps,
+        device=device,
+        seed=seed,
+    )
+
+
+def training_sources(
+    stacks: Sequence[SliceStack], anatomies: Sequence[Anatomy], device: torch.device
+) -> list[SceneSource]:
+    """Return the sources of `SHARES`, and the anatomies to render, on the device that trains."""
+    used = [stack for stack in stacks if stack.source in SHARES]
+    slices = Counter[str]()
+    for stack in used:
+        slices[stack.source] += len(stack.pixels)
+    sources = [
+        SceneSource(
+            stack.source,
+            SHARES[stack.source] * len(stack.pixels) / slices[stack.source],
+            RealSlices(stack, device).draw,
+        )
+        for stack in used
+    ]
+    for complete, share in ((True, COMPLETE_SHARE), (False, PARTIAL_SHARE)):
+        some = [anatomy for anatomy in anatomies if anatomy.complete == complete]
+        structures = sum(len(anatomy.tissues) for anatomy in some)
+        sources += [
+            SceneSource(
+                "anatomy",
+                share * len(anatomy.tissues) / structures,
+                partial(draw, AnatomySlices(anatomy, device)),
+            )
+            for anatomy in some
+        ]
+    return sources
+
+
+def start(network: nn.Module, recipe: MosaicRecipe, training: BatchBuilder[TrainingCrop]) -> None:
+    """Load the weights that a recipe starts from.
 
     Raises:
         InputError: If the weights are absent, damaged, or of another network.
     """
     path = Path(recipe.start)
-    sample = torch.stack([training[i].channels for i in range(SAMPLE_CROPS)])
-    start_from(network, path if path.suffix == ".onnx" else path / "model.onnx", sample, new=("affinity",))
+    sample = torch.cat([training[step].channels.cpu() for step in range(SAMPLE_BATCHES)])
+    start_from(network, path if path.suffix == ".onnx" else path / "model.onnx", sample)
 
 
-def validation_batches(recipe: MosaicRecipe) -> list[TrainingCrop]:
-    """Return crops of val for the validation loss, half of them of low contrast."""
-    slices = load_packed_slices(recipe.data / "btcv" / "val", recipe.without)
-    dense = [item for item in slices if item.low_contrast is not None]
+def validation_batches(recipe: MosaicRecipe, device: torch.device) -> list[TrainingCrop]:
+    """Return crops of held-out patients for the validation loss, as many of each source."""
+    stacks = [stack for stack in read_stacks(recipe.data, held_out=True) if stack.source in SHARES]
+    counts = Counter(stack.source for stack in stacks)
     sources = [
-        labelled_source(0.5, slices, low_contrast=False),
-        labelled_source(0.5, dense, low_contrast=True),
+        SceneSource(stack.source, 1 / counts[stack.source], RealSlices(stack, device).draw)
+        for stack in stacks
     ]
-    crops = crop_dataset(sources, preprocess, recipe.size_px, recipe.validation_crops, recipe.loop.seed + 1)
-    return collate_batches([crops[i] for i in range(len(crops))], recipe.loop.batch_size)
+    built = batches(recipe, sources, recipe.validation_batches, device, recipe.loop.seed, 1)
+    return [built[step] for step in range(len(built))]
 
 
 def losses(network: nn.Module, batch: TrainingCrop) -> dict[str, Tensor]:
     """Return cross-entropies of borders, structures and affinities, and Dice losses of the first two."""
     logits = network(batch.channels.contiguous(memory_format=torch.channels_last))
     border, structure = logits.boundary.float(), logits.structure.float()
-    return {
+    found = {
         "border": weighted_bce(border, batch.border, batch.border_weight, BORDER_EMPHASIS),
         "border_dice": 0.5 * weighted_dice(border, batch.border, batch.border_weight),
         "structure": weighted_bce(structure, batch.structure, batch.structure_weight),
         "structure_dice": 0.5 * weighted_dice(structure, batch.structure, batch.structure_weight),
         "affinity": affinity_loss(logits.affinity.float(), batch.labels),
     }
+    if logits.above is not None:
+        above = above_loss(logits.above.float(), batch.labels, batch.labels_above)
+        found["above"] = ABOVE_WEIGHT * above
+    return found
 
 
 def affinity_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -151,6 +219,20 @@ def affinity_loss(logits: Tensor, labels: Tensor) -> Tensor:
         losses.append((pairs * weight).sum())
         weights.append(weight.sum())
     return torch.stack(losses).sum() / torch.stack(weights).sum().clamp_min(1.0)
+
+
+def above_loss(logits: Tensor, labels: Tensor, above: Tensor) -> Tensor:
+    """Return the cross-entropy of all pixels in a structure whose pixel in the slice above is known.
+
+    Args:
+        logits: float (batch, rows / 2, columns / 2), see `MapLogits`.
+        labels: int32 (batch, rows, columns): structures, 0 for the rest.
+        above: int32 (batch, rows, columns): those of the slice above; -1 where unknown.
+    """
+    labels, above = labels[:, ::SPACING_PX, ::SPACING_PX], above[:, ::SPACING_PX, ::SPACING_PX]
+    same = (labels == above).float()
+    weight = ((labels > 0) & (above >= 0)).float()
+    return weighted_bce(logits, same, weight * (1 + (APART_EMPHASIS - 1) * (1 - same)))
 
 
 def export_network(network: nn.Module, path: Path) -> Path:

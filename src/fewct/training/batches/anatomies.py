@@ -1,5 +1,6 @@
 """Label maps of real anatomy on the device that trains, with the hull of each slice."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from fewct.training.batches.randomness import Randomness
+from fewct.training.batches.real import UNKNOWN_GAP_MM
 from fewct.training.synthetic_ct import CLOSING_MM, Anatomy
 from fewct.types import Image, Mask
 
@@ -69,11 +71,13 @@ def slices_around(
         distances in mm, 0 where there is none (its number is then the slice's own).
     """
     index = anatomy.usable[random.integers(len(anatomy), count)]
-    most = max(1, int(largest_gap_mm / anatomy.slice_mm))
+    known = not math.isnan(anatomy.slice_mm)
+    slice_mm = anatomy.slice_mm if known else random.uniform(*UNKNOWN_GAP_MM, count, 1)
+    most = max(1, int(largest_gap_mm / anatomy.slice_mm)) if known else 1
     step = 1 + random.integers(most, count, 1)
     neighbours = index[:, None] + step * torch.tensor([1, -1], device=index.device)
     exists = (neighbours >= 0) & (neighbours < len(anatomy.labels))
-    gap_mm = torch.where(exists, step * anatomy.slice_mm, 0.0)
+    gap_mm = torch.where(exists, step * slice_mm, 0.0)
     return torch.cat([index[:, None], torch.where(exists, neighbours, index[:, None])], 1), gap_mm
 
 
