@@ -4,7 +4,6 @@ Trainings are cut short, and GPUs and processes left out; nothing is fetched. Th
 which made the weights in hours, are parsed alone. All else runs as it stands.
 """
 
-import json
 import re
 import shlex
 import shutil
@@ -24,6 +23,7 @@ from fewct.phantom import phantom_slice, phantom_volume
 from fewct.recipes import RECIPES
 from fewct.runtime.official_weights import DOWNLOADS
 from methods.sam.reference import write_checkpoint
+from training_tree import write_tree
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -33,11 +33,10 @@ PAGES = {
     if path.name != "extending.md"  # needs its package: see test_extending
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-TISSUES = {1: "liver", 2: "vertebrae_L1", 3: "colon", 4: "lung_upper_lobe_left", 5: "kidney_left"}
 DROPPED = {"--budget-minutes", "--steps", "--warmup-steps", "--validate-every", "--batch-size", "--device"}
 SHORT = {
     "unet": ["--size-px", "64", "--widths", "8", "16", "32"],
-    "mosaic": ["--size-px", "64", "--validation-crops", "1"],
+    "mosaic": ["--size-px", "64", "--validation-batches", "1", "--encoder", ""],
     "sam": ["--augmented-views", "1", "--prompts", "2"],
     "bam": ["--size-px", "48", "--regions", "gradients"],
 }
@@ -79,16 +78,6 @@ def write_packed(folder: Path, seeds: range) -> None:
         np.savez(folder / f"{seed:03}.npz", image=image, label=organs, z=np.zeros(1), **dense)
 
 
-def write_anatomy(folder: Path) -> None:
-    labels = np.zeros((2, 60, 80), dtype=np.uint8)
-    labels[:, 10:35, 8:35], labels[:, 40:52, 34:48], labels[:, 10:22, 40:60] = 1, 2, 3
-    labels[:, 24:38, 50:70], labels[:, 40:50, 12:24] = 4, 5
-    names = np.array(json.dumps(TISSUES))
-    folder.mkdir()
-    for name in ("trunk_a", "headneck_a"):
-        np.savez(folder / f"{name}.npz", label=labels, names=names, spacing_mm=np.full(3, 1.5, np.float32))
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all inputs that the blocks speak of."""
@@ -102,12 +91,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_ct(folder / "scan" / f"{index}.dcm", stored, position, PixelSpacing=[row_mm, row_mm])
     for name, seeds in SLICES.items():
         write_pairs(folder / name, seeds)
-    for name in ("btcv", "data/btcv"):
-        write_packed(folder / name / "train", range(2))
-        write_packed(folder / name / "val", range(2, 4))
-    write_anatomy(folder / "data" / "anatomy")
-    unlabelled = np.stack([grey(4)[0], grey(5)[0]])
-    np.savez(folder / "data" / "btcv" / "train_unlabelled.npz", image=unlabelled)
+    write_packed(folder / "btcv" / "train", range(2))
+    write_packed(folder / "btcv" / "val", range(2, 4))
+    write_tree(folder / "data")
     for name in NAMED.values():
         write_checkpoint(folder / name)
     Image.fromarray(grey(0)[0]).save(folder / "slice.png")
@@ -198,7 +184,8 @@ def test_blocks_run(page: str, inputs: Path, tmp_path: Path, monkeypatch: pytest
     if (
         page == "docs/how-to/train.md"
     ):  # exports take most of the time, and nothing there reads what they write
-        monkeypatch.setattr(RECIPES["sam"], "export", staticmethod(lambda folder: folder / "model"))
+        for recipe in ("sam", "mosaic"):
+            monkeypatch.setattr(RECIPES[recipe], "export", staticmethod(lambda folder: folder / "model"))
     monkeypatch.setenv("FEWCT_CACHE_DIR", str(tmp_path / "cache"))
     for name, file in NAMED.items():
         assert main(["models", "import", str(inputs / file), "--as", name]) == 0
