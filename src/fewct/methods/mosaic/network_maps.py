@@ -11,7 +11,7 @@ from fewct.errors import InputError
 from fewct.imaging.resample import resize
 from fewct.methods.mosaic.gradient_maps import approximate_hu, boundary_map, pixel_size_mm, solid_bone
 from fewct.methods.mosaic.maps import SPACING_PX, Affinities, Maps
-from fewct.methods.mosaic.preprocessing import N_PLAIN_CHANNELS, preprocess
+from fewct.methods.mosaic.preprocessing import N_PLAIN_CHANNELS, Neighbour, preprocess
 from fewct.runtime.model_store import onnx_file
 from fewct.runtime.onnx_session import Network, load_network, n_channels, run_image_network
 from fewct.types import CTSlice, Image, Mask
@@ -47,7 +47,13 @@ def load_maps_network(weights: str) -> Network:
     return network
 
 
-def network_maps(image: CTSlice, body: Mask, network: Network) -> Maps:
+def network_maps(
+    image: CTSlice,
+    body: Mask,
+    network: Network,
+    above: Neighbour | None = None,
+    below: Neighbour | None = None,
+) -> Maps:
     """Return the maps that the merge tree is built from: the network's, sharpened by gradients.
 
     The network runs on the body's box at about 512 pixels a side; the maps come back on the slice's own grid,
@@ -58,9 +64,11 @@ def network_maps(image: CTSlice, body: Mask, network: Network) -> Maps:
         image: Slice; NaN marks padding.
         body: bool (rows, columns): the patient, not empty.
         network: From `load_maps_network`.
+        above: The slice's neighbour towards the head; networks that see no neighbours do without.
+        below: Its neighbour towards the feet.
     """
     count = n_channels(network.session)
-    channels = preprocess(image, body)[:count]
+    channels = preprocess(image, body, above, below)[:count]
     stride = FOLDED_STRIDE if count == N_PLAIN_CHANNELS else STRIDE
     factor = working_factor(image.shape)
     box = _padded_box(body, round(MARGIN_PX / factor))
