@@ -113,7 +113,7 @@ def test_segment_cuts_at_the_level_and_drops_regions_of_low_foreground(
 def test_segment_takes_the_body_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def maps_of(_: MosaicSegmenter, _image: CTSlice, body: Mask) -> Maps:
+    def maps_of(_: MosaicSegmenter, _image: CTSlice, body: Mask, *_neighbours: None) -> Maps:
         seen.append(body)
         return replace(two_halves(), affinities=None)
 

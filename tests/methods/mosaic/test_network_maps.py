@@ -15,7 +15,7 @@ from fewct.methods import bam
 from fewct.methods.mosaic import network_maps as module
 from fewct.methods.mosaic.maps import STEPS, Maps
 from fewct.methods.mosaic.network_maps import load_maps_network, network_maps, working_factor
-from fewct.methods.mosaic.preprocessing import preprocess
+from fewct.methods.mosaic.preprocessing import N_PLAIN_CHANNELS, preprocess
 from fewct.types import CTSlice, Geometry
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -42,7 +42,8 @@ def test_slices_of_about_512_pixels_are_taken_as_they_are(shape: tuple[int, int]
 def maps_of(monkeypatch: pytest.MonkeyPatch) -> MapsOf:
     def run(image: CTSlice, body: NDArray[np.bool_], answer: Answer) -> Maps:
         monkeypatch.setattr(module, "run_image_network", lambda _, channels: answer(channels))
-        network: Any = SimpleNamespace(session=None)
+        inputs = [SimpleNamespace(shape=[1, N_PLAIN_CHANNELS, "rows", "columns"])]
+        network: Any = SimpleNamespace(session=SimpleNamespace(get_inputs=lambda: inputs))
         return network_maps(image, body, network)
 
     return run
