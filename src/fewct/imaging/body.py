@@ -24,6 +24,10 @@ HARD_ABOVE, HARD_ABOVE_GREY = 1.1, 1.18  # median of a part that is no arm; of g
 CLIPPED_AIR_BELOW = 0.02
 NEAR_TISSUE = 4 / 9 - 0.01  # of the 9 pixels around
 HARD_ABOVE_CLIPPED = 1.7
+FAT_CLIPPED, LEAST_OF_BRIGHT = (
+    0.1,
+    0.3,
+)  # a smaller share of what is brighter than this is organs without their fat
 BETWEEN, BRIGHT, HIGHEST = (0.5, 0.75), 1.25, 1.6
 FAINT, NOISY_AIR = 0.05, 0.08  # with clipped air at most 0.06 of the border are faint
 FAT_RIM = 0.75  # of the pixels around dense tissue: fat; foam and blankets are at most 0.72
@@ -82,9 +86,11 @@ def _body_on_grey(pixels: Image) -> Mask:
     if air - darkest > UNEVEN_AIR * (tissue - air):
         return known
     scaled = (np.where(known, pixels, air) - air) / (tissue - air)
-    if _clips_air(scaled, border):
-        return _body_in_clipped_air(scaled)
-    return _body_in_air(scaled, HARD_ABOVE_GREY)
+    if not _clips_air(scaled, border):
+        body = _body_in_air(scaled, HARD_ABOVE_GREY)
+        if np.count_nonzero(body) > LEAST_OF_BRIGHT * np.count_nonzero(scaled > FAT_CLIPPED):
+            return body
+    return _body_in_clipped_air(scaled)
 
 
 def _clips_air(scaled: Image, border: Mask) -> bool:
