@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -292,3 +293,17 @@ class TestOneProcess:
 
 if __name__ == "__main__":
     work(Path(sys.argv[1]))
+
+
+@pytest.mark.parametrize(("capability", "works"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_gpu_without_bfloat16_is_told_before_training(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], works: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with process_group("cuda"), process_group("cpu", bfloat16=True):
+        pass
+    expected = nullcontext() if works else pytest.raises(UsageError, match=r"Tesla T4 of 7\.5.*--no-bfloat16")
+    with expected, process_group("cuda", 8, bfloat16=True) as is_main:
+        assert is_main

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from fewct.errors import InputError
-from fewct.training import loop
+from fewct.errors import FewctError, InputError
+from fewct.training import checkpoints, loop
 from fewct.training.checkpoints import load_weights
 from fewct.training.curves import CURVES
 from fewct.training.loop import LoopConfig, fit, learning_rate
@@ -276,23 +276,100 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         fit(nn.Conv2d(2, 1, 1), squared_error, Lines(), [], CONFIG, tmp_path / "run")
 
 
+def part_of(path: Path) -> Path:
+    """Return the one part of a small checkpoint."""
+    (part,) = path.parent.glob("checkpoint-*.part")
+    return part
+
+
 def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:1000])
+    part_of(path).write_bytes(part_of(path).read_bytes()[:1000])
 
 
 def edit(path: Path) -> None:
     """Change one bit of a weight."""
-    content = bytearray(path.read_bytes())
+    content = bytearray(part_of(path).read_bytes())
     content[content.index(load_weights(path)["network"]["0.weight"].numpy().tobytes())] ^= 1
-    path.write_bytes(bytes(content))
+    part_of(path).write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("damage", [cut_short, edit])
+def lose(path: Path) -> None:
+    part_of(path).unlink()
+
+
+def cut_manifest(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def other_manifest(path: Path) -> None:
+    path.write_text('{"parts": {}}')
+
+
+@pytest.mark.parametrize("damage", [cut_short, edit, lose, cut_manifest, other_manifest])
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     run(tmp_path / "run")
     damage(tmp_path / "run" / loop.CHECKPOINT)
     with pytest.raises(InputError, match=r"checkpoint\.pt: expected a whole file of weights"):
         run(tmp_path / "run")
+
+
+def test_a_checkpoint_has_parts_of_a_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "PART_BYTES", 3000)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", data=Stopping(at=4 * 47))  # after the checkpoint of step 40
+    parts = sorted(tmp_path.glob("run/checkpoint-*"))
+    assert [part.name for part in parts] == [f"checkpoint-0000040-{k}.part" for k in range(len(parts))]
+    assert [part.stat().st_size for part in parts[:-1]] == [3000] * (len(parts) - 1)
+    assert len(parts) > 2
+    assert same_weights(whole, run(tmp_path / "run"))
+
+
+def test_a_kill_between_parts_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole")
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", data=Stopping(at=4 * 27))  # after the checkpoint of step 20
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("run/checkpoint*")}
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_text", die)  # all parts are there, the manifest is not
+        patch.setattr(Path, "unlink", die)  # a killed process cleans nothing up
+        with pytest.raises(SystemExit):
+            run(tmp_path / "run")
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("run/checkpoint*")}
+    assert set(after) - set(before) == {"checkpoint-0000040-0.part"}
+    assert before.items() <= after.items()
+    assert same_weights(whole, run(tmp_path / "run"))
+    assert part_of(tmp_path / "run" / loop.CHECKPOINT).name == "checkpoint-0000060-0.part"
+
+
+@pytest.mark.parametrize(("steps", "fix"), [(27, r"goes on from \S+checkpoint\.pt"), (7, "begins anew")])
+def test_a_gpu_that_fails_leaves_the_last_checkpoint(tmp_path: Path, steps: int, fix: str) -> None:
+    def fail(network: nn.Module, batch: Pair) -> dict[str, Tensor]:
+        left.pop()
+        if not left:
+            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+        return squared_error(network, batch)
+
+    left = [0] * (steps + 1 + (steps > 20))  # one call is of the validation
+    (tmp_path / "run").mkdir()
+    message = rf"expected a GPU that works.*, found CUDA error: unspecified launch failure\. .*{fix}"
+    with pytest.raises(FewctError, match=message):
+        fit(make_network(), fail, Lines(), validation(), CONFIG, tmp_path / "run")
+    assert same_weights(run(tmp_path / "whole"), run(tmp_path / "run"))
+
+
+def test_other_errors_of_torch_stay_what_they_are(tmp_path: Path) -> None:
+    def fail(*_: object) -> dict[str, Tensor]:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        fit(make_network(), fail, Lines(), [], CONFIG, tmp_path)
 
 
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:

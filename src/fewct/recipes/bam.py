@@ -63,7 +63,9 @@ class TrainBAM:
             UsageError: If the folder holds another training.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
+        with process_group(
+            self.recipe.loop.device, self.recipe.loop.batch_size, bfloat16=self.recipe.loop.bfloat16
+        ) as is_main:
             slices = without_structures(self._slices(), self.hidden)
             base = sorted({int(i) for one in slices for i in np.unique(one.example.labels) if i > 0})
             if is_main:

@@ -104,7 +104,7 @@ class TrainUNet(LabelledData):
         """
         loop = self.recipe.loop
         batch_sizes = (loop.batch_size, *([loop.unlabelled_batch_size] if self.unlabelled else []))
-        with process_group(loop.device, *batch_sizes) as is_main:
+        with process_group(loop.device, *batch_sizes, bfloat16=loop.bfloat16) as is_main:
             cases, split = self.read(loop.seed)
             unlabelled = [one for text in self.unlabelled for one in read_unlabelled(text, self.step)]
             check_disjoint(unlabelled, [cases[name] for name in split.parts["val"]])
@@ -139,7 +139,9 @@ class TrainSam(LabelledData):
             UsageError: If the folder holds another training, or the network cannot be trained so.
             OutputError: If a file cannot be written; the last good checkpoint is kept.
         """
-        with process_group(self.recipe.loop.device, self.recipe.loop.batch_size) as is_main:
+        with process_group(
+            self.recipe.loop.device, self.recipe.loop.batch_size, bfloat16=self.recipe.loop.bfloat16
+        ) as is_main:
             cases, split = self.read(self.recipe.loop.seed)
             training, validation = _examples(cases, split)
             if is_main:

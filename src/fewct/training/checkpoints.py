@@ -1,6 +1,13 @@
-"""Checkpoints: weights and the state of a training, written whole, read without running code in them."""
+"""Checkpoints: weights and the state of a training, written whole, read without running code in them.
 
+The state of a training is written as parts of at most `PART_BYTES`, named by their step, and a manifest that
+names the parts and their hashes. The manifest is written last and replaces that of the step before, whose
+parts are deleted after that: whenever a process ends, one checkpoint is whole.
+"""
+
+import hashlib
 import io
+import json
 import math
 import pickle
 import zipfile
@@ -12,7 +19,11 @@ import torch
 from torch import nn
 
 from fewct.errors import InputError
-from fewct.io.atomic import atomic_path
+from fewct.io.atomic import atomic_path, write_text
+
+PART_BYTES = 15_000_000
+PARTS = "fewct checkpoint in parts 1"
+"""Format of the manifest."""
 
 
 @dataclass
@@ -36,7 +47,7 @@ class State:
 
 
 def save_state(state: State, config: dict[str, Any], path: Path) -> None:
-    """Write the state of a training with its settings.
+    """Write the state of a training with its settings, as parts beside a manifest of the name `path`.
 
     Raises:
         OutputError: If the system refuses.
@@ -51,7 +62,7 @@ def save_state(state: State, config: dict[str, Any], path: Path) -> None:
         "best_loss": state.best_loss,
         "stale": state.stale,
     }
-    save_weights(content, path)
+    _save_in_parts(content, path)
 
 
 def restore_state(state: State, path: Path, device: torch.device) -> None:
@@ -82,30 +93,91 @@ def save_weights(content: dict[str, Any], path: Path) -> None:
     Raises:
         OutputError: If the system refuses.
     """
-    buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError, which says nothing
-    torch.save(content, buffer)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(_serialised(content))
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save_weights` wrote; no code in the file is run.
+    """Read what `save_weights` or `save_state` wrote; no code in the file is run.
 
     Raises:
-        InputError: If the file is cut short, changed, or holds something else.
+        InputError: If the file or a part is absent, cut short, changed, or holds something else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        source = _joined_parts(path) if _first_byte(path) == b"{" else path
+        with zipfile.ZipFile(source) as archive:
             changed = archive.testzip()  # torch does not look at the checksums that it writes
         if changed is not None:
             raise _damaged(path, f"other content than was written in {changed}")
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        content: dict[str, Any] = torch.load(source, map_location=device, weights_only=True)
     except (
-        *(RuntimeError, EOFError, OSError, ValueError, KeyError),
+        *(RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError),
         *(NotImplementedError, zipfile.BadZipFile, pickle.UnpicklingError),
     ) as error:
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     return content
+
+
+def _serialised(content: dict[str, Any]) -> memoryview:
+    """Return the bytes of a file of weights."""
+    buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError, which says nothing
+    torch.save(content, buffer)
+    return buffer.getbuffer()
+
+
+def _save_in_parts(content: dict[str, Any], path: Path) -> None:
+    """Write parts, then the manifest that names them, then delete the parts that it does not name."""
+    data = _serialised(content)
+    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    names = [f"{path.stem}-{content['step']:07d}-{k}.part" for k in range(len(parts))]
+    hashes = [hashlib.sha256(part).hexdigest() for part in parts]
+    kept = set(_part_names(path))
+    try:
+        for name, part in zip(names, parts, strict=True):
+            with atomic_path(path.with_name(name)) as temporary:
+                temporary.write_bytes(part)
+        manifest = {"format": PARTS, "step": content["step"], "parts": dict(zip(names, hashes, strict=True))}
+        write_text(json.dumps(manifest, indent=1) + "\n", path)
+        kept = set(names)
+    finally:
+        for old in path.parent.glob(f"{path.stem}-*.part"):
+            if old.name not in kept:
+                old.unlink()
+
+
+def _part_names(path: Path) -> list[str]:
+    """Return the names of the parts of the checkpoint that is there, if any is."""
+    if not path.exists() or _first_byte(path) != b"{":
+        return []
+    return list(json.loads(path.read_text(encoding="utf-8"))["parts"])
+
+
+def _joined_parts(path: Path) -> io.BytesIO:
+    """Return the bytes of all parts that a manifest names.
+
+    Raises:
+        InputError: If one is absent or changed.
+    """
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("format") != PARTS:
+        raise _damaged(path, f"the format {manifest.get('format')!r}")
+    joined = io.BytesIO()
+    for name, expected in manifest["parts"].items():
+        part = path.with_name(name)
+        if not part.is_file():
+            raise _damaged(path, f"no part {name} beside it")
+        data = part.read_bytes()
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise _damaged(path, f"other content than was written in {name}")
+        joined.write(data)
+    return joined
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)
 
 
 def _damaged(path: Path, found: str) -> InputError:

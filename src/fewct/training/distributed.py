@@ -11,19 +11,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fewct.errors import UsageError
+from fewct.errors import FewctError, UsageError
 
+BFLOAT16_FROM = (8, 0)  # compute capability
 TIMEOUT = timedelta(hours=2)  # for the other processes, while the main process validates
 
 
 @contextmanager
-def process_group(device: str, *batch_sizes: int) -> Iterator[bool]:
+def process_group(device: str, *batch_sizes: int, bfloat16: bool = False) -> Iterator[bool]:
     """Join the processes that `torchrun` started beside this one; without it, this one is alone.
 
     After an error the group is left as it is: the process ends, and torchrun ends the others.
@@ -31,13 +33,16 @@ def process_group(device: str, *batch_sizes: int) -> Iterator[bool]:
     Args:
         device: "cpu", or "cuda" for a GPU a process.
         batch_sizes: Each must be divisible by the number of processes.
+        bfloat16: Whether the device must compute in it.
 
     Yields:
         Whether this is the main process, the one that writes.
 
     Raises:
-        UsageError: If a batch cannot be divided, or there are too few GPUs.
+        UsageError: If a batch cannot be divided, there are too few GPUs, or they lack bfloat16.
     """
+    if bfloat16:
+        _check_bfloat16(device)
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield True
         return
@@ -51,6 +56,37 @@ def process_group(device: str, *batch_sizes: int) -> Iterator[bool]:
         rank_batch_size(batch_size)
     yield is_main_process()
     distributed.destroy_process_group()
+
+
+@contextmanager
+def gpu_errors(device: str, checkpoint: Path) -> Iterator[None]:
+    """Say how a training goes on whose GPU fails.
+
+    Args:
+        device: As the user named it.
+        checkpoint: The training's last one, if it exists.
+
+    Raises:
+        FewctError: If the block ends with an error of CUDA.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
+        if not lost:
+            raise
+        go_on = f"The same command goes on from {checkpoint}: nothing before it is lost."
+        raise FewctError(
+            f"--device {device}",
+            expected="a GPU that works until the training ends",
+            found=str(error).partition("\n")[0],
+            fix=go_on if checkpoint.exists() else "There is no checkpoint yet: the same command begins anew.",
+        ) from error
+
+
+def rank_number() -> int:
+    """Return the number of this process in its group; 0 outside of one."""
+    return distributed.get_rank() if in_process_group() else 0
 
 
 def in_process_group() -> bool:
@@ -178,6 +214,20 @@ def _rank_gpu(name: str) -> torch.device:
     if number >= found:
         raise _no_device(name, f"{found} GPUs for {os.environ['LOCAL_WORLD_SIZE']} processes")
     return torch.device("cuda", number)
+
+
+def _check_bfloat16(device: str) -> None:
+    """Raise unless a GPU, if it is one, computes in bfloat16."""
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < BFLOAT16_FROM:
+        raise UsageError(
+            "--bfloat16",
+            expected="a GPU that computes in it, of compute capability 8.0 or more",
+            found=f"{torch.cuda.get_device_name(device)} of {major}.{minor}",
+            fix="Train with --no-bfloat16, or on another device.",
+        )
 
 
 def _no_device(name: str, found: str) -> UsageError:

@@ -22,6 +22,7 @@ from fewct.training.distributed import (
     all_reduce_mean,
     broadcast,
     divide_threads,
+    gpu_errors,
     is_main_process,
     rank_device,
     rank_slice,
@@ -112,6 +113,7 @@ def fit(
         The moving average with the lowest validation loss, or the last one without validation batches.
 
     Raises:
+        FewctError: If the GPU fails; the last good checkpoint is kept.
         InputError: If the folder's checkpoint is of another network or damaged.
         MissingExtraError: If TensorBoard is wanted and not installed.
         OutputError: If a file cannot be written; the last good checkpoint is kept.
@@ -127,7 +129,7 @@ def fit(
     if unlabelled is not None:
         pairs = _batches(unlabelled, config.unlabelled_batch_size, config, state.step)
     curves = open_curves(folder, state.step, tensorboard=config.tensorboard and is_main_process())
-    with curves as add_row:
+    with gpu_errors(config.device, folder / CHECKPOINT), curves as add_row:
         for batch, pair in zip(batches, pairs, strict=False):
             losses = _step(state, parallel, loss_function, _to(batch, device), _to(pair, device), config)
             state.elapsed_s = broadcast(time.monotonic() - start, device)
@@ -248,8 +250,10 @@ def _validate(
 def _batches(data: Dataset[Any], batch_size: int, config: LoopConfig, first_step: int) -> Iterator[Batch]:
     """Yield this process's shares of the batches of step `first_step` and those after it."""
     if isinstance(data, BatchBuilder):
-        workers = config.workers if data.device.type == "cpu" else 0
-        return iter(DataLoader(data, None, sampler=range(first_step, config.steps), num_workers=workers))
+        steps = range(first_step, config.steps)
+        if data.device.type != "cpu":
+            return data.ahead(steps)
+        return iter(DataLoader(data, None, sampler=steps, num_workers=config.workers))
     loader: Iterable[Batch] = DataLoader(
         data,
         batch_sampler=(list(rank_slice(step, batch_size)) for step in range(first_step, config.steps)),

@@ -159,3 +159,20 @@ class TestBuilder:
         assert built[3].shape == (6, 64, 64)
         assert torch.equal(built[3], built[3])
         assert not torch.equal(built[3], built[4])
+
+    def test_batches_ahead_are_those_of_their_steps(self, stack: SliceStack) -> None:
+        builder = BatchBuilder(
+            [SceneSource("real", 1.0, RealSlices(stack, CPU).draw)],
+            lambda parts, _: torch.cat([part.pixels for part in parts]),
+            size_px=32,
+            batch_size=2,
+            neighbour_share=0.0,
+            steps=5,
+            device=CPU,
+            seed=(7,),
+        )
+        ahead = list(builder.ahead(range(2, 5)))
+        assert len(ahead) == 3
+        assert all(torch.equal(one, builder[step]) for one, step in zip(ahead, range(2, 5), strict=True))
+        assert not torch.equal(ahead[0], ahead[1])
+        assert list(builder.ahead(range(0))) == []

@@ -1,9 +1,11 @@
 """Batches from several sources, a function of the seed and the step alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -64,18 +66,25 @@ class BatchBuilder(Dataset[T_co], Generic[T_co]):
 
     def __getitem__(self, step: int) -> T_co:
         random = Randomness.of(self.device, *self.seed, step)
-        choice = Randomness.of(torch.device("cpu"), *self.seed, step)
-        with_neighbours = int(choice.happens(self.neighbour_share, self.batch_size).sum())
-        shares = torch.tensor([source.share for source in self.sources])
+        with_neighbours = int(random.host.binomial(self.batch_size, self.neighbour_share))
+        shares = np.array([source.share for source in self.sources])
         parts: list[Scenes] = []
         for count, neighbours in ((self.batch_size - with_neighbours, False), (with_neighbours, True)):
             if count:
-                drawn = torch.multinomial(shares, count, replacement=True, generator=choice.generator)
-                numbers = torch.bincount(drawn, minlength=len(self.sources)).tolist()
+                numbers = random.host.multinomial(count, shares / shares.sum())
                 scenes = [
-                    source.draw(number, self.size_px, neighbours, random)
+                    source.draw(int(number), self.size_px, neighbours, random)
                     for source, number in zip(self.sources, numbers, strict=True)
                     if number
                 ]
                 parts.append(Scenes.joined(scenes))
         return self.finish(parts, random)
+
+    def ahead(self, steps: range) -> Iterator[T_co]:
+        """Yield the batches of some steps; a thread builds the next one while the last one is in use."""
+        following: Future[T_co] | None = None
+        with ThreadPoolExecutor(1) as thread:
+            for step in steps:
+                built = following or thread.submit(self.__getitem__, step)
+                following = thread.submit(self.__getitem__, step + 1) if step + 1 in steps else None
+                yield built.result()

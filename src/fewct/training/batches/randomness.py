@@ -3,7 +3,10 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,9 +20,11 @@ class Randomness:
 
     Args:
         generator: On the device.
+        host: Of plain numbers, which are known without waiting for the device.
     """
 
     generator: torch.Generator
+    host: np.random.Generator
 
     @classmethod
     def of(cls, device: torch.device, *seed: int) -> "Randomness":
@@ -27,7 +32,7 @@ class Randomness:
         generator = torch.Generator(device)
         digest = hashlib.sha256(repr(seed).encode()).digest()
         generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return cls(generator)
+        return cls(generator, np.random.default_rng(int.from_bytes(digest[8:16], "little")))
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +74,12 @@ class Randomness:
         coarse = self.normal(math.prod(shape), 1, knots, knots) / BILINEAR_DEVIATION
         field = functional.interpolate(coarse, size=(size_px, size_px), mode="bilinear", align_corners=False)
         return field.view(*shape, size_px, size_px)
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Return numbers as a tensor that is copied to the device once, not to be changed in place."""
+    return torch.tensor(values, device=device)
 
 
 def by_item(values: Tensor, like: Tensor) -> Tensor:
