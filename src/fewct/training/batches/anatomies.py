@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fewct.training.batches.randomness import Randomness
+from fewct.training.batches.randomness import Randomness, constant
 from fewct.training.batches.real import UNKNOWN_GAP_MM
 from fewct.training.synthetic_ct import CLOSING_MM, Anatomy
 from fewct.types import Image, Mask
@@ -75,7 +75,7 @@ def slices_around(
     slice_mm = anatomy.slice_mm if known else random.uniform(*UNKNOWN_GAP_MM, count, 1)
     most = max(1, int(largest_gap_mm / anatomy.slice_mm)) if known else 1
     step = 1 + random.integers(most, count, 1)
-    neighbours = index[:, None] + step * torch.tensor([1, -1], device=index.device)
+    neighbours = index[:, None] + step * constant((1, -1), index.device)
     exists = (neighbours >= 0) & (neighbours < len(anatomy.labels))
     gap_mm = torch.where(exists, step * slice_mm, 0.0)
     return torch.cat([index[:, None], torch.where(exists, neighbours, index[:, None])], 1), gap_mm

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fewct.training.batches.randomness import Randomness, by_item
+from fewct.training.batches.randomness import Randomness, by_item, constant
 from fewct.training.batches.scenes import Scenes
 
 RADIUS_PX = 4  # of all blurs
@@ -67,7 +67,7 @@ def _sharpened(pixels: Tensor, random: Randomness) -> Tensor:
     """Return some slices with their edges enhanced, as sharp kernels do."""
     n = len(pixels)
     gain = torch.where(random.happens(0.15, n), random.uniform(0.3, 1.5, n), 0.0)
-    if not (gain > 0).any():
+    if pixels.device.type == "cpu" and not (gain > 0).any():  # a GPU would have to be waited for
         return pixels
     detail = pixels - blur(pixels, random.uniform(0.8, 1.6, n))
     return pixels + by_item(gain, pixels) * detail
@@ -76,7 +76,7 @@ def _sharpened(pixels: Tensor, random: Randomness) -> Tensor:
 def _at_low_resolution(pixels: Tensor, random: Randomness) -> Tensor:
     """Return the slices, one crop in eight as if it had been taken with larger pixels."""
     n, size = len(pixels), pixels.shape[-1]
-    chosen, factor = random.happens(0.12, n).tolist(), random.uniform(1.5, 3.0, n).tolist()
+    chosen, factor = random.host.random(n) < 0.12, random.host.uniform(1.5, 3.0, n)
     restored = [pixels[k : k + 1] for k in range(n)]
     for index in (k for k in range(n) if chosen[k]):
         small = functional.interpolate(restored[index], size=int(size / factor[index]), mode="area")
@@ -116,7 +116,7 @@ def _windowed(pixels_hu: Tensor, random: Randomness) -> Tensor:
     """Return 8-bit grey values through fixed, random or slice-wise windows, some with a gamma."""
     n = len(pixels_hu)
     kind = random.uniform(0, 1, n)
-    fixed = torch.tensor(FIXED_WINDOWS_HU, device=pixels_hu.device)[random.integers(len(FIXED_WINDOWS_HU), n)]
+    fixed = constant(FIXED_WINDOWS_HU, pixels_hu.device)[random.integers(len(FIXED_WINDOWS_HU), n)]
     level, width = random.uniform(-20, 120, n), random.log_uniform(250, 2500, n)
     padded = torch.where(kind > 0.5, -1024 - random.uniform(0, 1100, n), pixels_hu[:, 0].amin((1, 2)))
     low = torch.where(kind < 0.3, fixed[:, 0], torch.where(kind < 0.6, padded, level - width / 2))

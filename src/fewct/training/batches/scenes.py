@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fewct.training.batches.randomness import Randomness
+from fewct.training.batches.randomness import Randomness, constant
 
 MARGIN_SHARE = 0.06  # of a crop's side: how far it may leave the patient
 LARGEST_SHIFT_PX = 6.0  # of the elastic deformation
+SCALE_LOG = (-0.3, 0.25)  # random scaling, as the logarithm of its factor
 KNOTS = 7  # of the elastic deformation along a crop's side
 
 
@@ -73,7 +74,7 @@ class CropPlaces:
             float (n, channels, S, S).
         """
         rows, columns = values.shape[2:]
-        sides = torch.tensor([columns, rows], device=values.device)
+        sides = constant((columns, rows), values.device)
         grid = (2 * (self.xy - offset_px) + 1) / sides - 1
         return functional.grid_sample(values, grid, mode=mode, padding_mode=padding, align_corners=False)
 
@@ -88,7 +89,7 @@ def random_places(size_px: int, zoom: Tensor, extent: Tensor, random: Randomness
         random: Source of randomness.
     """
     n = len(zoom)
-    zoom = zoom * random.uniform(-0.3, 0.25, n).exp()
+    zoom = zoom * random.uniform(*SCALE_LOG, n).exp()
     angle = 0.12 * random.normal(n) + random.integers(4, n) * (math.pi / 2)
     flip = 1 - 2 * random.integers(2, n)
     stretch = (0.06 * random.normal(n)).exp()

@@ -51,7 +51,7 @@ def surroundings(outside_mm: Tensor, random: Randomness) -> Surroundings:
     hu = torch.where(body & (skin_mm > -drawn(1.5, 3.0)), drawn(*SKIN_HU), hu)
     share = random.uniform(0, 1, n, 1, 1, 1)
     muscle_hu = (1 - share) * drawn(*MUSCLE.plain_hu) + share * drawn(*MUSCLE.enhanced_hu)
-    fibres = random.smooth_field(outside_mm.shape[:2], size, float(random.uniform(3, 9, 1))) + 0.7 * wobble
+    fibres = random.smooth_field(outside_mm.shape[:2], size, random.host.uniform(3, 9)) + 0.7 * wobble
     inner = drawn(6, 20)
     muscle = (outside < wall) & (outside > -inner) & (fibres > drawn(-2.2, -0.6))
     filler = (outside <= -inner) & (fibres > drawn(-0.5, 1.6))

@@ -7,6 +7,7 @@ chambers. A wall of muscle, fat and skin, arms, a table, blankets and tubes are 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,8 @@ from fewct.training.batches.anatomies import (
 )
 from fewct.training.batches.chambers import with_chambers
 from fewct.training.batches.distances import distance_within
-from fewct.training.batches.randomness import Randomness
-from fewct.training.batches.scenes import CropPlaces, Scenes, random_places
+from fewct.training.batches.randomness import Randomness, constant
+from fewct.training.batches.scenes import SCALE_LOG, CropPlaces, Scenes, random_places
 from fewct.training.batches.surroundings import Surroundings, add_arms, add_things_around, surroundings
 from fewct.training.synthetic_ct import HIGHEST_HU, LOWEST_HU
 
@@ -47,18 +48,20 @@ def draw(
     slices, gap_mm = slices_around(anatomy, count, LARGEST_GAP_MM, random)
     if not with_neighbours:
         slices, gap_mm = slices[:, :1], torch.zeros_like(gap_mm)
-    zoom = anatomy.pixel_mm / random.uniform(*WORKING_MM, count)
+    working_mm = random.host.uniform(*WORKING_MM, count).astype(np.float32)
+    zoom = anatomy.pixel_mm / torch.from_numpy(working_mm).to(random.device, non_blocking=True)
+    least_pixel_mm = float(working_mm.min()) / math.exp(SCALE_LOG[1])
     extent = anatomy.extent[slices[:, 0]]
-    wall = torch.tensor([-1.0, 1.0, -1.0, 1.0], device=extent.device) * 30 / anatomy.pixel_mm
+    wall = constant((-1.0, 1.0, -1.0, 1.0), extent.device) * 30 / anatomy.pixel_mm
     places = random_places(size_px, zoom, extent + wall, random)
     labels = places.sample(anatomy.labels[slices].float(), "nearest", "zeros").long()
     hull_places = CropPlaces((places.xy + anatomy.margin_px + 0.5) / HULL_PX - 0.5, places.zoom)
     outside_mm = hull_places.sample(anatomy.hull_mm[slices], "bilinear", "border")
     pixel_mm = anatomy.pixel_mm / places.zoom
     xy_mm = places.xy * anatomy.pixel_mm
-    labels, tissues = with_chambers(labels, anatomy.tissues, xy_mm, pixel_mm, random)
+    labels, tissues = with_chambers(labels, anatomy.tissues, xy_mm, pixel_mm, least_pixel_mm, random)
     around = surroundings(outside_mm, random)
-    hu = _render(labels, tissues, around, xy_mm, pixel_mm, random)
+    hu = _render(labels, tissues, around, xy_mm, pixel_mm, least_pixel_mm, random)
     if anatomy.complete:
         add_arms(hu, labels, around, extent * anatomy.pixel_mm, xy_mm, random)
     add_things_around(hu, around, extent * anatomy.pixel_mm, xy_mm, random)
@@ -95,11 +98,12 @@ def _render(
     around: Surroundings,
     xy_mm: Tensor,
     pixel_mm: Tensor,
+    least_pixel_mm: float,
     random: Randomness,
 ) -> Tensor:
     """Return Hounsfield units of slices (n, k, S, S) with labels."""
     n = len(labels)
-    depth_px = distance_within(border_pixels(labels), round(DEPTH_MM / float(pixel_mm.min())))
+    depth_px = distance_within(border_pixels(labels), round(DEPTH_MM / least_pixel_mm))
     depth = depth_px * pixel_mm[:, None, None, None]
     fine, coarse = (
         correlated_field(labels.shape, 2.2, 0.3, random),
