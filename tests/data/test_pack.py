@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fewct.data.anatomy import AnatomyMap, read_anatomies
-from fewct.data.pack import hu_codes, hu_of_codes, read_pack, thinned, write_pack
+from fewct.data.pack import TrainingData, hu_codes, hu_of_codes, read_pack, thinned, write_pack
 from fewct.data.regions.knowledge import Knowledge, from_truth, stack_slices
 from fewct.data.stacks import SliceStack, joined
 from fewct.errors import InputError
@@ -31,10 +31,17 @@ def anatomy() -> AnatomyMap:
     return AnatomyMap("trunk_1", np.eye(4, dtype=np.uint8)[None], {1: "liver"}, (1.5, 1.0, 1.0), True)
 
 
+def training_data() -> TrainingData:
+    """Training data of one stack, the same held out, and one label map."""
+    return TrainingData([stack()], [stack(3)], [anatomy()])
+
+
 def test_a_pack_keeps_everything_but_fine_steps_of_pixels(tmp_path: Path) -> None:
     written = thinned(stack(), 3)
-    write_pack([stack()], [anatomy()], tmp_path / "train.pack")
-    (read,), (label_map,) = read_pack(tmp_path / "train.pack")
+    write_pack(training_data(), tmp_path / "train.pack")
+    whole = read_pack(tmp_path / "train.pack")
+    (read,), (held_out,), (label_map,) = whole.training, whole.held_out, whole.anatomies
+    assert np.array_equal(held_out.labels, stack(3).labels[::3])
     for name in ("patient", "labels", "structure", "border_weight", "body", "pixel_mm", "above", "gap_mm"):
         assert np.array_equal(getattr(read, name), getattr(written, name), equal_nan=name == "gap_mm"), name
         assert getattr(read, name).dtype == getattr(written, name).dtype
@@ -48,7 +55,7 @@ def test_a_pack_keeps_everything_but_fine_steps_of_pixels(tmp_path: Path) -> Non
 
 def test_equal_data_make_equal_packs(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_pack([stack()], [anatomy()], tmp_path / name)
+        write_pack(training_data(), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -78,18 +85,22 @@ def test_stacks_of_one_kind_are_joined() -> None:
 
 def test_a_pack_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a pack of at most 100 bytes"):
-        write_pack([stack()], [anatomy()], tmp_path / "train.pack", max_bytes=100)
+        write_pack(training_data(), tmp_path / "train.pack", max_bytes=100)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pack_without_slices_or_anatomy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found 1 stacks, 0 label maps"):
-        write_pack([stack()], [], tmp_path / "train.pack")
+    for some, found in (
+        (TrainingData([stack()], [stack()], []), "found 1 and 1 stacks, 0 label maps"),
+        (TrainingData([stack()], [], [anatomy()]), "found 1 and 0 stacks, 1 label maps"),
+    ):
+        with pytest.raises(InputError, match=found):
+            write_pack(some, tmp_path / "train.pack")
 
 
 def test_damaged_packs_are_refused(tmp_path: Path) -> None:
     whole = tmp_path / "train.pack"
-    write_pack([stack()], [anatomy()], whole)
+    write_pack(training_data(), whole)
     data = whole.read_bytes()
     (tmp_path / "cut").write_bytes(data[: len(data) // 2])
     flipped = bytearray(data)

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN
+from fewct.data.hidden import NAMES_OF, anatomy_names
 from fewct.data.packed import ORGANS, PackedSlice, load_packed_slices, packed_example
 from fewct.errors import InputError
 from fewct.training.crops import (
-    ANATOMY_NAMES,
     anatomy_source,
     crop_dataset,
     labelled_source,
@@ -146,11 +146,11 @@ def test_hidden_organs_are_in_no_source(shared_data: Path) -> None:
         assert not np.isin(item.labels, [1, 2]).any()
     trunk = next((shared_data / "anatomy").glob("trunk_*.npz"))
     whole = load_anatomy(trunk, complete=True)
-    names = [ANATOMY_NAMES[name] for name in hidden]
+    names = anatomy_names(hidden)
     anatomy = load_anatomy(trunk, complete=True, without=names)
     gone = set(np.unique(whole.labels)) - set(np.unique(anatomy.labels))
     assert len(gone) == 2
-    assert set(ANATOMY_NAMES) == set(ORGANS)
+    assert set(NAMES_OF) == set(ORGANS)
 
 
 @pytest.mark.shared

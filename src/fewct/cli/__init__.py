@@ -27,6 +27,8 @@ COMMANDS = {
     "methods": "List the methods and their default settings.",
     "prepare": "Write labelled data as MedSAM's NPZ, one file a scan or picture: pictures beside binary "
     "masks.",
+    "pack": "Pack the data of `fewct train mosaic` into one file of at most 60 MB, to train on another "
+    "machine.",
     "train": "Train a network on few labelled slices, then export it for `fewct segment --weights DIR`.",
     "adapt": "Adapt mosaic to 1 to 50 labelled slices, and keep what cross-validation proves to be better.",
     "models": "Weights under names of your own, and networks as ONNX. Nothing is fetched but by `download`.",

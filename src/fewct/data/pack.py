@@ -1,7 +1,8 @@
 """Training data of all regions in one small file: stacks of slices and label maps of anatomy.
 
-The file is a ZIP with a manifest (JSON) and one LZMA stream for each large array. Hounsfield units are kept
-in steps of 2 from -150 to 250, and more coarsely outside.
+It holds the slices for training, those of people held out, and anatomies for training. The file is a ZIP with
+a manifest (JSON) and one LZMA stream for each large array. Hounsfield units are kept in steps of 2 from -150
+to 250, and more coarsely outside.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import lzma
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from fewct.errors import InputError
 from fewct.io.atomic import atomic_path
 
 MAX_BYTES = 60_000_000
-FORMAT = "fewct training pack 1"
+FORMAT = "fewct training pack 2"
 MANIFEST = "manifest.json"
 EVERY = {"btcv_unlabelled": 5, "lidc": 3, "visible_human_legs": 2, "aorta_kaggle": 2}
 """Of these plentiful sources, alike from slice to slice, only every n-th slice is packed."""
@@ -32,42 +33,51 @@ _OF_NOISE = {"mf": lzma.MF_BT2, "nice_len": 16, "depth": 4}  # for pixels: a qua
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write_pack(
-    stacks: Sequence[SliceStack],
-    anatomies: Sequence[AnatomyMap],
-    path: str | Path,
-    max_bytes: int = MAX_BYTES,
-) -> None:
-    """Write stacks and label maps to one file, whole or not at all.
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What networks are trained and chosen on.
+
+    Args:
+        training: Slices for training.
+        held_out: Slices of people held out of training.
+        anatomies: Label maps for synthetic CT.
+    """
+
+    training: Sequence[SliceStack]
+    held_out: Sequence[SliceStack]
+    anatomies: Sequence[AnatomyMap]
+
+
+def write_pack(data: TrainingData, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
+    """Write training data to one file, whole or not at all.
 
     Of the sources of `EVERY` only every n-th slice is written.
 
     Args:
-        stacks: Slices for training.
-        anatomies: Label maps for synthetic CT.
+        data: Training data.
         path: The file.
         max_bytes: Largest size of the file.
 
     Raises:
-        InputError: If there is more than fits, or one of the two is empty.
+        InputError: If there is more than fits, or one of the three is empty.
         OutputError: If the system refuses.
     """
-    if not stacks or not anatomies:
+    if not data.training or not data.held_out or not data.anatomies:
         raise InputError(
             "training data",
-            expected="stacks of slices and label maps of anatomy",
-            found=f"{len(stacks)} stacks, {len(anatomies)} label maps",
+            expected="stacks of slices for training and of people held out, and label maps of anatomy",
+            found=f"{len(data.training)} and {len(data.held_out)} stacks, {len(data.anatomies)} label maps",
             fix="Pack all parts of the training data.",
         )
     manifest: dict[str, Any] = {"format": FORMAT, "stacks": [], "anatomies": [], "parts": {}}
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as file:
-            for k, stack in enumerate(stacks):
+            for k, stack in enumerate([*data.training, *data.held_out]):
                 some = thinned(stack, EVERY.get(stack.source, 1))
-                manifest["stacks"].append(_facts(some))
+                manifest["stacks"].append({"held_out": k >= len(data.training), **_facts(some)})
                 for name, array in _coded(some).items():
                     manifest["parts"][f"stack_{k}_{name}"] = _write_part(file, f"stack_{k}_{name}", array)
-            for k, anatomy in enumerate(anatomies):
+            for k, anatomy in enumerate(data.anatomies):
                 facts = {key: value for key, value in vars(anatomy).items() if key != "labels"}
                 manifest["anatomies"].append({**facts, "shape": anatomy.labels.shape})
                 manifest["parts"][f"anatomy_{k}"] = _write_part(file, f"anatomy_{k}", anatomy.labels)
@@ -82,7 +92,7 @@ def write_pack(
             )
 
 
-def read_pack(path: str | Path) -> tuple[list[SliceStack], list[AnatomyMap]]:
+def read_pack(path: str | Path) -> TrainingData:
     """Read what `write_pack` wrote.
 
     Raises:
@@ -93,7 +103,14 @@ def read_pack(path: str | Path) -> tuple[list[SliceStack], list[AnatomyMap]]:
             manifest = json.loads(file.read(MANIFEST))
             if manifest.get("format") != FORMAT:
                 raise _not_a_pack(path, f"the format {manifest.get('format')!r}")
-            stacks = [_read_stack(file, k, facts, manifest) for k, facts in enumerate(manifest["stacks"])]
+            training, held_out = (
+                [
+                    _read_stack(file, k, facts, manifest)
+                    for k, facts in enumerate(manifest["stacks"])
+                    if facts["held_out"] == wanted
+                ]
+                for wanted in (False, True)
+            )
             anatomies = [
                 _read_anatomy(file, k, facts, manifest) for k, facts in enumerate(manifest["anatomies"])
             ]
@@ -101,7 +118,7 @@ def read_pack(path: str | Path) -> tuple[list[SliceStack], list[AnatomyMap]]:
         raise _not_a_pack(path, f"no part {error}") from error
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
         raise _not_a_pack(path, str(error)) from error
-    return stacks, anatomies
+    return TrainingData(training, held_out, anatomies)
 
 
 def thinned(stack: SliceStack, step: int) -> SliceStack:

@@ -22,7 +22,7 @@ from fewct.training.runs import keep_settings
 class TrainMosaic:
     """Train the network of mosaic on labelled slices, dense segments and synthetic CT.
 
-    Its data is one folder with btcv/train, btcv/val and anatomy, packed as docs/concepts/mosaic.md describes.
+    Its data is one folder with btcv, lidc, more and anatomy, or the file that `fewct pack` made of it.
     """
 
     name: ClassVar[str] = "mosaic"
@@ -74,8 +74,11 @@ def _run(
     folder: Path,
     train: Callable[[], object],
 ) -> Path | None:
-    _check_packed(training.recipe.data)
-    with process_group(training.recipe.loop.device, *batch_sizes) as is_main:
+    if not (training.name == "mosaic" and training.recipe.data.is_file()):
+        _check_packed(training.recipe.data)
+    with process_group(
+        training.recipe.loop.device, *batch_sizes, bfloat16=training.recipe.loop.bfloat16
+    ) as is_main:
         if is_main:
             make_folder(folder)
             keep_settings(training.name, training, folder)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewct.data.examples import BACKGROUND, STRUCTURE, UNKNOWN, TrainingExample
+from fewct.data.hidden import anatomy_names
 from fewct.data.packed import (
     HIGH_HU,
     LOW_HU,
@@ -29,22 +30,6 @@ from fewct.training.synthetic_ct import Anatomy, border_pixels, load_anatomy, ma
 from fewct.types import CTSlice, Mask
 
 BTCV_WINDOW_HU, LIDC_WINDOW_HU = (LOW_HU, HIGH_HU), (-160.0, 240.0)
-ANATOMY_NAMES = {
-    "spleen": "spleen",
-    "right kidney": "kidney_right",
-    "left kidney": "kidney_left",
-    "gallbladder": "gallbladder",
-    "oesophagus": "esophagus",
-    "liver": "liver",
-    "stomach": "stomach",
-    "aorta": "aorta",
-    "inferior vena cava": "inferior_vena_cava",
-    "portal and splenic vein": "portal_vein_and_splenic_vein",
-    "pancreas": "pancreas",
-    "right adrenal": "adrenal_gland_right",
-    "left adrenal": "adrenal_gland_left",
-}
-"""Names of `ORGANS` in the label maps of anatomy."""
 
 ExampleSampler: TypeAlias = Callable[[np.random.Generator], TrainingExample]
 Preprocess: TypeAlias = Callable[[CTSlice, Mask], NDArray[np.float32]]
@@ -188,7 +173,7 @@ def default_sources(
     """
     slices = load_packed_slices(data / "btcv" / "train", without)
     dense = [item for item in slices if item.low_contrast is not None]
-    hidden = [ANATOMY_NAMES[name] for name in without]
+    hidden = anatomy_names(without)
     volumes = sorted((data / "anatomy").glob("trunk_*.npz"))
     trunks = [load_anatomy(path, complete=True, without=hidden) for path in volumes]
     heads = [

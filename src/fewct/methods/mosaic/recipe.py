@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewct.data.anatomy import read_anatomies
-from fewct.data.regions.sources import read_stacks
+from fewct.data.packed import ORGANS
 from fewct.data.stacks import SliceStack
-from fewct.errors import check_range
+from fewct.data.training_data import read_training_data
+from fewct.errors import UsageError, check_range
 from fewct.methods.mosaic.batches import map_batch
 from fewct.methods.mosaic.maps import SPACING_PX, STEPS
 from fewct.methods.mosaic.network import MapLogits, MosaicNet, pretrained_encoder
@@ -26,8 +27,8 @@ from fewct.training.batches.builder import BatchBuilder, SceneSource
 from fewct.training.batches.real import RealSlices
 from fewct.training.batches.synthetic import draw
 from fewct.training.crops import TrainingCrop
-from fewct.training.distributed import rank_batch_size, rank_device
-from fewct.training.loop import LoopConfig, Progress, fit
+from fewct.training.distributed import rank_batch_size, rank_device, rank_number
+from fewct.training.loop import CHECKPOINT, LoopConfig, Progress, fit
 from fewct.training.losses import weighted_bce, weighted_dice
 from fewct.training.onnx_export import export_onnx
 from fewct.training.runs import MODEL, load_trained
@@ -73,11 +74,13 @@ class MosaicRecipe:
     """
 
     data: Path = Path("data")
-    """Folder with btcv, lidc, more and anatomy."""
+    """Folder with btcv, lidc, more and anatomy, or the file that `fewct pack` made of it."""
     encoder: str = "efficientnet-lite0"
     """Pretrained encoder to start from: its name, or the file of its weights; empty: random weights."""
     start: str = ""
     """Exported network, or folder of one, to start from, in place of an encoder alone."""
+    without: tuple[str, ...] = ()
+    """Organs to leave unlabelled, such as "spleen" and "left kidney", to see how unseen ones are found."""
     neighbour_share: float = 0.25
     """Share of crops that show the slices above and below, in [0, 1]."""
     size_px: int = 256
@@ -87,6 +90,14 @@ class MosaicRecipe:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.without if name not in ORGANS]
+        if unknown:
+            raise UsageError(
+                "without",
+                expected=f"names among {', '.join(ORGANS)}",
+                found=", ".join(unknown),
+                fix="Leave it out to hide none.",
+            )
         check_range("neighbour_share", self.neighbour_share, 0, 1)
         check_size(self.size_px, STRIDE)
 
@@ -102,16 +113,20 @@ def train(recipe: MosaicRecipe, folder: Path, progress: Progress | None = None) 
     torch.set_num_threads(thread_count())
     loop = recipe.loop
     device = rank_device(loop.device)
-    anatomies = [anatomy_of(one) for one in read_anatomies(recipe.data, held_out=False)]
-    sources = training_sources(read_stacks(recipe.data, held_out=False), anatomies, device)
-    training = batches(recipe, sources, loop.steps, device, loop.seed)
-    network = MosaicNet(pretrained_encoder(recipe.encoder) if recipe.encoder and not recipe.start else None)
+    fresh = not recipe.start and not (folder / CHECKPOINT).exists()
+    network = MosaicNet(pretrained_encoder(recipe.encoder) if recipe.encoder and fresh else None)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = NORMALISATION_MOMENTUM
+    data = read_training_data(recipe.data, recipe.without)
+    sources = training_sources(data.training, [anatomy_of(one) for one in data.anatomies], device)
+    training = batches(recipe, sources, loop.steps, device, loop.seed, 0, rank_number())
     if recipe.start:
         start(network, recipe, training)
-    return fit(network, losses, training, validation_batches(recipe, device), loop, folder, progress=progress)
+    convertible: Any = network
+    convertible.to(memory_format=torch.channels_last)
+    validation = validation_batches(recipe, data.held_out, device)
+    return fit(network, losses, training, validation, loop, folder, progress=progress)
 
 
 def batches(
@@ -171,9 +186,11 @@ def start(network: nn.Module, recipe: MosaicRecipe, training: BatchBuilder[Train
     start_from(network, path if path.suffix == ".onnx" else path / "model.onnx", sample)
 
 
-def validation_batches(recipe: MosaicRecipe, device: torch.device) -> list[TrainingCrop]:
+def validation_batches(
+    recipe: MosaicRecipe, held_out: Sequence[SliceStack], device: torch.device
+) -> list[TrainingCrop]:
     """Return crops of held-out patients for the validation loss, as many of each source."""
-    stacks = [stack for stack in read_stacks(recipe.data, held_out=True) if stack.source in SHARES]
+    stacks = [stack for stack in held_out if stack.source in SHARES]
     counts = Counter(stack.source for stack in stacks)
     sources = [
         SceneSource(stack.source, 1 / counts[stack.source], RealSlices(stack, device).draw)
