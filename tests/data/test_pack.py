@@ -1,4 +1,5 @@
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fewct.errors import InputError
 from training_tree import write_tree
 
 
-def stack(count: int = 7) -> SliceStack:
+def stack(count: int = 7, source: str = "visible_human_legs") -> SliceStack:
     """A stack of random slices (20, 30), each the neighbour of the one before."""
     rng = np.random.default_rng(0)
     truth = np.zeros((20, 30), dtype=np.uint8)
@@ -23,7 +24,7 @@ def stack(count: int = 7) -> SliceStack:
     above = np.arange(-1, count - 1, dtype=np.int32)
     gap = np.where(above < 0, np.nan, 2.0).astype(np.float32)
     pixels = rng.integers(-1024, 1200, (count, 20, 30))
-    return stack_slices("lidc", "hu", pixels, known, ["a"] * count, np.ones(count), above, gap)
+    return stack_slices(source, "hu", pixels, known, ["a"] * count, np.ones(count), above, gap)
 
 
 def anatomy() -> AnatomyMap:
@@ -32,20 +33,20 @@ def anatomy() -> AnatomyMap:
 
 
 def training_data() -> TrainingData:
-    """Training data of one stack, the same held out, and one label map."""
-    return TrainingData([stack()], [stack(3)], [anatomy()])
+    """Training data of one stack and one without labels, of one held out, and of one label map."""
+    return TrainingData([stack(source="lidc"), stack()], [stack(4)], [anatomy()])
 
 
 def test_a_pack_keeps_everything_but_fine_steps_of_pixels(tmp_path: Path) -> None:
-    written = thinned(stack(), 3)
+    written = thinned(stack(), 2)
     write_pack(training_data(), tmp_path / "train.pack")
     whole = read_pack(tmp_path / "train.pack")
     (read,), (held_out,), (label_map,) = whole.training, whole.held_out, whole.anatomies
-    assert np.array_equal(held_out.labels, stack(3).labels[::3])
+    assert np.array_equal(held_out.labels, stack(4).labels[::3])
     for name in ("patient", "labels", "structure", "border_weight", "body", "pixel_mm", "above", "gap_mm"):
         assert np.array_equal(getattr(read, name), getattr(written, name), equal_nan=name == "gap_mm"), name
         assert getattr(read, name).dtype == getattr(written, name).dtype
-    assert (read.source, read.unit, read.label_offset_px) == ("lidc", "hu", 0.0)
+    assert (read.source, read.unit, read.label_offset_px) == ("visible_human_legs", "hu", 0.0)
     soft = (written.pixels > -150) & (written.pixels < 250)
     assert np.abs(read.pixels - written.pixels)[soft].max() <= 1
     assert label_map.names == {1: "liver"}
@@ -75,6 +76,8 @@ def test_thinned_slices_are_neighbours_at_their_new_distance() -> None:
     assert some.above.tolist() == [-1, 0, 1]
     assert some.gap_mm[1:].tolist() == [6, 6]
     assert np.array_equal(some.pixels, stack().pixels[::3])
+    unknown = thinned(replace(stack(), gap_mm=np.full(7, np.nan, dtype=np.float32)), 3)
+    assert unknown.above.tolist() == [-1, -1, -1]
 
 
 def test_stacks_of_one_kind_are_joined() -> None:

@@ -25,8 +25,12 @@ from fewct.io.atomic import atomic_path
 MAX_BYTES = 60_000_000
 FORMAT = "fewct training pack 2"
 MANIFEST = "manifest.json"
-EVERY = {"btcv_unlabelled": 5, "lidc": 3, "visible_human_legs": 2, "aorta_kaggle": 2}
+NOT_PACKED = ("btcv_unlabelled", "lidc")
+"""Sources without labels, which no training from a pack uses."""
+EVERY = {"visible_human_legs": 2, "aorta_kaggle": 2}
 """Of these plentiful sources, alike from slice to slice, only every n-th slice is packed."""
+HELD_OUT_EVERY = 3
+"""Of the slices held out, which only choose weights, every n-th is packed."""
 _HU_AT = ((-1024, 0), (-150, 26), (250, 226), (1000, 246), (3072, 255))  # (HU, its code), linear between
 _LZMA: dict[str, int] = {"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}
 _OF_NOISE = {"mf": lzma.MF_BT2, "nice_len": 16, "depth": 4}  # for pixels: a quarter of the time, 1 % larger
@@ -51,7 +55,8 @@ class TrainingData:
 def write_pack(data: TrainingData, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
     """Write training data to one file, whole or not at all.
 
-    Of the sources of `EVERY` only every n-th slice is written.
+    Sources without labels are left out, and of some others only every n-th slice is written: see
+    `NOT_PACKED`, `EVERY` and `HELD_OUT_EVERY`.
 
     Args:
         data: Training data.
@@ -72,9 +77,8 @@ def write_pack(data: TrainingData, path: str | Path, max_bytes: int = MAX_BYTES)
     manifest: dict[str, Any] = {"format": FORMAT, "stacks": [], "anatomies": [], "parts": {}}
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as file:
-            for k, stack in enumerate([*data.training, *data.held_out]):
-                some = thinned(stack, EVERY.get(stack.source, 1))
-                manifest["stacks"].append({"held_out": k >= len(data.training), **_facts(some)})
+            for k, (held_out, some) in enumerate(_packed_slices(data)):
+                manifest["stacks"].append({"held_out": held_out, **_facts(some)})
                 for name, array in _coded(some).items():
                     manifest["parts"][f"stack_{k}_{name}"] = _write_part(file, f"stack_{k}_{name}", array)
             for k, anatomy in enumerate(data.anatomies):
@@ -88,7 +92,7 @@ def write_pack(data: TrainingData, path: str | Path, max_bytes: int = MAX_BYTES)
                 path,
                 expected=f"a pack of at most {max_bytes} bytes",
                 found=f"{size}",
-                fix="Leave out slices of the largest sources without labels.",
+                fix="Leave out slices of the largest sources.",
             )
 
 
@@ -121,8 +125,17 @@ def read_pack(path: str | Path) -> TrainingData:
     return TrainingData(training, held_out, anatomies)
 
 
+def _packed_slices(data: TrainingData) -> list[tuple[bool, SliceStack]]:
+    """Return the slices that are written, and whether they are held out."""
+    training = [stack for stack in data.training if stack.source not in NOT_PACKED]
+    return [
+        *((False, thinned(stack, EVERY.get(stack.source, 1))) for stack in training),
+        *((True, thinned(stack, HELD_OUT_EVERY)) for stack in data.held_out),
+    ]
+
+
 def thinned(stack: SliceStack, step: int) -> SliceStack:
-    """Return every n-th slice of a stack; neighbours are then as many slices away."""
+    """Return every n-th slice of a stack; neighbours are then as many slices away, if it is known how far."""
     if step == 1:
         return stack
     kept = np.arange(0, len(stack.patient), step)
@@ -132,7 +145,7 @@ def thinned(stack: SliceStack, step: int) -> SliceStack:
     for k in range(len(kept)):
         while above[k] >= 0 and place[above[k]] < 0:
             gap[k] += stack.gap_mm[above[k]]
-            above[k] = stack.above[above[k]]
+            above[k] = stack.above[above[k]] if np.isfinite(gap[k]) else -1
     gap[above < 0] = np.nan
     return replace(
         stack,
