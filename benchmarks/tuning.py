@@ -20,6 +20,7 @@ from fewct.data.cases import LabelledCase, group_cases
 from fewct.methods import Felzenszwalb, Method, Mosaic, Watershed
 from fewct.methods.mosaic.inference import MosaicSegmenter
 from fewct.methods.mosaic.maps import Maps
+from fewct.methods.mosaic.preprocessing import Neighbour
 from fewct.metrics import score
 from fewct.types import CTSlice, Labels, Mask
 from threshold import Threshold
@@ -150,10 +151,12 @@ class MosaicOfKnownMaps(MosaicSegmenter):
 
     known: dict[CTSlice, Maps] = field(default_factory=dict)
 
-    def maps_of(self, image: CTSlice, body: Mask) -> Maps:
+    def maps_of(
+        self, image: CTSlice, body: Mask, above: Neighbour | None = None, below: Neighbour | None = None
+    ) -> Maps:
         """Return the maps of a slice, computed at the first call."""
         if image not in self.known:
-            self.known[image] = super().maps_of(image, body)
+            self.known[image] = super().maps_of(image, body, above, below)
         return self.known[image]
 
 

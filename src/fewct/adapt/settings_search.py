@@ -134,12 +134,16 @@ def slice_metrics(
 def objective(metrics: NDArray[np.float64], truth: TruthKind) -> NDArray[np.float64]:
     """Return what settings are chosen by, float64 (...): the mean of the defined `OBJECTIVE_METRICS`.
 
+    It is NaN where none is defined.
+
     Args:
         metrics: float64 (..., metrics): `SLICE_METRICS`.
         truth: Kind of truth.
     """
     columns = [SLICE_METRICS.index(name) for name in OBJECTIVE_METRICS[truth]]
-    means: NDArray[np.float64] = np.nanmean(metrics[..., columns], axis=-1)
+    chosen = metrics[..., columns]
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = np.nansum(chosen, axis=-1) / np.isfinite(chosen).sum(axis=-1)
     return means
 
 

@@ -294,7 +294,7 @@ def test_the_recipe_runs_on_data_of_every_source(tmp_path: Path) -> None:
     network = train(recipe, tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == ["1", "2"]
-    assert all(np.isfinite(float(row["val_border"])) and float(row["val_border"]) > 0 for row in rows)
+    assert all(np.isfinite(float(row["val_structure"])) and float(row["val_structure"]) > 0 for row in rows)
     untrained = MosaicNet().state_dict()
     assert network.state_dict().keys() == untrained.keys()
 
