@@ -9,7 +9,7 @@ import pytest
 
 from fewct.cli import main, parse
 from fewct.cli.benchmark import parse_method
-from fewct.cli.old_names import METHODS, OPTIONS, VALUES
+from fewct.cli.options import METHODS, OPTIONS, VALUES
 from fewct.errors import FewctWarning
 from fewct.methods import Everything, Mosaic, UNet
 

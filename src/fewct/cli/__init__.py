@@ -142,8 +142,7 @@ def parse(words: Sequence[str]) -> Command:
     """
     import tyro
 
-    from fewct.cli.old_names import with_new_names
-    from fewct.cli.options import CONFIG
+    from fewct.cli.options import CONFIG, with_new_names
 
     kinds: list[Any] = []
     for name in words[:1] if words[0] in COMMANDS else COMMANDS:

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fewct.cli.old_names import new_method_name
-from fewct.cli.options import CONFIG, Json, Out
+from fewct.cli.options import CONFIG, Json, Out, new_method_name
 from fewct.cli.segment import method_options
 from fewct.cli.terminal import progress_of_slices, tell
 from fewct.errors import UsageError

@@ -55,7 +55,7 @@ class Unpack:
 
 
 @dataclass(frozen=True)
-class Pack:
+class PackTable:
     """Write label maps as a label table (CSV)."""
 
     maps: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MAPS")]
@@ -188,7 +188,7 @@ class Challenge(Generic[M]):
         | Annotated[Validate, tyro.conf.subcommand("validate")]
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Unpack, tyro.conf.subcommand("unpack")]
-        | Annotated[Pack, tyro.conf.subcommand("pack")]
+        | Annotated[PackTable, tyro.conf.subcommand("pack")]
     ]
 
     @classmethod

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fewct.cli.old_names import new_method_name, with_new_names
-from fewct.cli.options import Json, Out, Series
+from fewct.cli.options import Json, Out, Series, new_method_name, with_new_names
 from fewct.cli.terminal import progress_of_slices, tell
 from fewct.errors import UsageError
 from fewct.imaging.slice_linking import Linking
